@@ -1,0 +1,113 @@
+"""From the estimators' parameters to the engine's pieces: the only place where a string becomes an object."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from skvae._statistics import PrincipalComponents
+from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
+from skvae.core.model import Autoencoder
+from skvae.core.networks import ACTIVATIONS, Network
+from skvae.core.training import TrainingPlan
+
+__all__ = ["ACTIVATIONS"]
+
+AUTO_BATCH = 256
+AUTO_STEPS = 3000
+AUTO_EPOCHS = 50
+
+
+def build_model(
+    params: Mapping[str, Any], n_columns: int, n_components: int, unit_variance: float, generator: torch.Generator
+) -> Autoencoder:
+    """The untrained model that the parameters describe.
+
+    A linear model is kept in float64: it is cheap, and its equality with PCA must survive columns that are nearly collinear.
+
+    Parameters
+    ----------
+    params : mapping
+        Parameters of the estimator.
+    n_columns, n_components : int
+    unit_variance : float
+        What a variance of 1 in the units of ``likelihood="mse"`` is on the scale of the networks.
+    generator : torch.Generator
+        Source of the initial weights.
+    """
+    hidden = tuple(params["hidden_layer_sizes"])
+    decoder_hidden = params["decoder_layer_sizes"]
+    decoder_hidden = hidden[::-1] if decoder_hidden is None else tuple(decoder_hidden)
+    dtype = torch.float32 if hidden or decoder_hidden else torch.float64
+    likelihood = build_likelihood(params["likelihood"], n_columns, unit_variance)
+
+    def network(*sizes: int) -> Network:
+        return Network(sizes, params["activation"], params["init"] == "pca", generator, dtype)
+
+    encoder = network(n_columns, *hidden, n_components)
+    decoder = network(n_components, *decoder_hidden, n_columns * likelihood.n_params)
+    return Autoencoder(encoder, decoder, likelihood.to(dtype))
+
+
+def build_likelihood(name: str, n_columns: int, unit_variance: float) -> Gaussian | Bernoulli:
+    if name == "bernoulli":
+        return Bernoulli(n_columns)
+    if name == "mse":
+        return UnitGaussian(n_columns, unit_variance)
+    return Gaussian(n_columns)
+
+
+def is_linear(params: Mapping[str, Any]) -> bool:
+    """Whether both networks are single layers."""
+    return not params["hidden_layer_sizes"] and not params["decoder_layer_sizes"]
+
+
+def is_solved_by_pca(params: Mapping[str, Any]) -> bool:
+    """Whether PCA is the answer, so that there is nothing to train."""
+    return is_linear(params) and params["init"] == "pca" and params["likelihood"] != "bernoulli"
+
+
+def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
+    """Set a model to the PCA of the rows that it will see: whitened codes in, reconstruction out.
+
+    Directions without variance, and components beyond the number of axes, get a zero code. For Bernoulli cells the
+    reconstruction is carried to the logits at first order around the column means.
+    """
+    n_components, n_columns = model.encoder.out.out_features, len(pca.mean)
+    dtype = model.encoder.out.weight.dtype
+    k = min(n_components, len(pca.axes))
+    deviations = np.sqrt(pca.variances[:k])
+    smallest = pca.variances[0] ** 0.5 * n_columns * torch.finfo(dtype).eps
+    alive = deviations > smallest
+    encoder = np.zeros((n_components, n_columns))
+    encoder[:k][alive] = pca.axes[:k][alive] / deviations[alive, None]
+    decoder = np.zeros((n_columns, n_components))
+    decoder[:, :k] = pca.axes[:k].T * np.where(alive, deviations, 0.0)
+    offset = pca.mean
+    if isinstance(model.likelihood, Bernoulli):
+        mean = np.clip(pca.mean, 0.01, 0.99)
+        offset = np.log(mean / (1 - mean))
+        decoder /= (mean * (1 - mean))[:, None]
+    model.encoder.start_linear_(torch.from_numpy(encoder), torch.from_numpy(-encoder @ pca.mean))
+    model.decoder.start_linear_(torch.from_numpy(decoder), torch.from_numpy(offset))
+
+
+def build_plan(params: Mapping[str, Any], n_rows: int) -> TrainingPlan:
+    """How to train on a table of so many distinct rows."""
+    batch_size = AUTO_BATCH if params["batch_size"] == "auto" else params["batch_size"]
+    max_iter = params["max_iter"]
+    if max_iter == "auto":
+        max_iter = max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / math.ceil(n_rows / batch_size)))
+    patience = params["n_iter_no_change"]
+    return TrainingPlan(
+        max_iter=max_iter,
+        batch_size=batch_size,
+        learning_rate=params["learning_rate"],
+        learning_rate_init=params["learning_rate_init"],
+        weight_decay=params["weight_decay"],
+        shuffle=params["shuffle"],
+        tol=params["tol"],
+        n_iter_no_change=max(10, max_iter // 5) if patience == "auto" else patience,
+    )

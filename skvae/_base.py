@@ -1,0 +1,263 @@
+"""The fit and apply template that the estimators share. Think twice before adding anything to it."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from skvae._fitting import Fit, Report, Task, fit_model
+from skvae._schema import Schema, library_of
+from skvae._statistics import Scaling, Table, merge_equal_rows, principal_components
+from skvae._validation import check_codes, check_is_fitted, check_rows, check_weights, random_seed
+from skvae.core.device import is_available, resolve_device
+from skvae.core.inference import apply
+
+BLOCK_ROWS = 1 << 15  # rows that are scaled at once, so that memory beyond the result does not grow with the table
+
+
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """From a table to a fitted model, and from the model to codes, rows and scores."""
+
+    def _fit(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
+        device = resolve_device(self.device)
+        schema = Schema.of(X)
+        rows = check_rows(self, X, reset=True)
+        table = merge_equal_rows(rows, check_weights(sample_weight, rows))
+        held_out = None if X_val is None else self._held_out(X_val, sample_weight_val)
+        goes_on = self.warm_start and hasattr(self, "module_")
+        scaling = self._scaling if goes_on else self._scaling_for(table)
+        table = scaling.apply_to(table)
+        n_components = self.n_components_ if goes_on else self._resolve_n_components(table)
+        task = Task(
+            params=self.get_params(deep=False),
+            n_components=n_components,
+            n_columns=rows.shape[1],
+            unit_variance=1.0 / scaling.error_unit,
+            device=device,
+            seed=random_seed(self.random_state),
+        )
+        earlier = deepcopy(self.module_).to(device) if goes_on else None
+        with _progress(self.verbose, type(self).__name__) as report:
+            fit = fit_model(task, table, held_out and scaling.apply_to(held_out), earlier, report)
+        self.device_ = device
+        self.schema_ = schema
+        self._scaling = scaling
+        self.n_components_ = self._n_features_out = n_components
+        self._publish(fit, goes_on)
+
+    def _held_out(self, X_val: Any, sample_weight_val: Any) -> Table:
+        if self.early_stopping is False:
+            raise ValueError("X_val is given but early_stopping=False, so nothing would read it; use early_stopping='auto'.")
+        rows = check_rows(self, X_val, reset=False)
+        return merge_equal_rows(rows, check_weights(sample_weight_val, rows))
+
+    def _scaling_for(self, table: Table) -> Scaling:
+        if self.likelihood == "bernoulli":
+            return Scaling.none(table.rows.shape[1])
+        return Scaling.standard(table) if self.standardize else Scaling.common(table)
+
+    def _resolve_n_components(self, table: Table) -> int:
+        if isinstance(self.n_components, Integral):
+            return int(self.n_components)
+        return principal_components(table).n_for_share(self.n_components)
+
+    def _publish(self, fit: Fit, goes_on: bool) -> None:
+        """Turn the outcome of a fit into the attributes that end in an underscore."""
+        result = fit.result
+        losses = [] if result is None else result.losses
+        self.module_ = fit.model.eval()
+        self.loss_curve_ = [*(self.loss_curve_ if goes_on else []), *losses]
+        self.validation_scores_ = None
+        if result is not None and result.validation_losses:
+            self.validation_scores_ = [self._scaling.log_jacobian - loss for loss in result.validation_losses]
+        self.best_iter_ = 0 if result is None else result.best_iter
+        self.n_iter_ = max(1, len(losses))
+        variance = getattr(fit.model.likelihood, "variance", None)
+        self.noise_variance_ = None if variance is None else variance.item() * self._scaling.error_unit
+        if result is not None and result.still_falling:
+            warnings.warn(
+                f"The loss was still falling after max_iter={len(losses)} epochs. Raise max_iter, or learning_rate_init.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    # Applying
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        codes : ndarray of shape (n_rows, n_components_)
+            In float32 where X is, else float64.
+        """
+        return self._map(lambda x: self.module_.encode(x), self._admit(X))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Decode codes to the expected rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_components_)
+            Codes, as ``transform`` returns them.
+
+        Returns
+        -------
+        rows : ndarray or frame of shape (n_rows, n_features_in_)
+            In the units of the input; a frame where the estimator was fitted on one.
+        """
+        check_is_fitted(self)
+        codes = check_codes(self, X)
+        rows = self._scaling.invert(self._map(lambda z: self.module_.decode(z), codes, scaled=True))
+        return self.schema_.restore(rows.astype(codes.dtype, copy=False), index=getattr(X, "index", None))
+
+    def reconstruct(self, X: Any) -> Any:
+        """Encode rows and decode them again.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        rows : ndarray or frame of shape (n_rows, n_features_in_)
+            What the model makes of each row, in the units of the input; a frame, with X's index, where X is one.
+        """
+        rows = self._admit(X)
+        decoded = self._map(lambda x: self.module_.decode(self.module_.encode(x)), rows, dtype=np.float64)
+        result = self._scaling.invert(decoded).astype(rows.dtype, copy=False)
+        return result if library_of(X) == "numpy" else self.schema_.restore(result, index=getattr(X, "index", None))
+
+    def reconstruction_error(self, X: Any) -> np.ndarray:
+        """Squared error of each row's reconstruction, summed over columns.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        errors : ndarray of shape (n_rows,)
+            On standardised columns with ``standardize=True``, so that no column's unit dominates; in the squared unit of the
+            input with ``standardize=False``.
+        """
+        rows = self._admit(X)
+        errors = self._map(lambda x: (self.module_.decode(self.module_.encode(x)) - x).square().sum(1), rows)
+        return errors * self._scaling.error_unit
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log-likelihood of each row given its own code, ``log p(x | encoder(x))``.
+
+        Comparable between models with equally many components only: a larger code leaves less to be explained, and what the
+        code itself costs is not counted.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_rows,)
+            In nats, in the units of the input; higher is more normal.
+        """
+        rows = self._admit(X)
+        scores = self._map(lambda x: self.module_.log_prob(x).double().sum(1), rows, dtype=np.float64)
+        return scores + self._scaling.log_jacobian
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of ``score_samples`` over rows.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+        y : ignored
+
+        Returns
+        -------
+        score : float
+        """
+        return float(self.score_samples(X).mean())
+
+    def _admit(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return check_rows(self, X, reset=False)
+
+    def _map(
+        self, function: Callable[[Tensor], Tensor], rows: np.ndarray, scaled: bool = False, dtype: Any = None
+    ) -> np.ndarray:
+        """``function`` of rows on the scale of the networks, block by block; ``scaled`` says that they are on it already."""
+        like = next(self.module_.parameters())
+        results = []
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows[start : start + BLOCK_ROWS]
+            tensor = torch.from_numpy(np.array(block if scaled else self._scaling.apply(block)))
+            results.append(apply(function, tensor.to(like.dtype), self.device_).numpy())
+        return np.concatenate(results).astype(dtype or rows.dtype, copy=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A state whose tensors are on the CPU, which opens on any machine."""
+        state = super().__getstate__()
+        if "module_" in state:
+            state["module_"] = deepcopy(state["module_"]).cpu()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "module_" not in state:
+            return
+        if not is_available(self.device_):
+            warnings.warn(
+                f"This {type(self).__name__} was fitted on {str(self.device_)!r}, which is not available here; it goes on on the CPU.",
+                UserWarning,
+                stacklevel=2,
+            )
+            self.device_ = torch.device("cpu")
+        self.module_.to(self.device_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+@contextmanager
+def earlier_fit_kept(estimator: BaseEstimator) -> Iterator[None]:
+    """Put everything back as it was where a fit fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+@contextmanager
+def _progress(verbose: int, name: str) -> Iterator[Report | None]:
+    """A progress bar with epoch, loss and validation loss, or nothing."""
+    if not verbose:
+        yield None
+        return
+    with tqdm(desc=name, unit="epoch") as bar:
+
+        def report(epoch: int, n_iter: int, loss: float, validation_loss: float | None) -> None:
+            if epoch == 1:
+                bar.reset(total=n_iter)
+            judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+            bar.set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
+            bar.update()
+
+        yield report

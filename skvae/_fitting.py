@@ -1,0 +1,161 @@
+"""From a scaled table to a trained model that is not worse than where it started.
+
+Keeping the best epoch is not enough: on small tables the best of many epochs is chosen by noise, and a start computed from all
+rows has already seen the ones that are to judge it. So the number of epochs is chosen on rows that neither the start nor the
+training saw; small tables are cross-validated, and the final model is trained on all rows for that many epochs. It replaces
+the start only where the gain on the held-out rows exceeds its standard error clearly.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae import _assemble
+from skvae._statistics import Table, principal_components
+from skvae.core.inference import mean_squared_error
+from skvae.core.model import Autoencoder
+from skvae.core.stopping import NoImprovement
+from skvae.core.training import Run, TrainingPlan, TrainingResult, train
+
+N_FOLDS = 5
+FOLDS_BELOW = 5000  # distinct rows; above, a single split judges on enough of them
+STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero
+
+Report = Callable[[int, int, float, float | None], None]
+Split = tuple[Table, Table]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be fitted, the same for every part of the table."""
+
+    params: Mapping[str, Any]
+    n_components: int
+    n_columns: int
+    unit_variance: float
+    device: torch.device
+    seed: int
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model and the training that led to it; None where PCA was the answer without any."""
+
+    model: Autoencoder
+    result: TrainingResult | None = None
+
+
+def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoencoder | None, report: Report | None) -> Fit:
+    """Fit a model to a table.
+
+    Parameters
+    ----------
+    task : Task
+    table : Table
+        Distinct rows on the scale of the networks.
+    held_out : Table or None
+        The user's own validation rows; None leaves the choice of rows to us.
+    earlier : Autoencoder or None
+        A model to go on from, instead of a new one.
+    report : callable or None
+        Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
+    """
+    early_stopping = _stops_early(task.params, held_out)
+    starts_at_pca = task.params["init"] == "pca"
+    too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
+    if earlier is None and (_assemble.is_solved_by_pca(task.params) or (starts_at_pca and early_stopping and too_few)):
+        return _fit_pca(task, table)
+    if not early_stopping or too_few:
+        return _fit_without_validation(task, table, earlier or _start(task, table), report)
+    plan = _assemble.build_plan(task.params, len(table.rows))
+    splits = _splits(task, table, held_out, whole=earlier is not None)
+    runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
+    result = _train(task, plan, runs, plan.max_iter, STANDARD_ERRORS if starts_at_pca and earlier is None else 0.0, report)
+    model = runs[0].model
+    squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
+    if result.best_iter == 0 and earlier is None:
+        model = _start(task, table)
+    elif len(runs) > 1:
+        refit = _run(task, plan, _start(task, table), table, None)
+        final = _train(task, plan, [refit], result.best_iter, 0.0, report)
+        model, result = refit.model, replace(result, losses=final.losses)
+    model.likelihood.fit_(squared_error)
+    return Fit(model, result)
+
+
+def _fit_pca(task: Task, table: Table) -> Fit:
+    model = _start(task, table)
+    model.likelihood.fit_(_pooled_squared_error([(model, table)], task))
+    return Fit(model)
+
+
+def _fit_without_validation(task: Task, table: Table, model: Autoencoder, report: Report | None) -> Fit:
+    plan = _assemble.build_plan(task.params, len(table.rows))
+    result = _train(task, plan, [_run(task, plan, model, table, None)], plan.max_iter, 0.0, report)
+    model.likelihood.fit_(_pooled_squared_error([(model, table)], task))
+    return Fit(model, result)
+
+
+def _stops_early(params: Mapping[str, Any], held_out: Table | None) -> bool:
+    if params["early_stopping"] == "auto":
+        return held_out is not None or not _assemble.is_linear(params)
+    return bool(params["early_stopping"])
+
+
+def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> list[Split]:
+    """Training and held-out part: the user's, the folds of a small table, or one random split."""
+    if held_out is not None:
+        return [(table, held_out)]
+    order = np.random.default_rng(task.seed).permutation(len(table.rows))
+    if len(order) < FOLDS_BELOW and not whole:
+        parts = np.array_split(order, N_FOLDS)
+    else:
+        n_held_out = max(1, round(task.params["validation_fraction"] * len(order)))
+        parts = [order[:n_held_out]]
+    return [(table.take(np.setdiff1d(order, part)), table.take(np.sort(part))) for part in parts]
+
+
+def _start(task: Task, table: Table) -> Autoencoder:
+    """A new model, at the PCA of these rows where that is asked for."""
+    model = _assemble.build_model(task.params, task.n_columns, task.n_components, task.unit_variance, task.generator())
+    if task.params["init"] == "pca":
+        _assemble.start_at_pca(model, principal_components(table))
+        model.likelihood.fit_(_pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))))
+    return model.to(task.device)
+
+
+def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None) -> Run:
+    rows, weights = _tensors(table, model, task)
+    validation = None if held_out is None else _tensors(held_out, model, task)
+    return Run(model, rows, weights, plan, task.generator(), validation)
+
+
+def _train(
+    task: Task, plan: TrainingPlan, runs: list[Run], n_iter: int, standard_errors: float, report: Report | None
+) -> TrainingResult:
+    judged = runs[0].validation is not None
+    refit = not judged and n_iter < plan.max_iter
+    stopping = NoImprovement(plan.tol, n_iter + 1 if refit else plan.n_iter_no_change, scale=task.n_columns)
+    return train(runs, stopping, n_iter, standard_errors, report)
+
+
+def _pooled_squared_error(parts: list[tuple[Autoencoder, Table]], task: Task) -> float:
+    """Mean over all cells of several tables, each reconstructed by its own model."""
+    total = sum(mean_squared_error(model, *_tensors(table, model, task)) * table.counts.sum() for model, table in parts)
+    return total / sum(table.counts.sum() for _, table in parts)
+
+
+def _tensors(table: Table, model: Autoencoder, task: Task) -> tuple[Tensor, Tensor | None]:
+    """Rows, and weights of mean 1, in the model's precision and on its device."""
+    like = next(model.parameters())
+    rows = torch.from_numpy(table.rows).to(device=task.device, dtype=like.dtype)
+    if table.weights is None:
+        return rows, None
+    return rows, torch.from_numpy(table.weights / table.weights.mean()).to(device=task.device, dtype=like.dtype)

@@ -1,0 +1,88 @@
+"""What the columns of a table are, so that what comes out is what went in: array for array, frame for frame."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Container, column names and dtypes of the table that an estimator was fitted on.
+
+    Attributes
+    ----------
+    library : {"numpy", "pandas", "polars"}
+        "numpy" stands for everything that is no frame.
+    names : tuple of str
+        Empty for arrays.
+    dtypes : tuple
+        The frame library's own, one per column.
+    kinds : tuple of {"float", "integer", "boolean"}
+    """
+
+    library: str
+    names: tuple[str, ...] = ()
+    dtypes: tuple[Any, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, X: Any) -> "Schema":
+        """Read the schema of a table.
+
+        Raises
+        ------
+        ValueError
+            Where a column of a frame is not made of numbers.
+        """
+        library = library_of(X)
+        if library == "numpy":
+            return cls(library)
+        kinds = tuple(_kind(name, dtype) for name, dtype in nw.from_native(X).schema.items())
+        return cls(library, tuple(X.columns), tuple(X.dtypes), kinds)
+
+    def restore(self, values: np.ndarray, index: Any = None) -> Any:
+        """Put values, one column each, back into the container that the estimator was fitted on.
+
+        Integers are rounded and booleans decided at one half. ``index`` is that of a pandas frame.
+        """
+        if self.library == "numpy":
+            return values
+        columns = [_native_values(values[:, i], kind, dtype) for i, (kind, dtype) in enumerate(zip(self.kinds, self.dtypes, strict=True))]
+        if self.library == "polars":
+            import polars as pl
+
+            return pl.DataFrame([pl.Series(n, c).cast(t) for n, c, t in zip(self.names, columns, self.dtypes, strict=True)])
+        import pandas as pd
+
+        series = [pd.Series(c, index=index).astype(t) for c, t in zip(columns, self.dtypes, strict=True)]
+        return pd.concat(series, axis=1, keys=self.names)
+
+
+def library_of(X: Any) -> str:
+    """The library of a data frame, "pandas" or "polars"; "numpy" for all else."""
+    frame = nw.from_native(X, pass_through=True, eager_only=True)
+    if isinstance(frame, nw.DataFrame) and (frame.implementation.is_pandas() or frame.implementation.is_polars()):
+        return str(frame.implementation.value)
+    return "numpy"
+
+
+def _kind(name: str, dtype: Any) -> str:
+    if dtype.is_integer():
+        return "integer"
+    if dtype.is_numeric():
+        return "float"
+    if dtype == nw.Boolean:
+        return "boolean"
+    raise ValueError(
+        f"Column {name!r} has dtype {dtype}, and only columns of numbers can be taken in; "
+        "encode it first, e.g. with sklearn.preprocessing.OneHotEncoder, or drop it."
+    )
+
+
+def _native_values(values: np.ndarray, kind: str, dtype: Any) -> np.ndarray:
+    """Values that a cast to the column's dtype takes over as they are."""
+    if kind == "boolean":
+        return values >= 0.5
+    return np.rint(values) if kind == "integer" else values

@@ -1,0 +1,33 @@
+"""Where the arithmetic runs."""
+
+import torch
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a name stands for; "auto" is CUDA where there is one, else the CPU.
+
+    Apple's "mps" is taken on request only: it has no float64, and small networks are faster on the CPU there.
+
+    Raises
+    ------
+    ValueError
+        Where the name is none of torch's, or the device is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device={name!r} is no device that torch knows; use 'auto', 'cpu', 'cuda' or 'mps'.") from error
+    if not is_available(device):
+        raise ValueError(f"device={name!r} is not available on this machine; use device='auto' or device='cpu'.")
+    return device
+
+
+def is_available(device: torch.device) -> bool:
+    """Whether tensors can be put on the device here and now."""
+    if device.type == "cuda":
+        return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    if device.type == "mps":
+        return torch.backends.mps.is_available()
+    return device.type == "cpu"

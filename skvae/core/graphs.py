@@ -1,0 +1,144 @@
+"""A computation recorded once and replayed into the same memory.
+
+Python and the dispatcher cost more than the arithmetic of a small network. Both are paid once: the computation runs under a
+dispatch mode that notes every kernel with its operands, and a replay calls those kernels again, each writing into the tensor
+that it made the first time. It is to the CPU what a captured CUDA graph is to the GPU, with the same rules: constant shapes,
+no branch that depends on data, inputs changed in place.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class Recording:
+    """The kernels of ``function``, ready to run again.
+
+    Parameters
+    ----------
+    function : callable
+        Takes nothing and returns tensors; reads and writes tensors that outlive it (parameters, batches) in place.
+    outputs : sequence of Tensor
+        Where each returned tensor is to be written. A result that a kernel makes is written there directly, without a copy.
+    """
+
+    def __init__(self, function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor]) -> None:
+        with _Tape() as tape:
+            results = function()
+        homes = _homes(tape.calls, results, outputs)
+
+        def home(tensor: Tensor) -> Tensor:
+            destination = homes.get(_memory(tensor))
+            if destination is None:
+                return tensor.detach()
+            offset = destination.storage_offset() + tensor.storage_offset()
+            return destination.as_strided(tensor.size(), tensor.stride(), offset)
+
+        self.calls = [_into(call, result, home) for call, result in _needed(tape.calls)]
+        for result, output in zip(results, outputs, strict=True):
+            if _memory(home(result)) != _memory(output):
+                self.calls.append((output.copy_, (result.detach(),), {}))
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        for kernel, args, kwargs in self.calls:
+            kernel(*args, **kwargs)
+
+
+class _Tape(TorchDispatchMode):
+    """Notes every kernel that runs, with its operands and its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Call, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        self.calls.append(((func, args, kwargs), result))
+        return result
+
+
+def _needed(calls: list[tuple[Call, Any]]) -> list[tuple[Call, Any]]:
+    """Leave out views, whose memory the replay fills anyway, and constants, which already have their values."""
+    mutated = {_memory(t) for call, _ in calls if call[0]._schema.is_mutable for t in _tensors(call[1:])}
+    constants: set[int] = set()
+    needed = []
+    for call, result in calls:
+        func = call[0]
+        read = {_memory(t) for t in _tensors(call[1:])}
+        made = {_memory(t) for t in _tensors(result)}
+        if func._schema.is_mutable:
+            needed.append((call, result))
+        elif made <= read:
+            continue
+        elif not made & mutated and (_reads_shape_only(func) or (read <= constants and not _is_random(func))):
+            constants |= made
+        else:
+            needed.append((call, result))
+    return needed
+
+
+def _reads_shape_only(func: Any) -> bool:
+    return func.overloadpacket.__name__ in {"ones_like", "zeros_like", "full_like", "new_zeros", "new_ones", "new_full"}
+
+
+def _is_random(func: Any) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+def _homes(calls: list[tuple[Call, Any]], results: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[int, Tensor]:
+    """Which memory made by the tape can be replaced by an output: a result that fills its storage, once."""
+    made = {_memory(t) for call, result in calls for t in _tensors(result) if not call[0]._schema.is_mutable}
+    given = {_memory(t) for call, _ in calls for t in _tensors(call[1:])} - made
+    homes: dict[int, Tensor] = {}
+    for result, output in zip(results, outputs, strict=True):
+        memory = _memory(result)
+        whole = result.untyped_storage().nbytes() == output.numel() * output.element_size()
+        if whole and output.is_contiguous() and memory in made and memory not in given and memory not in homes:
+            homes[memory] = output
+    return homes
+
+
+def _into(call: Call, result: Any, home: Callable[[Tensor], Tensor]) -> Call:
+    """The call with its result written where the recorded one lies."""
+    func, args, kwargs = call
+    args, kwargs = tree_map_only(Tensor, home, (args, kwargs))
+    if func._schema.is_mutable:
+        return func, args, kwargs
+    variant = _out_variant(func)
+    if variant is not None and isinstance(result, Tensor):
+        kernel, name = variant
+        return kernel, args, {**kwargs, name: home(result)}
+    buffers = [home(t) for t in _tensors(result)]
+
+    def run_and_copy(*args: Any, **kwargs: Any) -> None:
+        for buffer, value in zip(buffers, _tensors(func(*args, **kwargs)), strict=True):
+            buffer.copy_(value)
+
+    return run_and_copy, args, kwargs
+
+
+def _out_variant(func: Any) -> tuple[Any, str] | None:
+    """The overload of a kernel that takes the same arguments and the tensor to write into, and that argument's name."""
+    signature = [(a.name, str(a.type)) for a in func._schema.arguments]
+    for name in func.overloadpacket.overloads():
+        overload = getattr(func.overloadpacket, name)
+        out = [a.name for a in overload._schema.arguments if a.is_out]
+        if len(out) == 1 and [(a.name, str(a.type)) for a in overload._schema.arguments if not a.is_out] == signature:
+            return overload, out[0]
+    return None
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,40 @@
+"""Applying a model to any number of rows."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from skvae.core.model import Autoencoder
+
+CHUNK_ROWS = {"cpu": 64}  # per chunk: on the CPU a single row stays cheap, elsewhere a chunk must fill the device
+DEFAULT_CHUNK_ROWS = 8192
+
+
+def in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor, chunk_rows: int) -> Tensor:
+    """``function(rows)``, computed chunk by chunk. ``function`` maps ``(n, ...)`` to ``(n, ...)`` row by row."""
+    return torch.cat([function(chunk) for chunk in rows.split(chunk_rows)])
+
+
+@torch.inference_mode()
+def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device) -> Tensor:
+    """``function(rows)`` on a device, the result on the CPU, where a row gives the same bits alone and among a million.
+
+    A matrix product rounds differently for different numbers of rows, so all chunks have one shape: the last is filled up with
+    zeros. Memory beyond the result does not grow with the rows.
+    """
+    chunk_rows = CHUNK_ROWS.get(device.type, DEFAULT_CHUNK_ROWS)
+    buffer = torch.zeros(chunk_rows, *rows.shape[1:], dtype=rows.dtype, device=device)
+    results = []
+    for chunk in rows.split(chunk_rows):
+        buffer[: len(chunk)].copy_(chunk)
+        buffer[len(chunk) :].zero_()
+        results.append(function(buffer)[: len(chunk)].cpu())
+    return torch.cat(results)
+
+
+@torch.no_grad()
+def mean_squared_error(model: Autoencoder, rows: Tensor, weights: Tensor | None) -> float:
+    """Mean over cells of the squared difference to the reconstruction; rows weighted, and on the scale of the networks."""
+    errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean(1), rows, DEFAULT_CHUNK_ROWS).double()
+    return (errors.mean() if weights is None else (errors * weights).mean()).item()

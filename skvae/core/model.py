@@ -1,0 +1,27 @@
+"""An autoencoder: an encoder, a decoder and the likelihood that scores what the decoder says."""
+
+from torch import Tensor, nn
+
+
+class Autoencoder(nn.Module):
+    """``x -> encoder -> code -> decoder -> parameters of the likelihood of x``.
+
+    Rows are ``(n_rows, n_columns)`` on the scale that the networks see; codes are ``(n_rows, n_components)``.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The expected cells of each code."""
+        return self.likelihood.mean(self.decoder(code))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-probability of every cell given the row's own code, ``(n_rows, n_columns)``."""
+        return self.likelihood.log_prob(self.decoder(self.encoder(x)), x)

@@ -1,0 +1,78 @@
+"""Multi-layer perceptrons with a linear path beside them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ACTIVATIONS = {
+    "identity": lambda x: x,
+    "logistic": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+}
+
+
+class Network(nn.Module):
+    """Fully connected layers, with or without a linear path from the input to the output.
+
+    ``y = W_out a(... a(W_1 x + b_1) ...) + b_out [+ L x]``
+
+    The linear path L is what lets a network start exactly at a linear map: L is that map and W_out is zero. Without hidden
+    layers the network is ``W_out x + b_out``, and the path would be the same map twice, so there is none.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Width of every layer, input first, output last.
+    activation : str
+        A name in ``ACTIVATIONS``, applied after every layer but the last.
+    linear_path : bool
+        Whether to add L x.
+    generator : torch.Generator
+        Source of the initial weights. They are drawn on the CPU, so that every device starts from the same ones.
+    dtype : torch.dtype
+        Of all parameters.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], activation: str, linear_path: bool, generator: torch.Generator, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        layers = [_linear(n_in, n_out, generator, dtype) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)]
+        self.hidden = nn.ModuleList(layers[:-1])
+        self.out = layers[-1]
+        self.path: nn.Parameter | None = None
+        if linear_path and self.hidden:
+            self.path = nn.Parameter(torch.zeros(sizes[-1], sizes[0], dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        activation = ACTIVATIONS[self.activation]
+        h = x
+        for layer in self.hidden:
+            h = activation(layer(h))
+        y = self.out(h)
+        return y if self.path is None else torch.addmm(y, x, self.path.T)
+
+    @torch.no_grad()
+    def start_linear_(self, weight: Tensor, bias: Tensor) -> None:
+        """Make the network equal to ``weight @ x + bias``, with the hidden layers ready to depart from it."""
+        linear = self.out.weight if self.path is None else self.path
+        if self.path is not None:
+            self.out.weight.zero_()
+        linear.copy_(weight)
+        self.out.bias.copy_(bias)
+
+
+def _linear(n_in: int, n_out: int, generator: torch.Generator, dtype: torch.dtype) -> nn.Linear:
+    """A layer with torch's usual initial distribution, drawn from a private generator instead of the global one."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=dtype)
+    bound = n_in**-0.5
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer

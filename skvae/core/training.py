@@ -1,0 +1,253 @@
+"""The training loop. It never knows what it trains: a run is a model, rows and a step, and the loop advances runs."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from skvae.core.batches import Batches
+from skvae.core.graphs import Recording
+from skvae.core.inference import DEFAULT_CHUNK_ROWS, in_chunks
+from skvae.core.model import Autoencoder
+from skvae.core.objective import objective, row_losses
+from skvae.core.stopping import NoImprovement
+
+ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that the loop reads and never changes."""
+
+    max_iter: int
+    batch_size: int
+    learning_rate: str
+    learning_rate_init: float
+    weight_decay: float
+    shuffle: bool
+    tol: float
+    n_iter_no_change: int
+    warmup: float = 0.05  # share of the steps; Adam's first steps are of full size whatever the gradient's
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def rate(self, progress: float) -> float:
+        """Learning rate when this share of all steps is done."""
+        ramp = min(1.0, progress / self.warmup)
+        decay = 0.5 * (1 + math.cos(math.pi * progress)) if self.learning_rate == "cosine" else 1.0
+        return self.learning_rate_init * ramp * decay
+
+
+@dataclass
+class TrainingResult:
+    """What happened. Entry 0 of the validation losses is the start, before any step."""
+
+    losses: list[float]
+    validation_losses: list[float]
+    best_iter: int
+    stopped: bool
+
+    @property
+    def still_falling(self) -> bool:
+        """Whether it ran out of epochs with the loss falling: the last tenth of them brought over 1 % of the whole fall."""
+        if self.stopped or len(self.losses) < 2:
+            return False
+        last = self.losses[-1 - math.ceil(len(self.losses) / 10)] - self.losses[-1]
+        return last > 0.01 * (self.losses[0] - self.losses[-1]) > 0
+
+
+class FlatParameters:
+    """The trainable parameters of a module as views of one vector, and their gradients as views of another.
+
+    The optimiser then makes one call however many layers there are. ``release`` gives every parameter memory of its own again,
+    without which a pickle would hold the whole vector once per parameter.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        ends = [0]
+        for p in self.parameters:
+            ends.append(ends[-1] + math.ceil(p.numel() / ALIGNMENT) * ALIGNMENT)
+        first = self.parameters[0]
+        self.vector = nn.Parameter(torch.zeros(ends[-1], dtype=first.dtype, device=first.device))
+        self.vector.grad = torch.zeros_like(self.vector)
+        self.gradients = [
+            self.vector.grad[start : start + p.numel()].view_as(p) for start, p in zip(ends, self.parameters, strict=False)
+        ]
+        for start, p in zip(ends, self.parameters, strict=False):
+            view = self.vector.detach()[start : start + p.numel()].view_as(p)
+            view.copy_(p.detach())
+            p.data = view
+
+    def release(self) -> None:
+        for p in self.parameters:
+            p.data = p.data.clone()
+            p.grad = None
+
+
+class Run:
+    """One model on its way: its rows, its optimiser, its step and, where there are any, the rows that it is judged on."""
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        rows: Tensor,
+        weights: Tensor | None,
+        plan: TrainingPlan,
+        generator: torch.Generator,
+        validation: tuple[Tensor, Tensor | None] | None = None,
+    ) -> None:
+        self.model = model
+        self.plan = plan
+        self.validation = validation
+        self.batches = Batches(rows, weights, plan.batch_size, plan.shuffle, generator)
+        self.flat = FlatParameters(model)
+        self.optimizer = torch.optim.AdamW(
+            [self.flat.vector],
+            lr=plan.learning_rate_init,
+            betas=plan.betas,
+            eps=plan.eps,
+            weight_decay=plan.weight_decay,
+            fused=True,
+        )
+        self.n_steps = 0
+        self.loss = torch.zeros((), dtype=rows.dtype, device=rows.device)
+        self.total = torch.zeros_like(self.loss)
+        self.compute = self._record()
+        self.start = self.flat.vector.detach().clone()
+        self.best = self.start.clone()
+
+    def _record(self) -> Callable[[], None]:
+        """One call that turns the current batch into its loss and gradients."""
+        outputs = [self.loss, *self.flat.gradients]
+
+        def loss_and_gradients() -> list[Tensor]:
+            loss = objective(self.model, self.batches.x, self.batches.weight)
+            return [loss, *torch.autograd.grad(loss, self.flat.parameters)]
+
+        if self.loss.device.type == "cpu":
+            return Recording(loss_and_gradients, outputs).replay
+
+        def eager() -> None:
+            for output, result in zip(outputs, loss_and_gradients(), strict=True):
+                output.copy_(result.detach())
+
+        return eager
+
+    def epoch(self) -> float:
+        """Go once through the rows; the mean loss of the steps."""
+        self.batches.new_epoch()
+        self.total.zero_()
+        all_steps = self.plan.max_iter * self.batches.n_batches
+        for i in range(self.batches.n_batches):
+            self.batches.load(i)
+            self.n_steps += 1
+            self.optimizer.param_groups[0]["lr"] = self.plan.rate(self.n_steps / (all_steps + 1))
+            self.compute()
+            self.optimizer.step()
+            self.total += self.loss
+        return self.total.item() / self.batches.n_batches  # the epoch's only wait for the device
+
+    @torch.no_grad()
+    def judge(self) -> Tensor:
+        """Loss of each validation row."""
+        return in_chunks(lambda x: row_losses(self.model, x), self.validation[0], DEFAULT_CHUNK_ROWS)
+
+    def validation_weights(self) -> Tensor:
+        rows, weights = self.validation
+        return rows.new_ones(len(rows)) if weights is None else weights
+
+    def keep(self) -> None:
+        """Remember the weights as the best so far."""
+        self.best.copy_(self.flat.vector.detach())
+
+    def finish(self, weights: Tensor | None) -> None:
+        """Leave the model with these weights, None for the current ones, in memory of its own."""
+        if weights is not None:
+            self.flat.vector.detach().copy_(weights)
+        self.flat.release()
+
+
+def train(
+    runs: Sequence[Run],
+    stopping: NoImprovement,
+    n_iter: int,
+    standard_errors: float = 0.0,
+    report: Callable[[int, int, float, float | None], None] | None = None,
+) -> TrainingResult:
+    """Advance all runs together, epoch by epoch, and leave each with the weights of the epoch that was best for them jointly.
+
+    1. Judge the start: it is epoch 0 and may stay the best.
+    2. Advance every run by an epoch.
+    3. Judge all runs by the weighted mean over their validation rows; remember the weights where it is the best yet.
+    4. Stop when it has not improved for long enough; without validation rows the training loss decides.
+    5. Go back to the best epoch, or to the start where the best is not clearly better.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        One, or the folds of a cross-validation.
+    stopping : NoImprovement
+    n_iter : int
+        Epochs to go, at most the plan's ``max_iter``, to which the learning rate's schedule refers.
+    standard_errors : float
+        By how many standard errors of the paired difference the best epoch must beat the start.
+    report : callable, optional
+        Called with epoch, ``n_iter``, loss and validation loss.
+    """
+    judged = runs[0].validation is not None
+    losses: list[float] = []
+    ledger = _Ledger(runs) if judged else None  # 1)
+    for epoch in range(1, n_iter + 1):
+        losses.append(sum(run.epoch() for run in runs) / len(runs))  # 2)
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"The loss became {losses[-1]} in epoch {epoch}.")
+        validation_loss = ledger.judge(epoch) if ledger else None  # 3)
+        if report is not None:
+            report(epoch, n_iter, losses[-1], validation_loss)
+        stopping.update(losses[-1] if validation_loss is None else validation_loss)  # 4)
+        if stopping.should_stop:
+            break
+    if ledger is None:
+        for run in runs:
+            run.finish(None)
+        return TrainingResult(losses, [], len(losses), stopping.should_stop)
+    better = ledger.gain_in_standard_errors() > standard_errors  # 5)
+    for run in runs:
+        run.finish(run.best if better else run.start)
+    return TrainingResult(losses, ledger.losses, ledger.best_iter if better else 0, stopping.should_stop)
+
+
+class _Ledger:
+    """Validation losses of all runs: per epoch in the mean, per row at the start and at the best epoch."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = runs
+        self.weights = torch.cat([run.validation_weights() for run in runs]).double()
+        self.start_rows = self.best_rows = self._rows()
+        self.losses = [self._mean(self.start_rows)]
+        self.best_iter = 0
+
+    def judge(self, epoch: int) -> float:
+        rows = self._rows()
+        self.losses.append(self._mean(rows))
+        if self.losses[epoch] < self.losses[self.best_iter]:
+            self.best_iter, self.best_rows = epoch, rows
+            for run in self.runs:
+                run.keep()
+        return self.losses[epoch]
+
+    def gain_in_standard_errors(self) -> float:
+        """Mean paired fall of the rows' losses from start to best, over the standard error of that mean."""
+        fall = self.start_rows - self.best_rows
+        gain = self._mean(fall)
+        variance = self._mean((fall - gain).square())
+        return gain / math.sqrt(variance / max(len(fall) - 1, 1)) if variance > 0 else 0.0
+
+    def _rows(self) -> Tensor:
+        return torch.cat([run.judge() for run in self.runs]).double()
+
+    def _mean(self, values: Tensor) -> float:
+        return ((values * self.weights).sum() / self.weights.sum()).item()
