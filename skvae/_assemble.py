@@ -8,16 +8,18 @@ import numpy as np
 import torch
 
 from skvae._statistics import PrincipalComponents
-from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
+from skvae.core.likelihoods import Bernoulli, Gaussian, Likelihood, UnitGaussian
 from skvae.core.model import Autoencoder
 from skvae.core.networks import ACTIVATIONS, Network
 from skvae.core.training import TrainingPlan
 
 __all__ = ["ACTIVATIONS"]
 
-AUTO_BATCH = 256
-AUTO_STEPS = 3000
-AUTO_EPOCHS = 50
+AUTO_BATCH = 128
+AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
+AUTO_STEPS = 1500
+AUTO_STEPS_LINEAR = 3000
+AUTO_STEPS_PER_ROOT_ROW = 60
 
 
 def build_model(
@@ -51,7 +53,7 @@ def build_model(
     return Autoencoder(encoder, decoder, likelihood.to(dtype))
 
 
-def build_likelihood(name: str, n_columns: int, unit_variance: float) -> Gaussian | Bernoulli:
+def build_likelihood(name: str, n_columns: int, unit_variance: float) -> Likelihood:
     if name == "bernoulli":
         return Bernoulli(n_columns)
     if name == "mse":
@@ -96,10 +98,13 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
 
 def build_plan(params: Mapping[str, Any], n_rows: int) -> TrainingPlan:
     """How to train on a table of so many distinct rows."""
-    batch_size = AUTO_BATCH if params["batch_size"] == "auto" else params["batch_size"]
-    max_iter = params["max_iter"]
+    linear = is_linear(params)
+    batch_size, max_iter = params["batch_size"], params["max_iter"]
+    if batch_size == "auto":
+        batch_size = AUTO_BATCH_LINEAR if linear else AUTO_BATCH
     if max_iter == "auto":
-        max_iter = max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / math.ceil(n_rows / batch_size)))
+        steps = max(AUTO_STEPS_LINEAR if linear else AUTO_STEPS, AUTO_STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
+        max_iter = math.ceil(steps / math.ceil(n_rows / batch_size))
     patience = params["n_iter_no_change"]
     return TrainingPlan(
         max_iter=max_iter,

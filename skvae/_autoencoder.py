@@ -9,7 +9,125 @@ from skvae._validation import Interval, StrOptions, fit_context
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    """Autoencoder."""
+    """Compress a table to a few columns and back, at least as well as PCA.
+
+    An encoder network maps each row to a code of ``n_components`` numbers and a decoder network maps the code to the row that
+    it expects. Both start as PCA's linear maps and are trained to depart from them where that raises the likelihood of rows
+    that were held out; where it does not, the result is PCA itself.
+
+    Parameters
+    ----------
+    n_components : int or float, default=2
+        Size of the code. A float between 0 and 1 takes as many as PCA needs to explain more than that share of the variance.
+        More components than columns are allowed (an overcomplete code).
+    hidden_layer_sizes : tuple of int, default=(128,)
+        Widths of the encoder's hidden layers, input side first. ``()`` makes a linear autoencoder, which with ``init="pca"``
+        is PCA. One layer of 128 was the smallest that took most of the gain over PCA on the tables that we tried; images gain
+        from more, e.g. ``(512, 256)``.
+    activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
+        Of the hidden layers. Smooth ones reconstructed held-out rows better than ``"relu"`` on nearly all tables that we tried.
+    decoder_layer_sizes : tuple of int or None, default=None
+        Widths of the decoder's hidden layers, code side first. None mirrors the encoder.
+    init : {"pca", "random"}, default="pca"
+        ``"pca"`` gives both networks a linear path beside the hidden layers and starts them at the PCA of the training rows.
+        ``"random"`` is the plain multi-layer perceptron of the textbooks.
+    standardize : bool, default=True
+        Whether columns are brought to zero mean and unit variance, and back on the way out. Without it columns keep their
+        proportions: they are centred and divided by one common factor, which changes nothing but the numbers' size.
+    likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
+        How a cell is scored. ``"gaussian"``: normal with one learned variance. ``"mse"``: normal with unit variance, in
+        standardised units where ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not
+        standardised. ``"auto"`` is ``"gaussian"``.
+    weight_decay : float, default=0.0
+        Decoupled weight decay [4]_: the share of each weight taken off per step, times the learning rate.
+    learning_rate : {"cosine", "constant"}, default="cosine"
+        Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
+    learning_rate_init : float, default=1e-2
+        Highest learning rate, of Adam [3]_.
+    batch_size : int or "auto", default="auto"
+        Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
+        steps are cheap and need little noise.
+    max_iter : int or "auto", default="auto"
+        Most epochs. ``"auto"`` is as many as make 60 sqrt(n_rows) steps, and at least 1500 (3000 for a linear model), so that
+        time grows with the square root of the table.
+    tol : float, default=1e-4
+        An epoch counts as progress when the loss per cell falls by more than this, in nats.
+    early_stopping : bool or "auto", default="auto"
+        Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation
+        below 1000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that
+        many epochs. A start at PCA is left only for a gain of more than two standard errors. ``"auto"`` turns it on where
+        something nonlinear is trained.
+    validation_fraction : float, default=0.1
+        Share of the rows held out where there is one split.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10: under the
+        cosine schedule much of the progress comes late.
+    shuffle : bool, default=True
+        Whether each epoch deals the rows anew.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the previous fit: its weights, and its standardisation.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the private generators: initial weights, splits, permutations. None takes fresh entropy; the global generators
+        are never touched.
+    verbose : bool or int, default=False
+        Whether to show a progress bar with epoch, loss and validation loss.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps". ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        Encoder, decoder and likelihood, on the scale that the networks see.
+    n_components_ : int
+        Size of the code.
+    noise_variance_ : float or None
+        Mean squared residual per cell that the likelihood assumes, estimated on held-out rows where there were any; of
+        standardised columns with ``standardize=True``, else in squared input units. None for ``likelihood="bernoulli"``.
+    loss_curve_ : list of float
+        Training loss per epoch, in nats per row at the start's variance. Empty where nothing was trained.
+    validation_scores_ : list of float or None
+        Mean log-likelihood of the held-out rows at the start's variance, in nats, higher is better. Entry 0 is the start.
+    n_iter_ : int
+        Epochs that were trained, at least 1.
+    best_iter_ : int
+        Epoch whose weights were kept, 0 for the start.
+    schema_ : Schema
+        Container, column names and dtypes of the training table.
+    device_ : torch.device
+        Where the model is.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the training table had column names.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : The linear special case.
+
+    Notes
+    -----
+    Means, variances and the PCA are computed in float64. Networks are trained in float32, linear ones in float64. Equal rows
+    are merged and ordered by a hash before anything else: an integer weight means repetition to the last bit, and the order of
+    rows makes no difference.
+
+    The whitened codes of the start are ``PCA(n_components, whiten=True).transform``'s.
+
+    References
+    ----------
+    .. [1] P. Baldi, K. Hornik (1989). Neural networks and principal component analysis: learning from examples without local
+       minima. Neural Networks 2.
+    .. [2] G. E. Hinton, R. R. Salakhutdinov (2006). Reducing the dimensionality of data with neural networks. Science 313.
+    .. [3] D. P. Kingma, J. Ba (2015). Adam: a method for stochastic optimization. ICLR.
+    .. [4] I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. ICLR.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer
+    >>> X = load_iris().data
+    >>> codes = AutoencoderTransformer(n_components=2, random_state=0).fit_transform(X)
+    >>> codes.shape
+    (150, 2)
+    """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="neither")],
@@ -40,14 +158,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_components: int | float = 2,
         *,
         hidden_layer_sizes: tuple[int, ...] = (128,),
-        activation: str = "silu",
+        activation: str = "gelu",
         decoder_layer_sizes: tuple[int, ...] | None = None,
         init: str = "pca",
         standardize: bool = True,
         likelihood: str = "auto",
         weight_decay: float = 0.0,
         learning_rate: str = "cosine",
-        learning_rate_init: float = 3e-3,
+        learning_rate_init: float = 1e-2,
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         tol: float = 1e-4,
@@ -83,10 +201,36 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.device = device
 
     @fit_context
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None
-    ) -> Self:
-        """Fit."""
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Self:
+        """Fit to a table.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_columns)
+            Finite numbers, at least two rows.
+        y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence.
+        X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
+            Rows to choose the number of epochs on, instead of some of X. They are not trained on.
+        sample_weight_val : array-like of shape (n_val_rows,), default=None
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            On input or parameters that cannot be used; an earlier fit stays as it was.
+        FloatingPointError
+            Where the loss is no longer finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where ``max_iter`` ended the training while the loss was still falling.
+        """
         with earlier_fit_kept(self):
             self._fit(X, sample_weight, X_val, sample_weight_val)
         return self

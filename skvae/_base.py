@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 from skvae._fitting import Fit, Report, Task, fit_model
 from skvae._schema import Schema, library_of
 from skvae._statistics import Scaling, Table, merge_equal_rows, principal_components
-from skvae._validation import check_codes, check_is_fitted, check_rows, check_weights, random_seed
-from skvae.core.device import is_available, resolve_device
-from skvae.core.inference import apply
+from skvae._validation import check_codes, check_is_fitted, check_layer_sizes, check_rows, check_weights, random_seed
+from skvae.core.device import is_available, resolve_device, threads_for
+from skvae.core.inference import CHUNK_ROWS, apply
+from skvae.core.model import Autoencoder
 
 BLOCK_ROWS = 1 << 15  # rows that are scaled at once, so that memory beyond the result does not grow with the table
 
@@ -27,16 +28,29 @@ BLOCK_ROWS = 1 << 15  # rows that are scaled at once, so that memory beyond the 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """From a table to a fitted model, and from the model to codes, rows and scores."""
 
+    module_: Autoencoder
+    device_: torch.device
+    schema_: Schema
+    n_components_: int
+    loss_curve_: list[float]
+    _scaling: Scaling
+
     def _fit(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
+        check_layer_sizes(hidden_layer_sizes=self.hidden_layer_sizes, decoder_layer_sizes=self.decoder_layer_sizes)
         device = resolve_device(self.device)
         schema = Schema.of(X)
         rows = check_rows(self, X, reset=True)
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
         held_out = None if X_val is None else self._held_out(X_val, sample_weight_val)
         goes_on = self.warm_start and hasattr(self, "module_")
+        if goes_on and rows.shape[1] != len(self._scaling.mean):
+            raise ValueError(
+                f"warm_start=True, but X has {rows.shape[1]} columns and the earlier fit had {len(self._scaling.mean)}; "
+                "set warm_start=False to start anew."
+            )
         scaling = self._scaling if goes_on else self._scaling_for(table)
         table = scaling.apply_to(table)
-        n_components = self.n_components_ if goes_on else self._resolve_n_components(table)
+        n_components = self._resolve_n_components(table, goes_on)
         task = Task(
             params=self.get_params(deep=False),
             n_components=n_components,
@@ -45,7 +59,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             device=device,
             seed=random_seed(self.random_state),
         )
-        earlier = deepcopy(self.module_).to(device) if goes_on else None
+        earlier = self.module_ if goes_on else None
         with _progress(self.verbose, type(self).__name__) as report:
             fit = fit_model(task, table, held_out and scaling.apply_to(held_out), earlier, report)
         self.device_ = device
@@ -65,9 +79,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return Scaling.none(table.rows.shape[1])
         return Scaling.standard(table) if self.standardize else Scaling.common(table)
 
-    def _resolve_n_components(self, table: Table) -> int:
+    def _resolve_n_components(self, table: Table, goes_on: bool) -> int:
         if isinstance(self.n_components, Integral):
             return int(self.n_components)
+        if goes_on:
+            return self.n_components_
         return principal_components(table).n_for_share(self.n_components)
 
     def _publish(self, fit: Fit, goes_on: bool) -> None:
@@ -200,11 +216,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     ) -> np.ndarray:
         """``function`` of rows on the scale of the networks, block by block; ``scaled`` says that they are on it already."""
         like = next(self.module_.parameters())
+        work = 2.0 * CHUNK_ROWS * sum(p.numel() for p in self.module_.parameters())
         results = []
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]
             tensor = torch.from_numpy(np.array(block if scaled else self._scaling.apply(block)))
-            results.append(apply(function, tensor.to(like.dtype), self.device_).numpy())
+            with threads_for(work):
+                results.append(apply(function, tensor.to(like.dtype), self.device_).numpy())
         return np.concatenate(results).astype(dtype or rows.dtype, copy=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -220,7 +238,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return
         if not is_available(self.device_):
             warnings.warn(
-                f"This {type(self).__name__} was fitted on {str(self.device_)!r}, which is not available here; it goes on on the CPU.",
+                f"This {type(self).__name__} was fitted on {str(self.device_)!r}, which is not available here; "
+                "it goes on on the CPU.",
                 UserWarning,
                 stacklevel=2,
             )

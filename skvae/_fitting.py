@@ -22,7 +22,8 @@ from skvae.core.stopping import NoImprovement
 from skvae.core.training import Run, TrainingPlan, TrainingResult, train
 
 N_FOLDS = 5
-FOLDS_BELOW = 5000  # distinct rows; above, a single split judges on enough of them
+FOLDS_BELOW = 1000  # distinct rows; above, a single split judges on enough of them
+REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
 STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero
 
 Report = Callable[[int, int, float, float | None], None]
@@ -63,10 +64,11 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     held_out : Table or None
         The user's own validation rows; None leaves the choice of rows to us.
     earlier : Autoencoder or None
-        A model to go on from, instead of a new one.
+        A model to go on from, instead of a new one. Its start is not PCA's, so any gain on held-out rows is kept.
     report : callable or None
         Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
     """
+    earlier = earlier and _resume(task, earlier)
     early_stopping = _stops_early(task.params, held_out)
     starts_at_pca = task.params["init"] == "pca"
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
@@ -82,7 +84,7 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
     if result.best_iter == 0 and earlier is None:
         model = _start(task, table)
-    elif len(runs) > 1:
+    elif held_out is None and earlier is None and len(table.rows) < REFIT_BELOW:
         refit = _run(task, plan, _start(task, table), table, None)
         final = _train(task, plan, [refit], result.best_iter, 0.0, report)
         model, result = refit.model, replace(result, losses=final.losses)
@@ -128,6 +130,19 @@ def _start(task: Task, table: Table) -> Autoencoder:
     if task.params["init"] == "pca":
         _assemble.start_at_pca(model, principal_components(table))
         model.likelihood.fit_(_pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))))
+    return model.to(task.device)
+
+
+def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
+    """A new model with the weights of an earlier one."""
+    model = _assemble.build_model(task.params, task.n_columns, task.n_components, task.unit_variance, task.generator())
+    try:
+        model.load_state_dict(earlier.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"warm_start=True, but the parameters describe another model than the earlier fit's. {error}\n"
+            "Set warm_start=False, or the parameters back."
+        ) from error
     return model.to(task.device)
 
 

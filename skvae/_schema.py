@@ -49,7 +49,7 @@ class Schema:
         """
         if self.library == "numpy":
             return values
-        columns = [_native_values(values[:, i], kind, dtype) for i, (kind, dtype) in enumerate(zip(self.kinds, self.dtypes, strict=True))]
+        columns = [_castable(values[:, i], kind) for i, kind in enumerate(self.kinds)]
         if self.library == "polars":
             import polars as pl
 
@@ -81,7 +81,7 @@ def _kind(name: str, dtype: Any) -> str:
     )
 
 
-def _native_values(values: np.ndarray, kind: str, dtype: Any) -> np.ndarray:
+def _castable(values: np.ndarray, kind: str) -> np.ndarray:
     """Values that a cast to the column's dtype takes over as they are."""
     if kind == "boolean":
         return values >= 0.5

@@ -1,14 +1,25 @@
 """Admission of input. The only importer of scikit-learn's private helpers."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_is_fitted, validate_data
 
-__all__ = ["Interval", "StrOptions", "check_codes", "check_is_fitted", "check_rows", "check_weights", "fit_context", "random_seed"]
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "check_codes",
+    "check_is_fitted",
+    "check_layer_sizes",
+    "check_rows",
+    "check_weights",
+    "fit_context",
+    "random_seed",
+]
 
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 
@@ -31,22 +42,43 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
         ensure_min_samples=2 if reset else 1,
     )
     if not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
-        names = _get_feature_names(X)
-        where = f"column {column}" if names is None else f"column {names[column]!r}"
-        value = "NaN" if np.isnan(rows[row, column]) else "infinity"
+        where, cell = _first_cell(X, rows, ~np.isfinite(rows))
+        value = "NaN" if np.isnan(cell) else "infinity"
         raise ValueError(
-            f"Input X contains {value}: first in row {row} of {where}. {type(estimator).__name__} takes finite numbers only; "
+            f"Input X contains {value}: first in {where}. {type(estimator).__name__} takes finite numbers only; "
             "drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
         )
+    if estimator.likelihood == "bernoulli" and (rows.min() < 0 or rows.max() > 1):
+        where, cell = _first_cell(X, rows, (rows < 0) | (rows > 1))
+        raise ValueError(
+            f"likelihood='bernoulli' needs cells in [0, 1], but {where} holds {cell:g}. "
+            "Scale X, e.g. with sklearn.preprocessing.MinMaxScaler, or use likelihood='gaussian'."
+        )
     return rows
+
+
+def _first_cell(X: Any, rows: np.ndarray, bad: np.ndarray) -> tuple[str, float]:
+    """Where the first bad cell stands, in words, and what it holds."""
+    row, column = np.argwhere(bad)[0]
+    names = _get_feature_names(X)
+    return f"row {row} of column {column if names is None else repr(names[column])}", rows[row, column]
+
+
+def check_layer_sizes(**parameters: Any) -> None:
+    """Refuse widths that are not positive integers; None is no widths at all."""
+    for name, sizes in parameters.items():
+        for size in () if sizes is None else sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(f"{name}={sizes!r} holds {size!r}; widths of layers are positive integers, e.g. (128, 64).")
 
 
 def check_weights(sample_weight: Any, rows: np.ndarray) -> np.ndarray | None:
     """Non-negative float64 weights, one per row and not all zero, or None."""
     if sample_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+    weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+    if (weights < 0).any():
+        raise ValueError(f"Negative values in data passed to sample_weight: {weights.min():g}; weights count repetitions.")
     if not weights.any():
         raise ValueError(f"sample_weight is zero for all {len(weights)} rows; at least one row needs a positive weight.")
     return weights

@@ -1,5 +1,9 @@
 """Where the arithmetic runs."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -31,3 +35,35 @@ def is_available(device: torch.device) -> bool:
     if device.type == "mps":
         return torch.backends.mps.is_available()
     return device.type == "cpu"
+
+
+PARALLEL_WORK = 1e8  # multiplications and additions in one go; below it a second thread waits more than it helps
+_lock = threading.Lock()
+_users = 0
+_threads_before = 1
+
+
+@contextmanager
+def threads_for(work: float) -> Iterator[None]:
+    """Run small operations in one thread and large ones in as many as torch is set to.
+
+    Threads meet after every kernel. In a step of some tens of microseconds that costs as much as it saves, and a hundred times
+    more where another process holds one of the cores. The setting is global to the process, so it is changed by the first user
+    and put back by the last.
+    """
+    global _users, _threads_before
+    if work >= PARALLEL_WORK:
+        yield
+        return
+    with _lock:
+        if _users == 0:
+            _threads_before = torch.get_num_threads()
+            torch.set_num_threads(1)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                torch.set_num_threads(_threads_before)

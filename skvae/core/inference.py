@@ -7,8 +7,8 @@ from torch import Tensor
 
 from skvae.core.model import Autoencoder
 
-CHUNK_ROWS = {"cpu": 64}  # per chunk: on the CPU a single row stays cheap, elsewhere a chunk must fill the device
-DEFAULT_CHUNK_ROWS = 8192
+CHUNK_ROWS = 64  # on the CPU, where a single row must stay cheap
+DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor, chunk_rows: int) -> Tensor:
@@ -23,7 +23,7 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
     A matrix product rounds differently for different numbers of rows, so all chunks have one shape: the last is filled up with
     zeros. Memory beyond the result does not grow with the rows.
     """
-    chunk_rows = CHUNK_ROWS.get(device.type, DEFAULT_CHUNK_ROWS)
+    chunk_rows = CHUNK_ROWS if device.type == "cpu" else DEVICE_CHUNK_ROWS
     buffer = torch.zeros(chunk_rows, *rows.shape[1:], dtype=rows.dtype, device=device)
     results = []
     for chunk in rows.split(chunk_rows):
@@ -36,5 +36,5 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
 @torch.no_grad()
 def mean_squared_error(model: Autoencoder, rows: Tensor, weights: Tensor | None) -> float:
     """Mean over cells of the squared difference to the reconstruction; rows weighted, and on the scale of the networks."""
-    errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean(1), rows, DEFAULT_CHUNK_ROWS).double()
+    errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean(1), rows, DEVICE_CHUNK_ROWS).double()
     return (errors.mean() if weights is None else (errors * weights).mean()).item()

@@ -12,7 +12,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Gaussian(nn.Module):
+class Likelihood(nn.Module):
+    """What every likelihood offers."""
+
+    n_params = 1
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.n_columns = n_columns
+
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def mean(self, params: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def fit_(self, squared_error: float) -> None:
+        """Set what can be set in closed form, given the mean squared residual of the cells; nothing by default."""
+
+
+class Gaussian(Likelihood):
     """Normal cells with one variance: ``log N(x; mean, v)``, ``v = floor + exp(log_excess)``.
 
     The floor keeps a table that is reconstructed exactly from an infinite likelihood, and ``exp`` keeps the variance positive
@@ -21,12 +40,10 @@ class Gaussian(nn.Module):
     which maximises the likelihood over both.
     """
 
-    n_params = 1
     floor = 1e-6  # of the variance of a standardised column
 
     def __init__(self, n_columns: int, variance: float = 1.0, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        self.n_columns = n_columns
+        super().__init__(n_columns)
         self.log_excess = nn.Parameter(torch.zeros((), dtype=dtype), requires_grad=False)
         self.set_variance_(variance)
 
@@ -58,20 +75,11 @@ class UnitGaussian(Gaussian):
         """Keep the variance."""
 
 
-class Bernoulli(nn.Module):
+class Bernoulli(Likelihood):
     """Cells in [0, 1] scored by the cross-entropy: ``x log p + (1 - x) log(1 - p)``, params are logits of p."""
-
-    n_params = 1
-
-    def __init__(self, n_columns: int) -> None:
-        super().__init__()
-        self.n_columns = n_columns
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
         return -functional.binary_cross_entropy_with_logits(params, target, reduction="none")
 
     def mean(self, params: Tensor) -> Tensor:
         return torch.sigmoid(params)
-
-    def fit_(self, squared_error: float) -> None:
-        """A Bernoulli cell has no variance of its own."""

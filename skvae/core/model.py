@@ -2,6 +2,9 @@
 
 from torch import Tensor, nn
 
+from skvae.core.likelihoods import Likelihood
+from skvae.core.networks import Network
+
 
 class Autoencoder(nn.Module):
     """``x -> encoder -> code -> decoder -> parameters of the likelihood of x``.
@@ -9,7 +12,7 @@ class Autoencoder(nn.Module):
     Rows are ``(n_rows, n_columns)`` on the scale that the networks see; codes are ``(n_rows, n_components)``.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: nn.Module) -> None:
+    def __init__(self, encoder: Network, decoder: Network, likelihood: Likelihood) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder

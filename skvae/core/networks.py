@@ -1,6 +1,7 @@
 """Multi-layer perceptrons with a linear path beside them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = activation
-        layers = [_linear(n_in, n_out, generator, dtype) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)]
+        layers = [_linear(n_in, n_out, generator, dtype) for n_in, n_out in pairwise(sizes)]
         self.hidden = nn.ModuleList(layers[:-1])
         self.out = layers[-1]
         self.path: nn.Parameter | None = None

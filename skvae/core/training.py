@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from skvae.core.batches import Batches
+from skvae.core.device import threads_for
 from skvae.core.graphs import Recording
-from skvae.core.inference import DEFAULT_CHUNK_ROWS, in_chunks
+from skvae.core.inference import DEVICE_CHUNK_ROWS, in_chunks
 from skvae.core.model import Autoencoder
 from skvae.core.objective import objective, row_losses
 from skvae.core.stopping import NoImprovement
@@ -112,6 +113,7 @@ class Run:
             weight_decay=plan.weight_decay,
             fused=True,
         )
+        self.work = 6.0 * self.flat.vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
         self.n_steps = 0
         self.loss = torch.zeros((), dtype=rows.dtype, device=rows.device)
         self.total = torch.zeros_like(self.loss)
@@ -138,6 +140,10 @@ class Run:
 
     def epoch(self) -> float:
         """Go once through the rows; the mean loss of the steps."""
+        with threads_for(self.work):
+            return self._epoch()
+
+    def _epoch(self) -> float:
         self.batches.new_epoch()
         self.total.zero_()
         all_steps = self.plan.max_iter * self.batches.n_batches
@@ -151,13 +157,10 @@ class Run:
         return self.total.item() / self.batches.n_batches  # the epoch's only wait for the device
 
     @torch.no_grad()
-    def judge(self) -> Tensor:
-        """Loss of each validation row."""
-        return in_chunks(lambda x: row_losses(self.model, x), self.validation[0], DEFAULT_CHUNK_ROWS)
-
-    def validation_weights(self) -> Tensor:
-        rows, weights = self.validation
-        return rows.new_ones(len(rows)) if weights is None else weights
+    def judge(self, rows: Tensor) -> Tensor:
+        """Loss of each row."""
+        with threads_for(self.work):
+            return in_chunks(lambda x: row_losses(self.model, x), rows, DEVICE_CHUNK_ROWS)
 
     def keep(self) -> None:
         """Remember the weights as the best so far."""
@@ -197,13 +200,14 @@ def train(
     report : callable, optional
         Called with epoch, ``n_iter``, loss and validation loss.
     """
-    judged = runs[0].validation is not None
     losses: list[float] = []
-    ledger = _Ledger(runs) if judged else None  # 1)
+    ledger = _Ledger(runs) if runs[0].validation is not None else None  # 1)
     for epoch in range(1, n_iter + 1):
         losses.append(sum(run.epoch() for run in runs) / len(runs))  # 2)
         if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"The loss became {losses[-1]} in epoch {epoch}.")
+            raise FloatingPointError(
+                f"The loss became {losses[-1]} in epoch {epoch}. Lower learning_rate_init, or check the columns for outliers."
+            )
         validation_loss = ledger.judge(epoch) if ledger else None  # 3)
         if report is not None:
             report(epoch, n_iter, losses[-1], validation_loss)
@@ -225,7 +229,9 @@ class _Ledger:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = runs
-        self.weights = torch.cat([run.validation_weights() for run in runs]).double()
+        held_out = [run.validation for run in runs if run.validation is not None]
+        self.held_out = [rows for rows, _ in held_out]
+        self.weights = torch.cat([rows.new_ones(len(rows)) if w is None else w for rows, w in held_out]).double()
         self.start_rows = self.best_rows = self._rows()
         self.losses = [self._mean(self.start_rows)]
         self.best_iter = 0
@@ -247,7 +253,7 @@ class _Ledger:
         return gain / math.sqrt(variance / max(len(fall) - 1, 1)) if variance > 0 else 0.0
 
     def _rows(self) -> Tensor:
-        return torch.cat([run.judge() for run in self.runs]).double()
+        return torch.cat([run.judge(rows) for run, rows in zip(self.runs, self.held_out, strict=True)]).double()
 
     def _mean(self, values: Tensor) -> float:
         return ((values * self.weights).sum() / self.weights.sum()).item()

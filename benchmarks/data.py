@@ -1,0 +1,101 @@
+"""The tables that the benchmarks run on, and how they are split.
+
+Six tables come with scikit-learn. The others, all numeric, are read from the subfolder ``tabular`` of a folder that ``--data``
+or the environment variable SKVAE_DATA names: ``NAME.npz`` with ``X``, or with ``X_train`` and ``X_test``, which are put
+together, and ``credit_default.csv.gz``, whose target ``Y`` is dropped. Every table is taken at full size. Without a folder the
+benchmarks run on scikit-learn's tables and say so.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn import datasets
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from report import say
+
+SHIPPED = ("linnerud", "iris", "wine", "diabetes", "breast_cancer", "digits")
+IN_FOLDER = (
+    "orl_faces32",
+    "uci_energy",
+    "isolet5",
+    "gain_spam",
+    "uci_kin8nm",
+    "usps",
+    "uci_naval",
+    "gain_letter",
+    "credit_default",
+    "uci_protein",
+    "mnist",
+)
+LARGE = 30_000_000  # cells; above, a table is held in float32
+
+
+def add_options(parser: argparse.ArgumentParser, *, sets: bool = True) -> None:
+    """Add ``--data`` and, where there is something to choose from, ``--sets``."""
+    folder = os.environ.get("SKVAE_DATA")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", default=folder and Path(folder), help="folder with tabular/*; default $SKVAE_DATA"
+    )
+    if sets:
+        parser.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(SHIPPED + IN_FOLDER)}")
+
+
+def chosen(args: argparse.Namespace, default: tuple[str, ...] = SHIPPED + IN_FOLDER) -> list[str]:
+    """The names of the tables to run on: those asked for, or those of the default that are there."""
+    names = args.sets.split(",") if args.sets else list(default)
+    if unknown := [name for name in names if name not in SHIPPED + IN_FOLDER]:
+        raise SystemExit(f"--sets: there is no {', '.join(unknown)}; choose from {', '.join(SHIPPED + IN_FOLDER)}.")
+    missing = [name for name in names if name in IN_FOLDER and not (args.data and _file(name, args.data).exists())]
+    if missing and args.sets:
+        raise SystemExit(f"--sets: {', '.join(missing)} not found; --data or SKVAE_DATA must name the folder above tabular/.")
+    if missing:
+        say(f"Not found, so left out: {', '.join(missing)}. --data or SKVAE_DATA names the folder above tabular/.\n")
+    return [name for name in names if name not in missing]
+
+
+def load(name: str, folder: Path | None) -> np.ndarray:
+    """All rows of a table, without the target."""
+    if name in SHIPPED:
+        return getattr(datasets, f"load_{name}")(return_X_y=True)[0]
+    if name == "credit_default":
+        return pd.read_csv(_file(name, folder)).drop(columns="Y").to_numpy(np.float64)
+    with np.load(_file(name, folder)) as file:
+        X = file["X"] if "X" in file else np.concatenate([file["X_train"], file["X_test"]])
+    return X.astype(np.float32 if X.size > LARGE else np.float64)
+
+
+def mnist(folder: Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """MNIST's official split, pixels in [0, 1]: 60,000 training images, 10,000 test images and the latter's digits."""
+    if folder is None:
+        raise SystemExit("MNIST does not come with scikit-learn; --data or SKVAE_DATA must name the folder above tabular/.")
+    with np.load(_file("mnist", folder)) as file:
+        train, test = (file[part].astype(np.float32) / 255 for part in ("X_train", "X_test"))
+        return train, test, file["y_test"]
+
+
+def standardiser() -> Pipeline:
+    """Drops the columns that are constant on the rows it is fitted on and standardises the others."""
+    return make_pipeline(VarianceThreshold(), StandardScaler())
+
+
+def split(X: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test rows: a random 75/25, columns dropped and standardised by what they are on the training rows."""
+    train, test = train_test_split(X, test_size=0.25, random_state=seed)
+    scaler = standardiser().fit(train)
+    return scaler.transform(train), scaler.transform(test)
+
+
+def code_sizes(n: int, d: int) -> list[int]:
+    """The distinct values of max(1, .) of 2, d // 8 and d // 4 that are below both numbers of training rows and columns."""
+    return sorted(k for k in {2, max(1, d // 8), max(1, d // 4)} if k < min(n, d))
+
+
+def _file(name: str, folder: Path) -> Path:
+    return folder / "tabular" / (f"{name}.csv.gz" if name == "credit_default" else f"{name}.npz")

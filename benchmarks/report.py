@@ -1,0 +1,79 @@
+"""What all benchmarks share: options, threads, a stopwatch, a file of raw rows, Markdown tables."""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sklearn
+import torch
+from threadpoolctl import threadpool_limits
+
+import skvae
+
+say = partial(print, flush=True)
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """A command line with the options that every benchmark has; ``doc`` is the module's docstring."""
+    result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch and BLAS; theirs where left out")
+    result.add_argument("--json", type=Path, metavar="FILE", help="append the raw rows to this file, one JSON object per line")
+    return result
+
+
+def begin(args: argparse.Namespace) -> None:
+    """Set the threads and say under what everything is measured."""
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+        threadpool_limits(args.threads)
+    versions = f"skvae {skvae.__version__}, torch {torch.__version__}, scikit-learn {sklearn.__version__}"
+    say(f"{versions}, Python {platform.python_version()}, {torch.get_num_threads()} threads\n")
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """The result of a call and the seconds it took."""
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
+class Rows:
+    """Measured rows, written to a file of JSON lines one by one, where there is a file.
+
+    A benchmark that was interrupted goes on where it stopped: ``once`` measures only what the file does not hold. The file
+    does not know which version of the code measured it, so a new version needs a new file.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        if path is not None and path.exists():
+            self.rows = [json.loads(line) for line in path.read_text().splitlines()]
+
+    def add(self, row: dict[str, Any]) -> dict[str, Any]:
+        self.rows.append(row)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        return row
+
+    def once(self, measure: Callable[[], dict[str, Any]], **key: Any) -> dict[str, Any]:
+        """The row of this key, ``key | measure()`` where it is not there yet."""
+        known = next((row for row in self.rows if key.items() <= row.items()), None)
+        return known or self.add(key | measure())
+
+
+def say_table(headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Print a Markdown table; cells that are numbers are to be formatted before."""
+    lines = [[str(cell) for cell in line] for line in (headers, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    say()
+    for line in lines:
+        say("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")
+    say()

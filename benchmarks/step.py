@@ -1,0 +1,123 @@
+"""What one training step costs, against the forward and backward pass that no autograd code can do without.
+
+Protocol: a 30-64-8-64-30 network with ReLU, standard normal rows, batches of 32, 256 and 1024. A step is everything that
+training does per batch: load it, compute loss and gradients (recorded once, replayed), update the weights; taken as an epoch's
+time over its batches. The measure is ``torch.autograd.grad`` of the same loss of the same module on one batch, eagerly: no
+batch is loaded and no weight updated. init="random" is the plain network, init="pca" has the linear path beside it.
+
+All contenders take turns in one process, so that a slower moment of the machine hits them alike. Times are medians over the
+rounds in microseconds, after warm-up; the ratio is the median of the rounds' ratios. Below 1, a step costs less than the eager
+forward and backward pass alone.
+
+``--rivals`` adds, for context and on the plain network, a textbook loop (DataLoader, Adam) and scikit-learn's MLPRegressor.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.neural_network import MLPRegressor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from report import Rows, begin, parser, say, say_table, timed
+from skvae import AutoencoderTransformer
+from skvae._assemble import build_model, build_plan
+from skvae.core.objective import objective
+from skvae.core.training import Run
+
+BATCH_SIZES = (32, 256, 1024)
+N_BATCHES = 32  # steps per measurement
+WARM_UP = 3  # rounds
+STEP, PASS = "step", "forward + backward"
+
+Steps = Callable[[], object]
+
+
+def skvae_steps(X: Tensor, batch_size: int, init: str, n_epochs: int) -> dict[str, Steps]:
+    """An epoch of training, and as many eager passes through the same model."""
+    estimator = AutoencoderTransformer(
+        8, hidden_layer_sizes=(64,), activation="relu", init=init, batch_size=batch_size, max_iter=n_epochs
+    )
+    params = estimator.get_params()
+
+    def model(generator: torch.Generator) -> nn.Module:
+        return build_model(params, X.shape[1], 8, 1.0, generator)
+
+    generator = torch.Generator().manual_seed(0)
+    run = Run(model(generator), X, None, build_plan(params, len(X)), generator)
+    eager = model(generator)
+    weights = [p for p in eager.parameters() if p.requires_grad]
+    x = X[:batch_size].clone()
+
+    def passes() -> None:
+        for _ in range(N_BATCHES):
+            torch.autograd.grad(objective(eager, x, None), weights)
+
+    return {STEP: run.epoch, PASS: passes}
+
+
+def textbook_steps(X: Tensor, batch_size: int) -> Steps:
+    """An epoch of the loop of the tutorials."""
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(30, 64), relu, nn.Linear(64, 8), nn.Linear(8, 64), relu, nn.Linear(64, 30))
+    optimizer = torch.optim.Adam(model.parameters())
+    loader = DataLoader(TensorDataset(X), batch_size=batch_size, shuffle=True)
+
+    def epoch() -> None:
+        for (x,) in loader:
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), x).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def sklearn_steps(X: Tensor, batch_size: int) -> Steps:
+    """An epoch of MLPRegressor; it has a ReLU at the code as well."""
+    rows = X.numpy()
+    model = MLPRegressor(hidden_layer_sizes=(64, 8, 64), batch_size=batch_size)
+    return lambda: model.partial_fit(rows, rows)
+
+
+def interleaved(contenders: dict[str, Steps], n_rounds: int) -> dict[str, np.ndarray]:
+    """Microseconds per step of each contender in each round."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(WARM_UP + n_rounds):
+        for name, steps in contenders.items():
+            times[name].append(timed(steps)[1] / N_BATCHES * 1e6)
+    return {name: np.array(values[WARM_UP:]) for name, values in times.items()}
+
+
+def measure(batch_size: int, init: str, rivals: bool, n_rounds: int) -> dict[str, Any]:
+    X = torch.randn(N_BATCHES * batch_size, 30, generator=torch.Generator().manual_seed(0))
+    contenders = skvae_steps(X, batch_size, init, WARM_UP + n_rounds)
+    if rivals and init == "random":
+        contenders["DataLoader + Adam"] = textbook_steps(X, batch_size)
+        contenders["MLPRegressor"] = sklearn_steps(X, batch_size)
+    times = interleaved(contenders, n_rounds)
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    return {"init": init, "batch": batch_size, "ratio": float(np.median(times[STEP] / times[PASS])), **medians}
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=50, metavar="N", help="turns of each contender; default 50")
+    options.add_argument("--rivals", action="store_true", help="time other loops, too")
+    args = options.parse_args()
+    begin(args)
+    rows, columns, lines = Rows(args.json), [STEP, PASS, "ratio"], []
+    if args.rivals:
+        columns += ["DataLoader + Adam", "MLPRegressor"]
+    for init in ("random", "pca"):
+        for batch_size in BATCH_SIZES:
+            row = rows.add(measure(batch_size, init, args.rivals, args.rounds) | {"threads": torch.get_num_threads()})
+            cells = [f"{row[c]:.2f}" if c == "ratio" else f"{row[c]:.0f}" if c in row else "" for c in columns]
+            lines.append([init, batch_size, *cells])
+            say(f"init={init} batch {batch_size}: " + ", ".join(f"{c} {v}" for c, v in zip(columns, cells, strict=True) if v))
+    say_table(["init", "batch", *columns], lines)
+
+
+if __name__ == "__main__":
+    main()

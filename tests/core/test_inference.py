@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+from skvae.core.inference import CHUNK_ROWS, apply, in_chunks, mean_squared_error
+from skvae.core.likelihoods import Bernoulli, Gaussian
+from skvae.core.networks import ACTIVATIONS
+
+CPU = torch.device("cpu")
+FUNCTIONS = {
+    "encode": lambda model, x: model.encode(x),
+    "reconstruct": lambda model, x: model.decode(model.encode(x)),
+    "score": lambda model, x: model.log_prob(x).sum(1),
+}
+NETS = {"linear": (), "narrow": (3,), "wide": (100,), "deep": (33, 17, 9)}
+depends_on_place = pytest.mark.xfail(
+    reason="products round by the alignment of a row, its place times an odd width", strict=False
+)
+PLACES = [0, 1, 13, 63, 64, 77, 5000, 9983, 9984, 9999]  # in the first chunk, in the middle, in the remainder
+
+
+def many(n_columns, dtype, generator, n_rows=10_000):
+    return torch.randn(n_rows, n_columns, generator=generator, dtype=dtype)
+
+
+def assert_same_alone(function, rows):
+    together = apply(function, rows, CPU)
+    for place in PLACES:
+        assert torch.equal(apply(function, rows[place : place + 1], CPU)[0], together[place])
+
+
+@depends_on_place
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+@pytest.mark.parametrize("hidden", NETS.values(), ids=NETS)
+def test_a_row_gives_the_same_bits_alone_and_among_many(hidden, function, dtype, autoencoder, generator):
+    model = autoencoder(n_columns=19, n_components=7, hidden=hidden, dtype=dtype)
+    assert_same_alone(lambda x: function(model, x), many(19, dtype, generator))
+
+
+@depends_on_place
+@pytest.mark.parametrize("likelihood", [Gaussian, Bernoulli])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_so_it_does_with_every_activation(activation, likelihood, autoencoder, generator):
+    model = autoencoder(activation=activation, likelihood=likelihood, hidden=(21,))
+    assert_same_alone(lambda x: model.log_prob(x).sum(1), many(5, torch.float32, generator))
+
+
+@depends_on_place
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 64, 300])
+def test_so_it_does_with_any_number_of_columns(n_columns, autoencoder, generator):
+    model = autoencoder(n_columns=n_columns, n_components=1)
+    assert_same_alone(lambda x: model.log_prob(x).sum(1), many(n_columns, torch.float32, generator))
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 5 * CHUNK_ROWS, 5 * CHUNK_ROWS + 7])
+def test_every_row_is_applied_once_and_in_order(n_rows, generator):
+    rows = many(3, torch.float64, generator, n_rows)
+    assert torch.equal(apply(lambda x: 2 * x[:, :2], rows, CPU), 2 * rows[:, :2])
+
+
+def test_all_chunks_have_one_shape_and_zeros_fill_the_last(generator):
+    chunks = []
+    apply(lambda x: chunks.append(x.clone()) or x, many(3, torch.float32, generator, 2 * CHUNK_ROWS + 5), CPU)
+    assert [chunk.shape for chunk in chunks] == [(CHUNK_ROWS, 3)] * 3
+    assert (chunks[-1][:5] != 0).all()
+    assert (chunks[-1][5:] == 0).all()
+
+
+@pytest.mark.xfail(reason="a result that is a view of the buffer is overwritten by the next chunk")
+@pytest.mark.parametrize("function", [lambda x: x, lambda x: x[:, 1:], lambda x: x.mul_(2)], ids=["itself", "view", "in place"])
+def test_the_function_may_do_as_it_likes_with_its_rows(function, generator):
+    rows = many(3, torch.float32, generator, 2 * CHUNK_ROWS + 5)
+    before = rows.clone()
+    assert torch.equal(apply(function, rows, CPU), function(before.clone()))
+    assert torch.equal(rows, before)
+
+
+def test_the_result_needs_no_gradient(autoencoder, rows):
+    assert not apply(autoencoder().encode, rows, CPU).requires_grad
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 40, 1000])
+def test_in_chunks_is_the_function(chunk_rows, rows):
+    assert torch.equal(in_chunks(lambda x: x.exp().sum(1), rows, chunk_rows), rows.exp().sum(1))
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian, Bernoulli])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_mean_squared_error_is_numpys(likelihood, weighted, autoencoder, rows, generator):
+    model = autoencoder(likelihood=likelihood)
+    weights = torch.rand(len(rows), generator=generator) if weighted else None
+    if weighted:
+        weights /= weights.mean()
+    errors = (model.decode(model.encode(rows)) - rows).square().detach().numpy()
+    expected = np.average(errors.astype(np.float64).mean(1), weights=weights)
+    assert mean_squared_error(model, rows, weights) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,375 @@
+import itertools
+import math
+import pickle
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
+from skvae.core.objective import objective, row_losses
+from skvae.core.stopping import NoImprovement
+from skvae.core.training import FlatParameters, Run, TrainingPlan, TrainingResult, train
+
+PLAN = TrainingPlan(
+    max_iter=20,
+    batch_size=16,
+    learning_rate="cosine",
+    learning_rate_init=0.01,
+    weight_decay=0.0,
+    shuffle=True,
+    tol=0.0,
+    n_iter_no_change=1000,
+)
+HARMFUL = replace(PLAN, learning_rate_init=3.0)
+
+
+def run_of(model, rows, weights=None, validation=None, plan=PLAN):
+    return Run(model, rows, weights, plan, torch.Generator().manual_seed(0), validation)
+
+
+def trained(*runs, **options):
+    plan = runs[0].plan
+    return train(runs, NoImprovement(plan.tol, plan.n_iter_no_change), plan.max_iter, **options)
+
+
+def values(model):
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def assert_equal(first, second):
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+# The learning rate
+
+
+def test_constant_rate_is_constant_after_the_warm_up():
+    plan = replace(PLAN, learning_rate="constant", warmup=0.1)
+    assert [plan.rate(p) for p in (0.1, 0.5, 1.0)] == [0.01] * 3
+
+
+@pytest.mark.parametrize("learning_rate", ["constant", "cosine"])
+def test_rate_rises_linearly_in_the_warm_up(learning_rate):
+    plan, full = (replace(PLAN, learning_rate=learning_rate, warmup=warmup) for warmup in (0.2, 1e-9))
+    for progress in (0.01, 0.05, 0.1, 0.2):
+        assert plan.rate(progress) == pytest.approx(full.rate(progress) * progress / 0.2)
+
+
+def test_cosine_rate_is_that_of_torch():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=PLAN.learning_rate_init)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100)
+    for step in range(100):
+        if step / 100 >= PLAN.warmup:
+            assert PLAN.rate(step / 100) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("learning_rate", ["constant", "cosine"])
+def test_no_step_is_without_a_rate(learning_rate, autoencoder, rows):
+    run = run_of(autoencoder(), rows, plan=replace(PLAN, learning_rate=learning_rate, max_iter=3))
+    rates = []
+    run.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    trained(run)
+    assert len(rates) == 3 * run.batches.n_batches
+    assert all(0 < rate <= PLAN.learning_rate_init for rate in rates)
+
+
+@pytest.mark.xfail(reason="divides by zero")
+def test_no_warm_up_is_possible():
+    assert replace(PLAN, learning_rate="constant", warmup=0.0).rate(0.01) == PLAN.learning_rate_init
+
+
+# Steps
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 3)])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("likelihood", [Gaussian, UnitGaussian, Bernoulli])
+def test_steps_are_those_of_adamw_on_separate_parameters(hidden, weight_decay, likelihood, autoencoder, rows):
+    plan = replace(PLAN, batch_size=len(rows), weight_decay=weight_decay)
+    ours, usual = (autoencoder(hidden=hidden, likelihood=likelihood) for _ in range(2))
+    parameters = [p for p in usual.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, betas=plan.betas, eps=plan.eps, weight_decay=weight_decay)
+    run = run_of(ours, rows, plan=plan)
+    for step in range(1, 6):
+        optimizer.param_groups[0]["lr"] = plan.rate(step / (plan.max_iter + 1))
+        optimizer.zero_grad()
+        loss = objective(usual, rows, None)
+        loss.backward()
+        optimizer.step()
+        assert run.epoch() == pytest.approx(loss.item(), rel=1e-6)
+        torch.testing.assert_close(values(ours), values(usual), rtol=1e-6, atol=1e-7)
+
+
+def test_an_epoch_returns_the_mean_of_its_steps(autoencoder, rows):
+    model = autoencoder()
+    run = run_of(model, rows, plan=replace(PLAN, learning_rate_init=1e-12, shuffle=False))
+    with torch.no_grad():
+        expected = [objective(model, batch, None) for batch in (rows[:14], rows[14:28], torch.cat([rows[28:], rows[:2]]))]
+    assert run.epoch() == pytest.approx(sum(expected).item() / 3, rel=1e-6)
+
+
+def test_weights_are_repetitions(autoencoder, rows):
+    counts = torch.arange(len(rows)) % 3 + 1
+    repeated, weighted = autoencoder(dtype=torch.float64), autoencoder(dtype=torch.float64)
+    rows, plan = rows.double(), replace(PLAN, batch_size=1000)
+    result = trained(run_of(repeated, rows.repeat_interleave(counts, 0), plan=plan))
+    same = trained(run_of(weighted, rows, counts / counts.double().mean(), plan=plan))
+    assert same.losses == pytest.approx(result.losses, rel=1e-9)
+    torch.testing.assert_close(values(weighted), values(repeated), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian, UnitGaussian, Bernoulli])
+def test_objective_is_the_mean_of_row_losses_summed_over_cells(likelihood, autoencoder, rows, generator):
+    model, weights = autoencoder(likelihood=likelihood), torch.rand(len(rows), generator=generator)
+    cells = torch.stack([model.likelihood.log_prob(model.decoder(model.encoder(x)), x) for x in rows[:, None]])[:, 0]
+    torch.testing.assert_close(row_losses(model, rows), -cells.sum(1))
+    torch.testing.assert_close(objective(model, rows, None), -cells.sum(1).mean())
+    torch.testing.assert_close(objective(model, rows, weights), -(cells.sum(1) * weights).mean())
+
+
+# Flat parameters
+
+
+def tensors(model):
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def test_flattening_changes_no_value(autoencoder, rows):
+    model = autoencoder()
+    before, output = values(model), model.log_prob(rows)
+    FlatParameters(model)
+    assert_equal(values(model), before)
+    assert torch.equal(model.log_prob(rows), output)
+
+
+def test_flat_parameters_are_views_of_one_vector_each_on_a_cache_line(autoencoder):
+    model = autoencoder()
+    flat = FlatParameters(model)
+    flat.vector.detach().fill_(3.0)
+    flat.vector.grad.fill_(5.0)
+    assert all((p == 3).all() and p.data_ptr() % 64 == 0 for p in tensors(model))
+    assert all((g == 5).all() and g.shape == p.shape for g, p in zip(flat.gradients, tensors(model), strict=True))
+    places = sorted((p.data_ptr(), p.numel() * p.element_size()) for p in tensors(model))
+    assert all(start + size <= following for (start, size), (following, _) in itertools.pairwise(places))
+
+
+def test_what_is_not_trained_is_left_alone(autoencoder):
+    model = autoencoder()
+    place = model.likelihood.log_excess.data_ptr()
+    FlatParameters(model).vector.detach().fill_(3.0)
+    assert model.likelihood.log_excess.data_ptr() == place
+    assert model.likelihood.variance == pytest.approx(1.0)
+
+
+def assert_owns_its_memory(model):
+    for p in model.parameters():
+        assert p.grad is None
+        assert p.untyped_storage().nbytes() == p.numel() * p.element_size()
+    assert len({p.untyped_storage().data_ptr() for p in model.parameters()}) == len(list(model.parameters()))
+
+
+def test_release_gives_every_parameter_memory_of_its_own(autoencoder):
+    model = autoencoder(hidden=(100, 100))
+    before = values(model)
+    flat = FlatParameters(model)
+    inflated = len(pickle.dumps(model))
+    flat.release()
+    flat.vector.detach().zero_()
+    assert_equal(values(model), before)
+    assert_owns_its_memory(model)
+    assert len(pickle.dumps(model)) < 4 * sum(p.numel() for p in model.parameters()) + 20_000 < inflated
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_trained_model_owns_its_memory(judged, autoencoder, rows):
+    model = autoencoder()
+    trained(run_of(model, rows[:30], validation=(rows[30:], None) if judged else None))
+    assert_owns_its_memory(model)
+
+
+# The best epoch
+
+
+def split(rows):
+    return rows[:30], (rows[30:], None)
+
+
+def history(run, **options):
+    """The result of training, and the parameters before it and after every epoch."""
+    seen = [values(run.model)]
+    return trained(run, report=lambda *_: seen.append(values(run.model)), **options), seen
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.3])
+def test_the_best_epoch_is_restored(rate, autoencoder, rows):
+    training, validation = split(rows)
+    model = autoencoder()
+    plan = replace(PLAN, learning_rate_init=rate, learning_rate="constant", batch_size=3)
+    result, seen = history(run_of(model, training, validation=validation, plan=plan))
+    expected = [objective(with_parameters(model, parameters), validation[0], None).item() for parameters in seen]
+    assert result.validation_losses == pytest.approx(expected, rel=1e-5)
+    assert result.best_iter == expected.index(min(expected)) > 0
+    assert_equal(values(model), seen[result.best_iter])
+
+
+def with_parameters(model, parameters):
+    copy = deepcopy(model)
+    with torch.no_grad():
+        for p, value in zip(copy.parameters(), parameters, strict=True):
+            p.copy_(value)
+    return copy
+
+
+def test_the_start_is_restored_where_training_makes_things_worse(autoencoder, rows):
+    training, validation = split(rows)
+    model = autoencoder()
+    result, seen = history(run_of(model, training, validation=validation, plan=HARMFUL))
+    assert min(result.validation_losses[1:]) > result.validation_losses[0]
+    assert result.best_iter == 0
+    assert_equal(values(model), seen[0])
+
+
+def test_without_validation_the_last_epoch_stays(autoencoder, rows):
+    model = autoencoder()
+    result, seen = history(run_of(model, rows, plan=HARMFUL))
+    assert (result.best_iter, result.validation_losses) == (20, [])
+    assert_equal(values(model), seen[-1])
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.999, True), (1.001, False)])
+@pytest.mark.parametrize("weights", [None, 2.5], ids=["plain", "weighted alike"])
+def test_the_start_is_returned_where_the_gain_is_under_the_threshold(share, kept, weights, autoencoder, rows):
+    training, held = split(rows)
+    validation = held[0], None if weights is None else torch.full((len(held[0]),), weights)
+    start, best = autoencoder(), autoencoder()
+    trained(run_of(best, training, validation=validation))
+    before, after = (row_losses(model, held[0]).detach().double() for model in (start, best))
+    threshold = share * stats.ttest_rel(before, after).statistic
+
+    model = autoencoder()
+    result = trained(run_of(model, training, validation=validation), standard_errors=threshold)
+    assert min(result.validation_losses) < result.validation_losses[0]
+    assert (result.best_iter > 0) == kept
+    assert_equal(values(model), values(best if kept else start))
+
+
+@pytest.mark.xfail(reason="a gain without variance counts as no gain")
+def test_one_validation_row_is_enough_where_no_threshold_is_set(autoencoder, rows):
+    result = trained(run_of(autoencoder(), rows[1:], validation=(rows[:1], None)))
+    assert min(result.validation_losses) < result.validation_losses[0]
+    assert result.best_iter > 0
+
+
+def test_validation_rows_are_weighted(autoencoder, rows):
+    training, (held, _) = split(rows)
+    weights = torch.arange(1.0, len(held) + 1)
+    model = autoencoder()
+    losses = row_losses(model, held).detach()
+    result = trained(run_of(model, training, validation=(held, weights)))
+    assert result.validation_losses[0] == pytest.approx(((losses * weights).sum() / weights.sum()).item(), rel=1e-5)
+
+
+def test_several_runs_share_the_epoch_that_is_best_for_all_rows(autoencoder, rows):
+    plan = replace(PLAN, learning_rate_init=0.1, batch_size=4)
+    parts = [torch.arange(len(rows)) % 3 == k for k in range(3)]
+    models = [autoencoder() for _ in parts]
+    runs = [run_of(m, rows[~part], validation=(rows[part], None), plan=plan) for m, part in zip(models, parts, strict=True)]
+    seen = [[values(m) for m in models]]
+    result = trained(*runs, report=lambda *_: seen.append([values(m) for m in models]))
+    pooled = [
+        torch.cat([row_losses(with_parameters(*pair), rows[part]) for *pair, part in zip(models, state, parts, strict=True)])
+        for state in seen
+    ]
+    expected = [losses.mean().item() for losses in pooled]
+    assert result.validation_losses == pytest.approx(expected, rel=1e-5)
+    assert result.best_iter == expected.index(min(expected))
+    assert_equal([values(m) for m in models], seen[result.best_iter])
+
+
+def test_runs_do_not_influence_each_other(autoencoder, rows):
+    alone, first, second = (autoencoder() for _ in range(3))
+    trained(run_of(alone, rows))
+    trained(run_of(first, rows), run_of(second, rows.flip(1)))
+    assert_equal(values(first), values(alone))
+
+
+# The loop
+
+
+def test_training_lowers_the_loss(autoencoder, rows):
+    losses = trained(run_of(autoencoder(), rows)).losses
+    assert len(losses) == PLAN.max_iter
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_it_stops_when_nothing_improves(judged, autoencoder, rows):
+    plan = replace(PLAN, tol=1e9, n_iter_no_change=4)
+    result = trained(run_of(autoencoder(), rows, validation=(rows, None) if judged else None, plan=plan))
+    assert result.stopped
+    assert len(result.losses) == 1 + 4
+    assert len(result.validation_losses) == (1 + 1 + 4) * judged
+
+
+def test_fewer_epochs_follow_the_same_schedule(autoencoder, rows):
+    _, seen = history(run_of(autoencoder(), rows))
+    model = autoencoder()
+    train([run_of(model, rows)], NoImprovement(0.0, 1000), 7)
+    assert_equal(values(model), seen[7])
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_report_is_called_after_every_epoch(judged, autoencoder, rows):
+    calls = []
+    run = run_of(autoencoder(), rows, validation=(rows, None) if judged else None)
+    result = trained(run, report=lambda *call: calls.append(call))
+    losses = result.validation_losses[1:] if judged else [None] * PLAN.max_iter
+    assert calls == [(k + 1, PLAN.max_iter, result.losses[k], losses[k]) for k in range(PLAN.max_iter)]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_an_error(bad, autoencoder, rows):
+    rows[3, 2] = bad
+    with pytest.raises(FloatingPointError, match="in epoch 1"):
+        trained(run_of(autoencoder(), rows))
+
+
+def test_so_is_one_that_training_drove_there(autoencoder, rows):
+    with pytest.raises(FloatingPointError, match=r"The loss became (nan|inf) in epoch"):
+        trained(run_of(autoencoder(), rows, plan=replace(PLAN, learning_rate_init=1e30)))
+
+
+def test_training_twice_gives_the_same_bits(autoencoder, rows):
+    first, second = autoencoder(), autoencoder()
+    assert trained(run_of(first, rows)) == trained(run_of(second, rows))
+    assert_equal(values(first), values(second))
+
+
+FALLING = [100.0 - k for k in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "stopped", "expected"),
+    [
+        (FALLING, False, True),
+        (FALLING, True, False),
+        ([1.0], False, False),
+        ([], False, False),
+        ([2.0, 1.0], False, True),
+        ([1.0, 2.0], False, False),
+        ([1.0] * 20, False, False),
+        ([100.0, *[1.0] * 19], False, False),
+        ([100.0, *[1.0] * 18, 0.02], False, False),  # 0.98 of 99.98
+        ([100.0, *[1.0] * 18, 0.0], False, False),  # 1 of 100
+        ([100.0, *[1.0] * 18, -0.1], False, True),  # 1.1 of 100.1
+        ([-100.0 - k for k in range(20)], False, True),
+    ],
+)
+def test_still_falling_is_a_last_tenth_with_over_a_hundredth_of_the_fall(losses, stopped, expected):
+    assert TrainingResult(losses, [], 0, stopped).still_falling == expected

@@ -1,0 +1,45 @@
+"""The package as it is installed and imported."""
+
+import importlib.metadata
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import skvae
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_public_names_are_those_of_all() -> None:
+    public = {name for name, value in vars(skvae).items() if not name.startswith("_") and not isinstance(value, type(skvae))}
+    assert public == set(skvae.__all__)
+    assert skvae.__all__ == sorted(skvae.__all__)
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    try:
+        installed = importlib.metadata.version("skvae")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("skvae is imported from its source, not installed")
+    assert skvae.__version__ == installed
+
+
+def test_type_hints_are_published() -> None:
+    assert Path(skvae.__file__).with_name("py.typed").is_file()
+
+
+def test_import_is_free_of_optional_packages() -> None:
+    code = "import sys, skvae; sys.exit(str({'matplotlib', 'polars'} & set(sys.modules) or ''))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_oldest_versions_tested_are_those_promised() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    promised = {*project["dependencies"], *project["optional-dependencies"]["test"]}
+    pins = (ROOT / ".ci" / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
+    tested = {pin.replace("==", ">=") for pin in pins if not pin.startswith(("#", "torch=="))}
+    assert tested == {floor for floor in promised if not floor.startswith("torch>")}

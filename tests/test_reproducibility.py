@@ -1,0 +1,171 @@
+"""The same input gives the same bits, whatever else is going on."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_wine
+
+from skvae import AutoencoderTransformer
+
+X = load_wine().data
+SETTINGS = {
+    "folds": {},
+    "random": {"init": "random"},
+    "batches": {"batch_size": 32, "early_stopping": False},
+    "linear": {"hidden_layer_sizes": (), "init": "random"},
+    "deep, float32 scale": {"hidden_layer_sizes": (16, 16), "activation": "relu", "standardize": False},
+}
+METHODS = ["transform", "reconstruct", "score_samples", "reconstruction_error"]
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(params=SETTINGS.values(), ids=SETTINGS)
+def estimator(request):
+    params = {"hidden_layer_sizes": (16,), "max_iter": 6, "random_state": 0, **request.param}
+    return AutoencoderTransformer(2, **params)
+
+
+def assert_same(a, b):
+    """Two fits are the same to the last bit."""
+    for name in METHODS:
+        np.testing.assert_array_equal(getattr(a, name)(X), getattr(b, name)(X))
+    for name in ["loss_curve_", "validation_scores_", "best_iter_", "n_iter_", "noise_variance_"]:
+        assert getattr(a, name) == getattr(b, name)
+    weights, others = a.module_.state_dict(), b.module_.state_dict()
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def test_twice(estimator):
+    assert_same(estimator.fit(X), clone(estimator).fit(X))
+
+
+def test_fitting_again_forgets(estimator):
+    fresh = clone(estimator).fit(X)
+    estimator.fit(np.ascontiguousarray(X[:50, 3:9]))
+    assert_same(estimator.fit(X), fresh)
+
+
+def test_in_two_threads_at_once(estimator):
+    alone = clone(estimator).fit(X)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: clone(estimator).fit(X), range(4)))
+    for result in results:
+        assert_same(result, alone)
+
+
+def test_methods_in_two_threads_at_once(estimator):
+    estimator.fit(X)
+    alone = estimator.transform(X)
+    with ThreadPoolExecutor(2) as pool:
+        for codes in pool.map(lambda _: estimator.transform(X), range(8)):
+            np.testing.assert_array_equal(codes, alone)
+
+
+def test_after_a_pickle(estimator):
+    unfitted = pickle.loads(pickle.dumps(estimator))
+    estimator.fit(X)
+    assert_same(pickle.loads(pickle.dumps(estimator)), estimator)
+    assert_same(unfitted.fit(X), estimator)
+
+
+def test_order_of_rows_does_not_matter(estimator):
+    order = np.random.default_rng(0).permutation(len(X))
+    assert_same(clone(estimator).fit(X[order]), estimator.fit(X))
+
+
+def test_random_state_instance(estimator):
+    seeded = [clone(estimator).set_params(random_state=np.random.RandomState(7)) for _ in range(2)]  # noqa: NPY002
+    assert_same(seeded[0].fit(X), seeded[1].fit(X))
+
+
+def test_seed_is_read():
+    codes = [AutoencoderTransformer(2, init="random", max_iter=2, random_state=seed).fit_transform(X) for seed in [0, 1]]
+    assert not np.allclose(codes[0], codes[1])
+
+
+def test_none_leaves_global_generators_untouched(estimator):
+    numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    estimator.set_params(random_state=None).fit(X)
+    for name in METHODS:
+        getattr(estimator, name)(X)
+    numpy_after = np.random.get_state()  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_after, strict=True))
+    assert torch.equal(torch_before, torch.get_rng_state())
+
+
+@pytest.mark.uses_global_rng
+def test_none_is_not_the_global_seed():
+    codes = []
+    for _ in range(2):
+        np.random.seed(0)  # noqa: NPY002
+        torch.manual_seed(0)
+        codes.append(AutoencoderTransformer(2, init="random", max_iter=1).fit_transform(X))
+    assert not np.allclose(codes[0], codes[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_columns", [4, 9, 13])  # the places of rows in memory differ with it, and so may the rounding
+def test_one_row_as_among_many(estimator, n_columns, dtype):
+    table = X[:, :n_columns]
+    estimator.set_params(max_iter=2).fit(table)
+    noise = np.random.default_rng(0).normal(size=(10_000, n_columns))
+    rows = (table.mean(0) + 2 * table.std(0) * noise).astype(dtype)
+    for method in METHODS:
+        together = getattr(estimator, method)(rows)
+        for i in [0, 1, 63, 64, 5001, 9983, 9984, 9999]:
+            np.testing.assert_array_equal(getattr(estimator, method)(rows[i : i + 1]), together[i : i + 1])
+        np.testing.assert_array_equal(getattr(estimator, method)(rows[::-7]), together[::-7])
+
+
+@pytest.mark.parametrize("n_components", [2, 5, 7])
+def test_one_code_as_among_many(estimator, n_components):
+    estimator.set_params(max_iter=2, n_components=n_components).fit(X)
+    codes = np.random.default_rng(0).normal(size=(500, n_components))
+    together = estimator.inverse_transform(codes)
+    np.testing.assert_array_equal(np.concatenate([estimator.inverse_transform(code[None]) for code in codes[:70]]), together[:70])
+    np.testing.assert_array_equal(estimator.inverse_transform(codes[::-3]), together[::-3])
+
+
+@pytest.mark.parametrize("fitted_on", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_dtype_out_is_dtype_in(estimator, fitted_on, dtype):
+    estimator.fit(X.astype(fitted_on))
+    rows = X[:5].astype(dtype)
+    codes = estimator.transform(rows)
+    assert codes.dtype == dtype
+    assert estimator.inverse_transform(codes).dtype == dtype
+    assert estimator.reconstruct(rows).dtype == dtype
+    assert estimator.score_samples(rows).dtype == np.float64
+    np.testing.assert_allclose(codes, estimator.transform(X[:5]), rtol=1e-3, atol=1e-4)
+
+
+def test_input_is_left_alone(estimator):
+    table = X.copy()
+    estimator.fit(table)
+    for name in METHODS:
+        getattr(estimator, name)(table)
+    np.testing.assert_array_equal(table, X)
+
+
+def test_overlapping_fits_leave_the_number_of_threads():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        quick = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_iter=2)
+        long = clone(quick).set_params(max_iter=100, early_stopping=False)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(int).result()  # the thread is there
+            running = pool.submit(long.fit, X)
+            while not running.done():
+                quick.fit(X)
+            running.result()
+            assert pool.submit(torch.get_num_threads).result() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
