@@ -68,7 +68,7 @@ def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
     data.add_options(result, sets=False)
     result.add_argument("--hidden", type=_sizes, default=(1000, 500, 250), metavar="A,B", help="default 1000,500,250")
-    result.add_argument("--activation", default="silu")
+    result.add_argument("--activation", default="gelu")
     result.add_argument("--init", default="pca", choices=("pca", "random"))
     result.add_argument("--epochs", type=int, default=100)
     result.add_argument("--batch-size", type=int, default=256)

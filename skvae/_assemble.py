@@ -43,22 +43,22 @@ def build_model(
     decoder_hidden = params["decoder_layer_sizes"]
     decoder_hidden = hidden[::-1] if decoder_hidden is None else tuple(decoder_hidden)
     dtype = torch.float32 if hidden or decoder_hidden else torch.float64
-    likelihood = build_likelihood(params["likelihood"], n_columns, unit_variance)
+    likelihood = build_likelihood(params["likelihood"], n_columns, unit_variance, dtype)
 
     def network(*sizes: int) -> Network:
         return Network(sizes, params["activation"], params["init"] == "pca", generator, dtype)
 
     encoder = network(n_columns, *hidden, n_components)
     decoder = network(n_components, *decoder_hidden, n_columns * likelihood.n_params)
-    return Autoencoder(encoder, decoder, likelihood.to(dtype))
+    return Autoencoder(encoder, decoder, likelihood)
 
 
-def build_likelihood(name: str, n_columns: int, unit_variance: float) -> Likelihood:
+def build_likelihood(name: str, n_columns: int, unit_variance: float, dtype: torch.dtype) -> Likelihood:
     if name == "bernoulli":
         return Bernoulli(n_columns)
     if name == "mse":
-        return UnitGaussian(n_columns, unit_variance)
-    return Gaussian(n_columns)
+        return UnitGaussian(n_columns, unit_variance, dtype)
+    return Gaussian(n_columns, dtype=dtype)
 
 
 def is_linear(params: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from skvae._fitting import Fit, Report, Task, fit_model
-from skvae._schema import Schema, library_of
+from skvae._schema import Schema, index_of, library_of
 from skvae._statistics import Scaling, Table, merge_equal_rows, principal_components
 from skvae._validation import check_codes, check_is_fitted, check_layer_sizes, check_rows, check_weights, random_seed
 from skvae.core.device import is_available, resolve_device, threads_for
@@ -55,7 +55,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             params=self.get_params(deep=False),
             n_components=n_components,
             n_columns=rows.shape[1],
-            unit_variance=1.0 / scaling.error_unit,
+            unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
             device=device,
             seed=random_seed(self.random_state),
         )
@@ -138,7 +138,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         codes = check_codes(self, X)
         rows = self._scaling.invert(self._map(lambda z: self.module_.decode(z), codes, scaled=True))
-        return self.schema_.restore(rows.astype(codes.dtype, copy=False), index=getattr(X, "index", None))
+        return self.schema_.restore(rows.astype(codes.dtype, copy=False), index_of(X))
 
     def reconstruct(self, X: Any) -> Any:
         """Encode rows and decode them again.
@@ -155,7 +155,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         rows = self._admit(X)
         decoded = self._map(lambda x: self.module_.decode(self.module_.encode(x)), rows, dtype=np.float64)
         result = self._scaling.invert(decoded).astype(rows.dtype, copy=False)
-        return result if library_of(X) == "numpy" else self.schema_.restore(result, index=getattr(X, "index", None))
+        return result if library_of(X) == "numpy" else self.schema_.restore(result, index_of(X))
 
     def reconstruction_error(self, X: Any) -> np.ndarray:
         """Squared error of each row's reconstruction, summed over columns.

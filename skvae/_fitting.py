@@ -119,8 +119,8 @@ def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> li
     if len(order) < FOLDS_BELOW and not whole:
         parts = np.array_split(order, N_FOLDS)
     else:
-        n_held_out = max(1, round(task.params["validation_fraction"] * len(order)))
-        parts = [order[:n_held_out]]
+        n_held_out = round(task.params["validation_fraction"] * len(order))
+        parts = [order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)]]
     return [(table.take(np.setdiff1d(order, part)), table.take(np.sort(part))) for part in parts]
 
 
@@ -148,6 +148,8 @@ def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
 
 def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None) -> Run:
     rows, weights = _tensors(table, model, task)
+    if weights is not None:
+        weights /= weights.mean()
     validation = None if held_out is None else _tensors(held_out, model, task)
     return Run(model, rows, weights, plan, task.generator(), validation)
 
@@ -168,9 +170,9 @@ def _pooled_squared_error(parts: list[tuple[Autoencoder, Table]], task: Task) ->
 
 
 def _tensors(table: Table, model: Autoencoder, task: Task) -> tuple[Tensor, Tensor | None]:
-    """Rows, and weights of mean 1, in the model's precision and on its device."""
+    """Rows and weights in the model's precision and on its device."""
     like = next(model.parameters())
     rows = torch.from_numpy(table.rows).to(device=task.device, dtype=like.dtype)
     if table.weights is None:
         return rows, None
-    return rows, torch.from_numpy(table.weights / table.weights.mean()).to(device=task.device, dtype=like.dtype)
+    return rows, torch.from_numpy(table.weights).to(device=task.device, dtype=like.dtype)

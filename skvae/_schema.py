@@ -19,13 +19,17 @@ class Schema:
         Empty for arrays.
     dtypes : tuple
         The frame library's own, one per column.
-    kinds : tuple of {"float", "integer", "boolean"}
+    kinds : tuple of str
+        "boolean", or what numpy calls the numbers: "int8", "float64"...
+    axis_name : hashable
+        Of the columns of a pandas frame.
     """
 
     library: str
     names: tuple[str, ...] = ()
     dtypes: tuple[Any, ...] = ()
     kinds: tuple[str, ...] = ()
+    axis_name: Any = None
 
     @classmethod
     def of(cls, X: Any) -> "Schema":
@@ -40,7 +44,7 @@ class Schema:
         if library == "numpy":
             return cls(library)
         kinds = tuple(_kind(name, dtype) for name, dtype in nw.from_native(X).schema.items())
-        return cls(library, tuple(X.columns), tuple(X.dtypes), kinds)
+        return cls(library, tuple(X.columns), tuple(X.dtypes), kinds, getattr(X.columns, "name", None))
 
     def restore(self, values: np.ndarray, index: Any = None) -> Any:
         """Put values, one column each, back into the container that the estimator was fitted on.
@@ -57,7 +61,7 @@ class Schema:
         import pandas as pd
 
         series = [pd.Series(c, index=index).astype(t) for c, t in zip(columns, self.dtypes, strict=True)]
-        return pd.concat(series, axis=1, keys=self.names)
+        return pd.concat(series, axis=1).set_axis(pd.Index(self.names, name=self.axis_name), axis=1)
 
 
 def library_of(X: Any) -> str:
@@ -68,13 +72,14 @@ def library_of(X: Any) -> str:
     return "numpy"
 
 
+def index_of(X: Any) -> Any:
+    """The index of a pandas frame, None for all else."""
+    return X.index if library_of(X) == "pandas" else None
+
+
 def _kind(name: str, dtype: Any) -> str:
-    if dtype.is_integer():
-        return "integer"
-    if dtype.is_numeric():
-        return "float"
-    if dtype == nw.Boolean:
-        return "boolean"
+    if dtype.is_numeric() or dtype == nw.Boolean:
+        return str(dtype).lower()
     raise ValueError(
         f"Column {name!r} has dtype {dtype}, and only columns of numbers can be taken in; "
         "encode it first, e.g. with sklearn.preprocessing.OneHotEncoder, or drop it."
@@ -85,4 +90,9 @@ def _castable(values: np.ndarray, kind: str) -> np.ndarray:
     """Values that a cast to the column's dtype takes over as they are."""
     if kind == "boolean":
         return values >= 0.5
-    return np.rint(values) if kind == "integer" else values
+    if "int" not in kind:
+        return values
+    lowest, highest = float(np.iinfo(kind).min), float(np.iinfo(kind).max)
+    if highest > np.iinfo(kind).max:  # the nearest float lies beyond
+        highest = np.nextafter(highest, 0)
+    return np.clip(np.rint(values), lowest, highest)

@@ -65,12 +65,16 @@ def test_cell_that_is_not_finite(fits, kind, method, value, word):
     values = X.copy()
     values[3, 1] = value
     call = getattr(fits[kind], method)
-    assert_refused(fits[kind], TABLES[kind](X), lambda: call(TABLES[kind](values)), word, COLUMN_1[kind], "row 3", "SimpleImputer")
+    assert_refused(
+        fits[kind], TABLES[kind](X), lambda: call(TABLES[kind](values)), word, COLUMN_1[kind], "row 3", "SimpleImputer"
+    )
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
 @pytest.mark.parametrize(
-    "column", [pd.array([1.5, pd.NA] * 15, dtype="Float64"), pd.array([1, pd.NA] * 15, dtype="Int64")], ids=lambda c: str(c.dtype)
+    "column",
+    [pd.array([1.5, pd.NA] * 15, dtype="Float64"), pd.array([1, pd.NA] * 15, dtype="Int64")],
+    ids=lambda c: str(c.dtype),
 )
 def test_missing_cell_of_a_nullable_column(fits, column, method):
     frame = TABLES["pandas"](X).assign(b=column)
@@ -80,7 +84,9 @@ def test_missing_cell_of_a_nullable_column(fits, column, method):
 
 def test_null_of_polars(fits):
     frame = TABLES["polars"](X).with_columns(b=pl.Series([1.5, None] * 15))
-    assert_refused(fits["polars"], TABLES["polars"](X), lambda: fits["polars"].fit(frame), "NaN", "'b'", "row 1", "SimpleImputer")
+    assert_refused(
+        fits["polars"], TABLES["polars"](X), lambda: fits["polars"].fit(frame), "NaN", "'b'", "row 1", "SimpleImputer"
+    )
 
 
 TEXT = {
@@ -96,7 +102,9 @@ def test_text(fits, kind, method):
     assert_refused(fits[kind], TABLES[kind](X), lambda: getattr(fits[kind], method)(TEXT[kind]), COLUMN_1[kind])
 
 
-@pytest.mark.parametrize("column", [pd.date_range("2020", periods=30), pd.Categorical(["x", "y"] * 15)], ids=["dates", "categories"])
+@pytest.mark.parametrize(
+    "column", [pd.date_range("2020", periods=30), pd.Categorical(["x", "y"] * 15)], ids=["dates", "categories"]
+)
 def test_columns_of_other_things(fits, column):
     frame = TABLES["pandas"](X).assign(b=column)
     assert_refused(fits["pandas"], TABLES["pandas"](X), lambda: fits["pandas"].fit(frame), "'b'", "dtype", "drop")
@@ -234,7 +242,9 @@ def test_held_out_rows(estimator, values, words):
 
 def test_held_out_rows_with_other_names(fits):
     frame = TABLES["pandas"](X)
-    assert_refused(fits["pandas"], frame, lambda: fits["pandas"].fit(frame, X_val=frame.rename(columns={"b": "z"})), "- z", "- b")
+    assert_refused(
+        fits["pandas"], frame, lambda: fits["pandas"].fit(frame, X_val=frame.rename(columns={"b": "z"})), "- z", "- b"
+    )
 
 
 def test_held_out_rows_that_nothing_reads(estimator):
@@ -250,7 +260,9 @@ def test_cells_that_bernoulli_cannot_score(fits, kind, value):
     table = TABLES[kind](values)
     estimator = fits[kind].set_params(likelihood="bernoulli")
     try:
-        assert_refused(estimator, TABLES[kind](X), lambda: estimator.fit(table), "bernoulli", COLUMN_1[kind], f"{value:g}", "[0, 1]")
+        assert_refused(
+            estimator, TABLES[kind](X), lambda: estimator.fit(table), "bernoulli", COLUMN_1[kind], f"{value:g}", "[0, 1]"
+        )
     finally:
         estimator.set_params(likelihood="auto")
 
@@ -264,7 +276,8 @@ def test_diverging_training(estimator, hidden_layer_sizes):
 
 
 @pytest.mark.parametrize(
-    ("params", "columns", "word"), [({}, 3, "columns"), ({"n_components": 3}, 4, "n_components"), ({"hidden_layer_sizes": (5,)}, 4, "hidden")]
+    ("params", "columns", "word"),
+    [({}, 3, "columns"), ({"n_components": 3}, 4, "n_components"), ({"hidden_layer_sizes": (5,)}, 4, "hidden")],
 )
 def test_warm_start_from_another_model(estimator, params, columns, word):
     estimator.set_params(warm_start=True, **params)

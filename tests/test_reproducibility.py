@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine
 
 from skvae import AutoencoderTransformer
+from skvae.core.device import threads_for
 
 X = load_wine().data
 SETTINGS = {
@@ -80,7 +82,7 @@ def test_order_of_rows_does_not_matter(estimator):
 
 
 def test_random_state_instance(estimator):
-    seeded = [clone(estimator).set_params(random_state=np.random.RandomState(7)) for _ in range(2)]  # noqa: NPY002
+    seeded = [clone(estimator).set_params(random_state=np.random.RandomState(7)) for _ in range(2)]
     assert_same(seeded[0].fit(X), seeded[1].fit(X))
 
 
@@ -128,7 +130,9 @@ def test_one_code_as_among_many(estimator, n_components):
     estimator.set_params(max_iter=2, n_components=n_components).fit(X)
     codes = np.random.default_rng(0).normal(size=(500, n_components))
     together = estimator.inverse_transform(codes)
-    np.testing.assert_array_equal(np.concatenate([estimator.inverse_transform(code[None]) for code in codes[:70]]), together[:70])
+    np.testing.assert_array_equal(
+        np.concatenate([estimator.inverse_transform(code[None]) for code in codes[:70]]), together[:70]
+    )
     np.testing.assert_array_equal(estimator.inverse_transform(codes[::-3]), together[::-3])
 
 
@@ -153,19 +157,23 @@ def test_input_is_left_alone(estimator):
     np.testing.assert_array_equal(table, X)
 
 
-def test_overlapping_fits_leave_the_number_of_threads():
+def test_overlapping_work_leaves_the_number_of_threads():
     before = torch.get_num_threads()
+    inside, leave = Event(), Event()
+
+    def longer():
+        with threads_for(work=1):
+            inside.set()
+            leave.wait(10)
+
     try:
         torch.set_num_threads(2)
-        quick = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_iter=2)
-        long = clone(quick).set_params(max_iter=100, early_stopping=False)
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(int).result()  # the thread is there
-            running = pool.submit(long.fit, X)
-            while not running.done():
-                quick.fit(X)
+            with threads_for(work=1):
+                running = pool.submit(longer)
+                inside.wait(10)
+            leave.set()
             running.result()
-            assert pool.submit(torch.get_num_threads).result() == 2
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

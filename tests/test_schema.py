@@ -52,7 +52,8 @@ def restored(frame, values):
 @each_frame
 def test_kinds_are_read_from_dtypes(frame):
     schema = Schema.of(frame)
-    assert schema.kinds == ("float", "integer", "boolean")
+    assert [np.dtype(kind).kind for kind in schema.kinds[:2]] == ["f", "i"]
+    assert schema.kinds[2] == "boolean"
     assert schema.names == tuple(VALUES)
     assert schema.library == library_of(frame) == ("pandas" if isinstance(frame, pd.DataFrame) else "polars")
 
@@ -101,13 +102,11 @@ def test_names_of_columns_may_be_anything(columns):
     pd.testing.assert_frame_equal(result, frame, check_names=False)
 
 
-@pytest.mark.xfail(reason="the name of the columns' index is lost")
 def test_names_of_the_axis_are_kept():
     frame = pandas_frame(PANDAS_DTYPES["numpy"]).rename_axis("variable", axis=1)
     assert_frame_equal(restored(frame, numbers(frame)), frame)
 
 
-@pytest.mark.xfail(reason="an integer beyond its dtype wraps around or raises")
 @pytest.mark.parametrize(
     "dtype", ["uint8", "UInt8", "uint8[pyarrow]", "int8", "Int8", "int8[pyarrow]", pl.UInt8, pl.Int8], ids=repr
 )

@@ -74,8 +74,9 @@ def test_equal_rows_keep_weights_where_all_are_doubled(rng):
     assert merge_equal_rows(np.repeat(rng.normal(size=(10, 2)), 2, axis=0), None).weights.tolist() == [2] * 10
 
 
-def test_minus_zero_is_zero():
-    table = merge_equal_rows(np.array([[0.0, 1.0], [-0.0, 1.0]]), None)
+@pytest.mark.parametrize("zeros", [(0.0, -0.0), (-0.0, 0.0), (-0.0, -0.0)])
+def test_minus_zero_is_zero(zeros):
+    table = merge_equal_rows(np.array([[zero, 1.0] for zero in zeros]), None)
     assert table.rows.tolist() == [[0, 1]]
     assert not np.signbit(table.rows).any()
     assert table.weights.tolist() == [2]
@@ -187,9 +188,7 @@ def test_no_scaling_is_none():
     assert scaling.log_jacobian == 0
 
 
-@pytest.mark.parametrize(
-    "scale", [1e-200, 1e150, pytest.param(1e200, marks=pytest.mark.xfail(reason="the squared unit of an error overflows"))]
-)
+@pytest.mark.parametrize("scale", [1e-200, 1e-150, 1e30, 1e150])
 def test_common_scaling_holds_at_any_magnitude(scale, rng):
     X = rng.normal(size=(30, 4))
     scaled = Scaling.common(Table(X * scale, None))

@@ -1,6 +1,5 @@
 """Where the arithmetic runs."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,9 +37,6 @@ def is_available(device: torch.device) -> bool:
 
 
 PARALLEL_WORK = 1e8  # multiplications and additions in one go; below it a second thread waits more than it helps
-_lock = threading.Lock()
-_users = 0
-_threads_before = 1
 
 
 @contextmanager
@@ -48,22 +44,15 @@ def threads_for(work: float) -> Iterator[None]:
     """Run small operations in one thread and large ones in as many as torch is set to.
 
     Threads meet after every kernel. In a step of some tens of microseconds that costs as much as it saves, and a hundred times
-    more where another process holds one of the cores. The setting is global to the process, so it is changed by the first user
-    and put back by the last.
+    more where another process holds one of the cores. torch keeps the number per calling thread, so fits that run side by side
+    do not disturb each other.
     """
-    global _users, _threads_before
-    if work >= PARALLEL_WORK:
+    before = torch.get_num_threads()
+    if work >= PARALLEL_WORK or before == 1:
         yield
         return
-    with _lock:
-        if _users == 0:
-            _threads_before = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _users += 1
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                torch.set_num_threads(_threads_before)
+        torch.set_num_threads(before)

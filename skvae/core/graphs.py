@@ -17,6 +17,18 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
 
+def compiled(function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor]) -> Callable[[], None]:
+    """One call that runs ``function``, as fast as the device allows, and writes the tensors it returns into ``outputs``."""
+    if outputs[0].device.type == "cpu":
+        return Recording(function, outputs).replay
+
+    def eager() -> None:
+        for output, result in zip(outputs, function(), strict=True):
+            output.copy_(result.detach())
+
+    return eager
+
+
 class Recording:
     """The kernels of ``function``, ready to run again.
 
@@ -31,19 +43,22 @@ class Recording:
     def __init__(self, function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor]) -> None:
         with _Tape() as tape:
             results = function()
-        homes = _homes(tape.calls, results, outputs)
+        needed = _needed(tape.calls)
+        homes = _homes(tape.calls, needed, results, outputs)
 
         def home(tensor: Tensor) -> Tensor:
             destination = homes.get(_memory(tensor))
             if destination is None:
                 return tensor.detach()
-            offset = destination.storage_offset() + tensor.storage_offset()
-            return destination.as_strided(tensor.size(), tensor.stride(), offset)
+            start = destination.storage_offset() * destination.element_size() // tensor.element_size()
+            view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            offset = start + tensor.storage_offset()
+            return view.set_(destination.untyped_storage(), offset, tensor.size(), tensor.stride())
 
-        self.calls = [_into(call, result, home) for call, result in _needed(tape.calls)]
+        self.calls = [_into(call, result, home) for call, result in needed]
         for result, output in zip(results, outputs, strict=True):
-            if _memory(home(result)) != _memory(output):
-                self.calls.append((output.copy_, (result.detach(),), {}))
+            if homes.get(_memory(result)) is not output:
+                self.calls.append((output.copy_, (home(result),), {}))
 
     @torch.no_grad()
     def replay(self) -> None:
@@ -60,6 +75,8 @@ class _Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if _depends_on_data(func, args):
+            raise RuntimeError(f"{func} depends on data, so it cannot be recorded.")
         result = func(*args, **kwargs)
         self.calls.append(((func, args, kwargs), result))
         return result
@@ -89,19 +106,29 @@ def _reads_shape_only(func: Any) -> bool:
     return func.overloadpacket.__name__ in {"ones_like", "zeros_like", "full_like", "new_zeros", "new_ones", "new_full"}
 
 
+def _depends_on_data(func: Any, args: Any) -> bool:
+    """Whether a number read on the host, or the shape of the result, depends on the values of the operands."""
+    if func.overloadpacket is torch.ops.aten.index:
+        return any(t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1]))
+    return not set(func.tags).isdisjoint({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
+
+
 def _is_random(func: Any) -> bool:
     return torch.Tag.nondeterministic_seeded in func.tags
 
 
-def _homes(calls: list[tuple[Call, Any]], results: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[int, Tensor]:
-    """Which memory made by the tape can be replaced by an output: a result that fills its storage, once."""
-    made = {_memory(t) for call, result in calls for t in _tensors(result) if not call[0]._schema.is_mutable}
-    given = {_memory(t) for call, _ in calls for t in _tensors(call[1:])} - made
+def _homes(
+    calls: list[tuple[Call, Any]], needed: list[tuple[Call, Any]], results: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> dict[int, Tensor]:
+    """Which memory can be replaced by an output: made anew in each replay and filled by a result, in the output's layout."""
+    made = {_memory(t) for call, result in needed for t in _tensors(result) if not call[0]._schema.is_mutable}
+    operands = {_memory(t) for call, _ in calls for t in _tensors(call[1:])}
     homes: dict[int, Tensor] = {}
     for result, output in zip(results, outputs, strict=True):
         memory = _memory(result)
         whole = result.untyped_storage().nbytes() == output.numel() * output.element_size()
-        if whole and output.is_contiguous() and memory in made and memory not in given and memory not in homes:
+        alike = result.dtype == output.dtype and result.is_contiguous() and output.is_contiguous()
+        if whole and alike and memory in made and memory not in homes and _memory(output) not in operands:
             homes[memory] = output
     return homes
 

@@ -29,7 +29,7 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
     for chunk in rows.split(chunk_rows):
         buffer[: len(chunk)].copy_(chunk)
         buffer[len(chunk) :].zero_()
-        results.append(function(buffer)[: len(chunk)].cpu())
+        results.append(function(buffer)[: len(chunk)].to("cpu", copy=True))
     return torch.cat(results)
 
 
@@ -37,4 +37,4 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
 def mean_squared_error(model: Autoencoder, rows: Tensor, weights: Tensor | None) -> float:
     """Mean over cells of the squared difference to the reconstruction; rows weighted, and on the scale of the networks."""
     errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean(1), rows, DEVICE_CHUNK_ROWS).double()
-    return (errors.mean() if weights is None else (errors * weights).mean()).item()
+    return (errors.mean() if weights is None else (errors * weights).sum() / weights.sum()).item()

@@ -31,6 +31,22 @@ class Likelihood(nn.Module):
         """Set what can be set in closed form, given the mean squared residual of the cells; nothing by default."""
 
 
+class UnitGaussian(Likelihood):
+    """Normal cells of a variance that is given, not learned: half the squared error over it, plus a constant."""
+
+    variance: Tensor
+
+    def __init__(self, n_columns: int, variance: float = 1.0, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(n_columns)
+        self.register_buffer("variance", torch.tensor(variance, dtype=dtype))
+
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        return _normal_log_prob(params, target, self.variance)
+
+    def mean(self, params: Tensor) -> Tensor:
+        return params
+
+
 class Gaussian(Likelihood):
     """Normal cells with one variance: ``log N(x; mean, v)``, ``v = floor + exp(log_excess)``.
 
@@ -45,34 +61,22 @@ class Gaussian(Likelihood):
     def __init__(self, n_columns: int, variance: float = 1.0, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(n_columns)
         self.log_excess = nn.Parameter(torch.zeros((), dtype=dtype), requires_grad=False)
-        self.set_variance_(variance)
+        self.fit_(variance)
 
     @property
     def variance(self) -> Tensor:
         return self.floor + self.log_excess.exp()
 
-    @torch.no_grad()
-    def set_variance_(self, variance: float) -> None:
-        self.log_excess.fill_(math.log(max(variance - self.floor, self.floor * 1e-3)))
-
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
-        variance = self.variance
-        squared_error = functional.mse_loss(params, target, reduction="none")  # one kernel forward, one back
-        return squared_error * (-0.5 / variance) - 0.5 * torch.log(2 * math.pi * variance)
+        return _normal_log_prob(params, target, self.variance)
 
     def mean(self, params: Tensor) -> Tensor:
         return params
 
+    @torch.no_grad()
     def fit_(self, squared_error: float) -> None:
         """Set the variance that maximises the likelihood of cells with this mean squared residual."""
-        self.set_variance_(squared_error)
-
-
-class UnitGaussian(Gaussian):
-    """Normal cells of a variance that is given, not learned: half the squared error plus a constant."""
-
-    def fit_(self, squared_error: float) -> None:
-        """Keep the variance."""
+        self.log_excess.fill_(math.log(max(squared_error - self.floor, self.floor * 1e-3)))
 
 
 class Bernoulli(Likelihood):
@@ -83,3 +87,8 @@ class Bernoulli(Likelihood):
 
     def mean(self, params: Tensor) -> Tensor:
         return torch.sigmoid(params)
+
+
+def _normal_log_prob(mean: Tensor, target: Tensor, variance: Tensor) -> Tensor:
+    squared_error = functional.mse_loss(mean, target, reduction="none")  # one kernel forward, one back
+    return squared_error * (-0.5 / variance) - 0.5 * torch.log(2 * math.pi * variance)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from skvae.core.batches import Batches
 from skvae.core.device import threads_for
-from skvae.core.graphs import Recording
+from skvae.core.graphs import compiled
 from skvae.core.inference import DEVICE_CHUNK_ROWS, in_chunks
 from skvae.core.model import Autoencoder
 from skvae.core.objective import objective, row_losses
@@ -36,7 +36,7 @@ class TrainingPlan:
 
     def rate(self, progress: float) -> float:
         """Learning rate when this share of all steps is done."""
-        ramp = min(1.0, progress / self.warmup)
+        ramp = progress / self.warmup if progress < self.warmup else 1.0
         decay = 0.5 * (1 + math.cos(math.pi * progress)) if self.learning_rate == "cosine" else 1.0
         return self.learning_rate_init * ramp * decay
 
@@ -117,26 +117,14 @@ class Run:
         self.n_steps = 0
         self.loss = torch.zeros((), dtype=rows.dtype, device=rows.device)
         self.total = torch.zeros_like(self.loss)
-        self.compute = self._record()
+        self.compute = compiled(self._loss_and_gradients, [self.loss, *self.flat.gradients])
+        self.judge = self._judge()
         self.start = self.flat.vector.detach().clone()
         self.best = self.start.clone()
 
-    def _record(self) -> Callable[[], None]:
-        """One call that turns the current batch into its loss and gradients."""
-        outputs = [self.loss, *self.flat.gradients]
-
-        def loss_and_gradients() -> list[Tensor]:
-            loss = objective(self.model, self.batches.x, self.batches.weight)
-            return [loss, *torch.autograd.grad(loss, self.flat.parameters)]
-
-        if self.loss.device.type == "cpu":
-            return Recording(loss_and_gradients, outputs).replay
-
-        def eager() -> None:
-            for output, result in zip(outputs, loss_and_gradients(), strict=True):
-                output.copy_(result.detach())
-
-        return eager
+    def _loss_and_gradients(self) -> list[Tensor]:
+        loss = objective(self.model, self.batches.x, self.batches.weight)
+        return [loss, *torch.autograd.grad(loss, self.flat.parameters)]
 
     def epoch(self) -> float:
         """Go once through the rows; the mean loss of the steps."""
@@ -156,11 +144,22 @@ class Run:
             self.total += self.loss
         return self.total.item() / self.batches.n_batches  # the epoch's only wait for the device
 
-    @torch.no_grad()
-    def judge(self, rows: Tensor) -> Tensor:
-        """Loss of each row."""
-        with threads_for(self.work):
-            return in_chunks(lambda x: row_losses(self.model, x), rows, DEVICE_CHUNK_ROWS)
+    def _judge(self) -> Callable[[], Tensor] | None:
+        """One call that gives the loss of each validation row, in memory that the next call overwrites."""
+        if self.validation is None:
+            return None
+        rows = self.validation[0]
+        if len(rows) > DEVICE_CHUNK_ROWS:
+            return torch.no_grad()(lambda: in_chunks(lambda x: row_losses(self.model, x), rows, DEVICE_CHUNK_ROWS))
+        losses = rows.new_empty(len(rows))
+        compute = compiled(torch.no_grad()(lambda: [row_losses(self.model, rows)]), [losses])
+
+        def judge() -> Tensor:
+            with threads_for(self.work):
+                compute()
+            return losses
+
+        return judge
 
     def keep(self) -> None:
         """Remember the weights as the best so far."""
@@ -229,8 +228,8 @@ class _Ledger:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = runs
+        self.judges = [run.judge for run in runs if run.judge is not None]
         held_out = [run.validation for run in runs if run.validation is not None]
-        self.held_out = [rows for rows, _ in held_out]
         self.weights = torch.cat([rows.new_ones(len(rows)) if w is None else w for rows, w in held_out]).double()
         self.start_rows = self.best_rows = self._rows()
         self.losses = [self._mean(self.start_rows)]
@@ -250,10 +249,12 @@ class _Ledger:
         fall = self.start_rows - self.best_rows
         gain = self._mean(fall)
         variance = self._mean((fall - gain).square())
-        return gain / math.sqrt(variance / max(len(fall) - 1, 1)) if variance > 0 else 0.0
+        if variance == 0:
+            return math.copysign(math.inf, gain) if gain else 0.0
+        return gain / math.sqrt(variance / (len(fall) - 1))
 
     def _rows(self) -> Tensor:
-        return torch.cat([run.judge(rows) for run, rows in zip(self.runs, self.held_out, strict=True)]).double()
+        return torch.cat([judge() for judge in self.judges]).double()
 
     def _mean(self, values: Tensor) -> float:
         return ((values * self.weights).sum() / self.weights.sum()).item()

@@ -82,7 +82,6 @@ def test_uses_may_be_nested(two_threads):
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.xfail(reason="torch's number of threads is a setting of the thread, not of the process")
 @pytest.mark.parametrize("first_out", ["this", "other"])
 def test_uses_in_two_threads_may_overlap(first_out, two_threads):
     seen = {}

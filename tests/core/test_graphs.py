@@ -237,37 +237,8 @@ PROGRAMS = {
 }
 
 
-BUGS = {
-    "a constant is left out of the replay, also where it is a result": [
-        "gradient of a bias of one element",
-        "gradient that is a constant",
-        "constant",
-        "constant that is also read",
-    ],
-    "the second of two results in one memory is not written": [
-        "gradient shared by two parameters",
-        "same result twice",
-        "result and parts of it",
-    ],
-    "an input that is read through a view passes for a result": ["input that is also read through a view", "view of an input"],
-    "the strides of a result are taken over into its output": [
-        "gradient in another order of axes",
-        "transposed view",
-        "kernel that keeps its input's strides",
-        "kernel that chooses strides",
-        "expanded view",
-        "decompositions",
-    ],
-    "the type of a view is lost": ["view of another type"],
-}
-
-
-def known_bug(name):
-    return [pytest.mark.xfail(reason=reason) for reason, names in BUGS.items() if name in names]
-
-
 @pytest.mark.parametrize("flat", [False, True], ids=["apart", "flat"])
-@pytest.mark.parametrize("program", [pytest.param(p, id=name, marks=known_bug(name)) for name, p in PROGRAMS.items()])
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_replay_is_the_computation(program, flat):
     inputs = Inputs()
     assert_replays(lambda: program(inputs), inputs.tensors.values(), flat)
@@ -389,7 +360,6 @@ def test_memory_does_not_grow_with_replays():
     assert n_tensors() == before
 
 
-@pytest.mark.xfail(reason="an output is written before its memory is read for the last time")
 def test_outputs_that_are_inputs_are_written_last():
     x, total = torch.ones(3), torch.zeros(3)
 
@@ -421,7 +391,6 @@ def test_statistics_that_a_layer_keeps_are_kept_by_replays():
     torch.testing.assert_close(recorded.state_dict(), eager.state_dict(), rtol=0, atol=0)
 
 
-@pytest.mark.xfail(reason="they are recorded as they fell out")
 @pytest.mark.parametrize("program", [lambda x: x * x.sum().item(), lambda x: x[x > 0].sum(), lambda x: x.nonzero().sum()])
 def test_branches_that_depend_on_data_are_refused(program):
     x = torch.ones(3)

@@ -161,7 +161,6 @@ def test_a_variance_above_the_floor_is_met(variance, dtype):
     assert Gaussian(3, variance, dtype).variance.item() == pytest.approx(variance, rel=1e-5)
 
 
-@pytest.mark.xfail(reason="a given variance is raised to the floor of a learned one")
 @pytest.mark.parametrize("variance", [1e-12, 1e-7])
 def test_a_given_variance_is_met_however_small(variance):
     assert UnitGaussian(3, variance, torch.float64).variance.item() == pytest.approx(variance, rel=1e-5)
