@@ -17,6 +17,7 @@ __all__ = ["ACTIVATIONS"]
 
 AUTO_BATCH = 128
 AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
+OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; its linear path sees all of it
 AUTO_STEPS = 1500
 AUTO_STEPS_LINEAR = 3000
 AUTO_STEPS_PER_ROOT_ROW = 60
@@ -45,11 +46,10 @@ def build_model(
     dtype = torch.float32 if hidden or decoder_hidden else torch.float64
     likelihood = build_likelihood(params["likelihood"], n_columns, unit_variance, dtype)
 
-    def network(*sizes: int) -> Network:
-        return Network(sizes, params["activation"], params["init"] == "pca", generator, dtype)
-
-    encoder = network(n_columns, *hidden, n_components)
-    decoder = network(n_components, *decoder_hidden, n_columns * likelihood.n_params)
+    from_pca = params["init"] == "pca"
+    shape = (params["activation"], from_pca, generator, dtype)
+    encoder = Network([n_columns, *hidden, n_components], *shape, limited=from_pca and bool(hidden))
+    decoder = Network([n_components, *decoder_hidden, n_columns * likelihood.n_params], *shape)
     return Autoencoder(encoder, decoder, likelihood)
 
 
@@ -63,7 +63,7 @@ def build_likelihood(name: str, n_columns: int, unit_variance: float, dtype: tor
 
 def is_linear(params: Mapping[str, Any]) -> bool:
     """Whether both networks are single layers."""
-    return not params["hidden_layer_sizes"] and not params["decoder_layer_sizes"]
+    return all(sizes is None or len(sizes) == 0 for sizes in (params["hidden_layer_sizes"], params["decoder_layer_sizes"]))
 
 
 def is_solved_by_pca(params: Mapping[str, Any]) -> bool:
@@ -93,6 +93,8 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
         offset = np.log(mean / (1 - mean))
         decoder /= (mean * (1 - mean))[:, None]
     model.encoder.start_linear_(torch.from_numpy(encoder), torch.from_numpy(-encoder @ pca.mean))
+    if model.encoder.limit is not None:
+        model.encoder.limit.copy_(torch.from_numpy(np.abs(pca.mean) + OUTLYING * pca.deviations))
     model.decoder.start_linear_(torch.from_numpy(decoder), torch.from_numpy(offset))
 
 

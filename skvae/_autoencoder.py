@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from skvae._assemble import ACTIVATIONS
 from skvae._base import BaseAutoencoder, earlier_fit_kept
-from skvae._validation import Interval, StrOptions, fit_context
+from skvae._validation import Interval, RealNotInt, StrOptions, fit_context
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -54,11 +54,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         An epoch counts as progress when the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
         Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation
-        below 1000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that
+        below 2000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that
         many epochs. A start at PCA is left only for a gain of more than two standard errors. ``"auto"`` turns it on where
         something nonlinear is trained.
     validation_fraction : float, default=0.1
-        Share of the rows held out where there is one split.
+        Share of the rows held out where there is one split, from 2000 distinct rows on.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10: under the
         cosine schedule much of the progress comes late.
@@ -130,7 +130,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="neither")],
+        "n_components": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="neither")],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_layer_sizes": ["array-like", None],
@@ -224,7 +224,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ValueError
             On input or parameters that cannot be used; an earlier fit stays as it was.
         FloatingPointError
-            Where the loss is no longer finite.
+            Where the training diverged.
 
         Warns
         -----

@@ -17,7 +17,15 @@ from tqdm.auto import tqdm
 from skvae._fitting import Fit, Report, Task, fit_model
 from skvae._schema import Schema, index_of, library_of
 from skvae._statistics import Scaling, Table, merge_equal_rows, principal_components
-from skvae._validation import check_codes, check_is_fitted, check_layer_sizes, check_rows, check_weights, random_seed
+from skvae._validation import (
+    check_codes,
+    check_is_fitted,
+    check_layer_sizes,
+    check_rows,
+    check_unit_interval,
+    check_weights,
+    random_seed,
+)
 from skvae.core.device import is_available, resolve_device, threads_for
 from skvae.core.inference import CHUNK_ROWS, apply
 from skvae.core.model import Autoencoder
@@ -40,8 +48,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         device = resolve_device(self.device)
         schema = Schema.of(X)
         rows = check_rows(self, X, reset=True)
+        self._check_cells(X, rows)
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
-        held_out = None if X_val is None else self._held_out(X_val, sample_weight_val)
+        held_out = self._held_out(X_val, sample_weight_val)
         goes_on = self.warm_start and hasattr(self, "module_")
         if goes_on and rows.shape[1] != len(self._scaling.mean):
             raise ValueError(
@@ -68,11 +77,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.n_components_ = self._n_features_out = n_components
         self._publish(fit, goes_on)
 
-    def _held_out(self, X_val: Any, sample_weight_val: Any) -> Table:
+    def _held_out(self, X_val: Any, sample_weight_val: Any) -> Table | None:
+        if X_val is None:
+            if sample_weight_val is not None:
+                raise ValueError("sample_weight_val is given without X_val, the rows that it weighs; give both or neither.")
+            return None
         if self.early_stopping is False:
             raise ValueError("X_val is given but early_stopping=False, so nothing would read it; use early_stopping='auto'.")
-        rows = check_rows(self, X_val, reset=False)
-        return merge_equal_rows(rows, check_weights(sample_weight_val, rows))
+        rows = check_rows(self, X_val, reset=False, name="X_val")
+        self._check_cells(X_val, rows)
+        return merge_equal_rows(rows, check_weights(sample_weight_val, rows, "sample_weight_val"))
+
+    def _check_cells(self, X: Any, rows: np.ndarray) -> None:
+        if self.likelihood == "bernoulli":
+            check_unit_interval(X, rows)
 
     def _scaling_for(self, table: Table) -> Scaling:
         if self.likelihood == "bernoulli":
@@ -101,9 +119,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.noise_variance_ = None if variance is None else variance.item() * self._scaling.error_unit
         if result is not None and result.still_falling:
             warnings.warn(
-                f"The loss was still falling after max_iter={len(losses)} epochs. Raise max_iter, or learning_rate_init.",
+                f"The loss was still falling in the last epoch, with max_iter={self.max_iter!r}. "
+                "Raise max_iter, or learning_rate_init.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     # Applying

@@ -22,7 +22,7 @@ from skvae.core.stopping import NoImprovement
 from skvae.core.training import Run, TrainingPlan, TrainingResult, train
 
 N_FOLDS = 5
-FOLDS_BELOW = 1000  # distinct rows; above, a single split judges on enough of them
+FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
 REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
 STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero
 
@@ -73,7 +73,7 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     starts_at_pca = task.params["init"] == "pca"
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
     if earlier is None and (_assemble.is_solved_by_pca(task.params) or (starts_at_pca and early_stopping and too_few)):
-        return _fit_pca(task, table)
+        return _fit_pca(task, table, held_out)
     if not early_stopping or too_few:
         return _fit_without_validation(task, table, earlier or _start(task, table), report)
     plan = _assemble.build_plan(task.params, len(table.rows))
@@ -92,9 +92,9 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     return Fit(model, result)
 
 
-def _fit_pca(task: Task, table: Table) -> Fit:
+def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
     model = _start(task, table)
-    model.likelihood.fit_(_pooled_squared_error([(model, table)], task))
+    model.likelihood.fit_(_pooled_squared_error([(model, held_out or table)], task))
     return Fit(model)
 
 

@@ -115,6 +115,11 @@ class PrincipalComponents:
     axes: np.ndarray
     variances: np.ndarray
 
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation of each column."""
+        return np.sqrt(self.variances @ self.axes**2)
+
     def n_for_share(self, share: float) -> int:
         """The fewest components that explain more than this share of the variance."""
         total = self.variances.sum()

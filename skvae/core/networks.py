@@ -1,5 +1,6 @@
 """Multi-layer perceptrons with a linear path beside them."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -37,10 +38,19 @@ class Network(nn.Module):
         Source of the initial weights. They are drawn on the CPU, so that every device starts from the same ones.
     dtype : torch.dtype
         Of all parameters.
+    limited : bool
+        Whether the hidden layers see each input only between minus and plus ``limit``, a buffer that starts infinite, while a
+        linear path sees all of it. A cell of a hundred standard deviations would otherwise be all that they see of its row.
     """
 
     def __init__(
-        self, sizes: Sequence[int], activation: str, linear_path: bool, generator: torch.Generator, dtype: torch.dtype
+        self,
+        sizes: Sequence[int],
+        activation: str,
+        linear_path: bool,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+        limited: bool = False,
     ) -> None:
         super().__init__()
         self.activation = activation
@@ -50,11 +60,13 @@ class Network(nn.Module):
         self.path: nn.Parameter | None = None
         if linear_path and self.hidden:
             self.path = nn.Parameter(torch.zeros(sizes[-1], sizes[0], dtype=dtype))
+        self.limit: Tensor | None
+        self.register_buffer("limit", torch.full((sizes[0],), math.inf, dtype=dtype) if limited else None)
 
     def forward(self, x: Tensor) -> Tensor:
         activation = ACTIVATIONS[self.activation]
         product = functional.linear if self.training else _aligned_linear
-        h = x
+        h = x if self.limit is None else x.clamp(-self.limit, self.limit)
         for layer in self.hidden:
             h = activation(product(h, *layer.parameters()))
         y = product(h, *self.out.parameters())

@@ -15,6 +15,7 @@ from skvae.core.model import Autoencoder
 from skvae.core.objective import objective, row_losses
 from skvae.core.stopping import NoImprovement
 
+DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
 ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
 
 
@@ -52,11 +53,15 @@ class TrainingResult:
 
     @property
     def still_falling(self) -> bool:
-        """Whether it ran out of epochs with the loss falling: the last tenth of them brought over 1 % of the whole fall."""
-        if self.stopped or len(self.losses) < 2:
+        """Whether it ran out of epochs with the loss falling: the last tenth of them brought over 1 % of the whole fall.
+
+        The loss is that of the validation rows where there are any.
+        """
+        curve = self.validation_losses or self.losses
+        if self.stopped or len(curve) < 2:
             return False
-        last = self.losses[-1 - math.ceil(len(self.losses) / 10)] - self.losses[-1]
-        return last > 0.01 * (self.losses[0] - self.losses[-1]) > 0
+        before = curve[-1 - math.ceil((len(curve) - 1) / 10)]
+        return before - curve[-1] > 0.01 * (curve[0] - curve[-1]) > 0
 
 
 class FlatParameters:
@@ -204,9 +209,7 @@ def train(
     for epoch in range(1, n_iter + 1):
         losses.append(sum(run.epoch() for run in runs) / len(runs))  # 2)
         if not math.isfinite(losses[-1]):
-            raise FloatingPointError(
-                f"The loss became {losses[-1]} in epoch {epoch}. Lower learning_rate_init, or check the columns for outliers."
-            )
+            raise FloatingPointError(f"The loss became {losses[-1]} in epoch {epoch}. Lower learning_rate_init.")
         validation_loss = ledger.judge(epoch) if ledger else None  # 3)
         if report is not None:
             report(epoch, n_iter, losses[-1], validation_loss)
@@ -214,6 +217,8 @@ def train(
         if stopping.should_stop:
             break
     if ledger is None:
+        if losses[-1] > DIVERGED * (1 + abs(losses[0])):
+            raise FloatingPointError(f"The loss rose from {losses[0]:.3g} to {losses[-1]:.3g}. Lower learning_rate_init.")
         for run in runs:
             run.finish(None)
         return TrainingResult(losses, [], len(losses), stopping.should_stop)
@@ -245,8 +250,15 @@ class _Ledger:
         return self.losses[epoch]
 
     def gain_in_standard_errors(self) -> float:
-        """Mean paired fall of the rows' losses from start to best, over the standard error of that mean."""
+        """Mean paired fall of the rows' losses from start to best, over the standard error of that mean.
+
+        A few enormous falls raise the error faster than the mean, and would speak against what they prove. So falls above the
+        largest rise count as that much where it makes the case clearer, which can only understate the mean.
+        """
         fall = self.start_rows - self.best_rows
+        return max(self._in_standard_errors(fall), self._in_standard_errors(fall.clamp(max=-fall.min())))
+
+    def _in_standard_errors(self, fall: Tensor) -> float:
         gain = self._mean(fall)
         variance = self._mean((fall - gain).square())
         if variance == 0:
