@@ -16,8 +16,10 @@ Seconds are those of ``fit``. With ``--json`` a run that was interrupted goes on
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning
@@ -127,11 +129,29 @@ def say_summary(rows: list[Row], models: list[str]) -> None:
     say_table(headers, lines)
 
 
+def draw(rows: list[Row], path: Path) -> None:
+    """One line per cell, best first: the mean ratio as a dot and its range over splits as a bar, PCA as the line at 1."""
+    cells = sorted(by_cell(rows, "skvae").items(), key=lambda item: -mean(item[1], "ratio"))
+    figure, ax = plt.subplots(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    for height, (_, splits) in enumerate(cells):
+        ratios = [row["ratio"] for row in splits]
+        ax.plot([min(ratios), max(ratios)], [height, height], color="#56B4E9", linewidth=3, solid_capstyle="round")
+        ax.plot(np.mean(ratios), height, "o", color="#0072B2", markersize=5)
+    ax.axvline(1, color="#D55E00", linewidth=1.5)
+    ax.annotate("PCA", (1, len(cells)), ha="center", va="bottom", color="#D55E00", annotation_clip=False)
+    ax.set_yticks(range(len(cells)), [f"{name}, k={k}" for (name, k), _ in cells], fontsize=8)
+    ax.set(xlim=(0, None), ylim=(-1, len(cells)), xlabel="held-out squared error, as a share of PCA's")
+    ax.grid(axis="x", alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
 def main() -> None:
     options = parser(__doc__)
     data.add_options(options)
     options.add_argument("--splits", type=int, default=5, metavar="N", help="how many random splits; default 5")
     options.add_argument("--rivals", choices=("none", "small", "all"), default="small", help="default: on up to 10,000 rows")
+    options.add_argument("--figure", type=Path, metavar="FILE.png", help="draw the ratio of every cell")
     args = options.parse_args()
     begin(args)
     warnings.filterwarnings("ignore", category=ConvergenceWarning, module=r"sklearn\.")
@@ -145,6 +165,8 @@ def main() -> None:
     models = [model for model in FIT if by_cell(rows, model)]
     say_cells(rows, models)
     say_summary(rows, models)
+    if args.figure:
+        draw(rows, args.figure)
     if without_rivals:
         say(f"Left out: {' and '.join(RIVALS)} on {', '.join(without_rivals)} (--rivals {args.rivals}).")
 

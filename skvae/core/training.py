@@ -15,6 +15,7 @@ from skvae.core.model import Autoencoder
 from skvae.core.objective import objective, row_losses
 from skvae.core.stopping import NoImprovement
 
+MANY_ROWS = 500  # validation rows
 DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
 ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
 
@@ -222,7 +223,7 @@ def train(
         for run in runs:
             run.finish(None)
         return TrainingResult(losses, [], len(losses), stopping.should_stop)
-    better = ledger.gain_in_standard_errors() > standard_errors  # 5)
+    better = gain_in_standard_errors(ledger.start_rows - ledger.best_rows, ledger.weights) > standard_errors  # 5)
     for run in runs:
         run.finish(run.best if better else run.start)
     return TrainingResult(losses, ledger.losses, ledger.best_iter if better else 0, stopping.should_stop)
@@ -237,36 +238,42 @@ class _Ledger:
         held_out = [run.validation for run in runs if run.validation is not None]
         self.weights = torch.cat([rows.new_ones(len(rows)) if w is None else w for rows, w in held_out]).double()
         self.start_rows = self.best_rows = self._rows()
-        self.losses = [self._mean(self.start_rows)]
+        self.losses = [_mean(self.start_rows, self.weights)]
         self.best_iter = 0
 
     def judge(self, epoch: int) -> float:
         rows = self._rows()
-        self.losses.append(self._mean(rows))
+        self.losses.append(_mean(rows, self.weights))
         if self.losses[epoch] < self.losses[self.best_iter]:
             self.best_iter, self.best_rows = epoch, rows
             for run in self.runs:
                 run.keep()
         return self.losses[epoch]
 
-    def gain_in_standard_errors(self) -> float:
-        """Mean paired fall of the rows' losses from start to best, over the standard error of that mean.
-
-        A few enormous falls raise the error faster than the mean, and would speak against what they prove. So falls above the
-        largest rise count as that much where it makes the case clearer, which can only understate the mean.
-        """
-        fall = self.start_rows - self.best_rows
-        return max(self._in_standard_errors(fall), self._in_standard_errors(fall.clamp(max=-fall.min())))
-
-    def _in_standard_errors(self, fall: Tensor) -> float:
-        gain = self._mean(fall)
-        variance = self._mean((fall - gain).square())
-        if variance == 0:
-            return math.copysign(math.inf, gain) if gain else 0.0
-        return gain / math.sqrt(variance / (len(fall) - 1))
-
     def _rows(self) -> Tensor:
         return torch.cat([judge() for judge in self.judges]).double()
 
-    def _mean(self, values: Tensor) -> float:
-        return ((values * self.weights).sum() / self.weights.sum()).item()
+
+def gain_in_standard_errors(fall: Tensor, weights: Tensor) -> float:
+    """Mean of paired differences of losses, start minus best, over the standard error of that mean.
+
+    A few enormous falls raise the error faster than the mean, and would speak against what they prove. So falls above the
+    largest rise count as that much where it makes the case clearer, which can only understate the mean; but only with so many
+    rows that rises as large would have been seen.
+    """
+    as_they_are = _in_standard_errors(fall, weights)
+    if len(fall) < MANY_ROWS:
+        return as_they_are
+    return max(as_they_are, _in_standard_errors(fall.clamp(max=-fall.min()), weights))
+
+
+def _in_standard_errors(values: Tensor, weights: Tensor) -> float:
+    mean = _mean(values, weights)
+    variance = _mean((values - mean).square(), weights)
+    if variance == 0:
+        return math.copysign(math.inf, mean) if mean else 0.0
+    return mean / math.sqrt(variance / (len(values) - 1))
+
+
+def _mean(values: Tensor, weights: Tensor) -> float:
+    return ((values * weights).sum() / weights.sum()).item()
