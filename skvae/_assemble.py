@@ -24,11 +24,17 @@ AUTO_STEPS_PER_ROOT_ROW = 60
 
 
 def build_model(
-    params: Mapping[str, Any], n_columns: int, n_components: int, unit_variance: float, generator: torch.Generator
+    params: Mapping[str, Any],
+    n_columns: int,
+    n_components: int,
+    unit_variance: float,
+    generator: torch.Generator,
+    widest: torch.dtype = torch.float64,
 ) -> Autoencoder:
     """The untrained model that the parameters describe.
 
-    A linear model is kept in float64: it is cheap, and its equality with PCA must survive columns that are nearly collinear.
+    A linear model is kept in the widest dtype: it is cheap, and its equality with PCA must survive columns that are nearly
+    collinear.
 
     Parameters
     ----------
@@ -39,11 +45,13 @@ def build_model(
         What a variance of 1 in the units of ``likelihood="mse"`` is on the scale of the networks.
     generator : torch.Generator
         Source of the initial weights.
+    widest : torch.dtype
+        That the device has.
     """
     hidden = tuple(params["hidden_layer_sizes"])
     decoder_hidden = params["decoder_layer_sizes"]
     decoder_hidden = hidden[::-1] if decoder_hidden is None else tuple(decoder_hidden)
-    dtype = torch.float32 if hidden or decoder_hidden else torch.float64
+    dtype = torch.float32 if hidden or decoder_hidden else widest
     likelihood = build_likelihood(params["likelihood"], n_columns, unit_variance, dtype)
 
     from_pca = params["init"] == "pca"

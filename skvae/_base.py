@@ -26,7 +26,7 @@ from skvae._validation import (
     check_weights,
     random_seed,
 )
-from skvae.core.device import is_available, resolve_device, threads_for
+from skvae.core.device import is_available, resolve_device, threads_for, widest
 from skvae.core.inference import CHUNK_ROWS, apply
 from skvae.core.model import Autoencoder
 
@@ -209,7 +209,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             In nats, in the units of the input; higher is more normal.
         """
         rows = self._admit(X)
-        scores = self._map(lambda x: self.module_.log_prob(x).double().sum(1), rows, dtype=np.float64)
+        scores = self._map(lambda x: self.module_.log_prob(x).sum(1, dtype=widest(x.device)), rows, dtype=np.float64)
         return scores + self._scaling.log_jacobian
 
     def score(self, X: Any, y: Any = None) -> float:

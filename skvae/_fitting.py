@@ -16,6 +16,7 @@ from torch import Tensor
 
 from skvae import _assemble
 from skvae._statistics import Table, principal_components
+from skvae.core.device import widest
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
 from skvae.core.stopping import NoImprovement
@@ -76,20 +77,7 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
         return _fit_pca(task, table, held_out)
     if not early_stopping or too_few:
         return _fit_without_validation(task, table, earlier or _start(task, table), report)
-    plan = _assemble.build_plan(task.params, len(table.rows))
-    splits = _splits(task, table, held_out, whole=earlier is not None)
-    runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
-    result = _train(task, plan, runs, plan.max_iter, STANDARD_ERRORS if starts_at_pca and earlier is None else 0.0, report)
-    model = runs[0].model
-    squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
-    if result.best_iter == 0 and earlier is None:
-        model = _start(task, table)
-    elif held_out is None and earlier is None and len(table.rows) < REFIT_BELOW:
-        refit = _run(task, plan, _start(task, table), table, None)
-        final = _train(task, plan, [refit], result.best_iter, 0.0, report)
-        model, result = refit.model, replace(result, losses=final.losses)
-    model.likelihood.fit_(squared_error)
-    return Fit(model, result)
+    return _fit_with_validation(task, table, held_out, earlier, report)
 
 
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
@@ -102,6 +90,27 @@ def _fit_without_validation(task: Task, table: Table, model: Autoencoder, report
     plan = _assemble.build_plan(task.params, len(table.rows))
     result = _train(task, plan, [_run(task, plan, model, table, None)], plan.max_iter, 0.0, report)
     model.likelihood.fit_(_pooled_squared_error([(model, table)], task))
+    return Fit(model, result)
+
+
+def _fit_with_validation(
+    task: Task, table: Table, held_out: Table | None, earlier: Autoencoder | None, report: Report | None
+) -> Fit:
+    """Choose the number of epochs on held-out rows; then start again with all rows where those held out are missed."""
+    plan = _assemble.build_plan(task.params, len(table.rows))
+    splits = _splits(task, table, held_out, whole=earlier is not None)
+    runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
+    beats_pca = task.params["init"] == "pca" and earlier is None
+    result = _train(task, plan, runs, plan.max_iter, STANDARD_ERRORS if beats_pca else 0.0, report)
+    squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
+    model = runs[0].model
+    if earlier is None and result.best_iter == 0:
+        model = _start(task, table)
+    elif earlier is None and held_out is None and len(table.rows) < REFIT_BELOW:
+        model = _start(task, table)
+        final = _train(task, plan, [_run(task, plan, model, table, None)], result.best_iter, 0.0, report)
+        result = replace(result, losses=final.losses)
+    model.likelihood.fit_(squared_error)
     return Fit(model, result)
 
 
@@ -126,16 +135,22 @@ def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> li
 
 def _start(task: Task, table: Table) -> Autoencoder:
     """A new model, at the PCA of these rows where that is asked for."""
-    model = _assemble.build_model(task.params, task.n_columns, task.n_components, task.unit_variance, task.generator())
+    model = _new(task)
     if task.params["init"] == "pca":
         _assemble.start_at_pca(model, principal_components(table))
         model.likelihood.fit_(_pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))))
     return model.to(task.device)
 
 
+def _new(task: Task) -> Autoencoder:
+    return _assemble.build_model(
+        task.params, task.n_columns, task.n_components, task.unit_variance, task.generator(), widest(task.device)
+    )
+
+
 def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
     """A new model with the weights of an earlier one."""
-    model = _assemble.build_model(task.params, task.n_columns, task.n_components, task.unit_variance, task.generator())
+    model = _new(task)
     try:
         model.load_state_dict(earlier.state_dict())
     except RuntimeError as error:
@@ -172,7 +187,7 @@ def _pooled_squared_error(parts: list[tuple[Autoencoder, Table]], task: Task) ->
 def _tensors(table: Table, model: Autoencoder, task: Task) -> tuple[Tensor, Tensor | None]:
     """Rows and weights in the model's precision and on its device."""
     like = next(model.parameters())
-    rows = torch.from_numpy(table.rows).to(device=task.device, dtype=like.dtype)
+    rows = torch.from_numpy(table.rows).to(like.dtype).to(task.device)
     if table.weights is None:
         return rows, None
-    return rows, torch.from_numpy(table.weights).to(device=task.device, dtype=like.dtype)
+    return rows, torch.from_numpy(table.weights).to(like.dtype).to(task.device)

@@ -36,6 +36,11 @@ def is_available(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """The floating-point numbers with the most digits that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 PARALLEL_WORK = 1e8  # multiplications and additions in one go; below it a second thread waits more than it helps
 
 

@@ -236,7 +236,7 @@ class _Ledger:
         self.runs = runs
         self.judges = [run.judge for run in runs if run.judge is not None]
         held_out = [run.validation for run in runs if run.validation is not None]
-        self.weights = torch.cat([rows.new_ones(len(rows)) if w is None else w for rows, w in held_out]).double()
+        self.weights = torch.cat([rows.new_ones(len(rows)) if w is None else w for rows, w in held_out]).cpu().double()
         self.start_rows = self.best_rows = self._rows()
         self.losses = [_mean(self.start_rows, self.weights)]
         self.best_iter = 0
@@ -251,7 +251,7 @@ class _Ledger:
         return self.losses[epoch]
 
     def _rows(self) -> Tensor:
-        return torch.cat([judge() for judge in self.judges]).double()
+        return torch.cat([judge() for judge in self.judges]).cpu().double()
 
 
 def gain_in_standard_errors(fall: Tensor, weights: Tensor) -> float:
