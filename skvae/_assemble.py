@@ -1,4 +1,4 @@
-"""From the estimators' parameters to the engine's pieces: the only place where a string becomes an object."""
+"""From the estimators' parameters to the engine's pieces: what a name stands for is decided here."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from skvae.core.model import Autoencoder
 from skvae.core.networks import ACTIVATIONS, Network
 from skvae.core.training import TrainingPlan
 
-__all__ = ["ACTIVATIONS"]
+__all__ = ["ACTIVATIONS", "build_model", "build_plan", "is_linear", "is_solved_by_pca", "start_at_pca"]
 
 AUTO_BATCH = 128
 AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
@@ -106,7 +106,7 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     model.decoder.start_linear_(torch.from_numpy(decoder), torch.from_numpy(offset))
 
 
-def build_plan(params: Mapping[str, Any], n_rows: int) -> TrainingPlan:
+def build_plan(params: Mapping[str, Any], n_rows: int, unit_variance: float = 1.0) -> TrainingPlan:
     """How to train on a table of so many distinct rows."""
     linear = is_linear(params)
     batch_size, max_iter = params["batch_size"], params["max_iter"]
@@ -124,5 +124,6 @@ def build_plan(params: Mapping[str, Any], n_rows: int) -> TrainingPlan:
         weight_decay=params["weight_decay"],
         shuffle=params["shuffle"],
         tol=params["tol"],
+        gradient_scale=unit_variance if params["likelihood"] == "mse" else 1.0,
         n_iter_no_change=max(10, max_iter // 5) if patience == "auto" else patience,
     )

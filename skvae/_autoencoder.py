@@ -9,11 +9,12 @@ from skvae._validation import Interval, RealNotInt, StrOptions, fit_context
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    """Compress a table to a few columns and back, at least as well as PCA.
+    """Compress a table to a few columns and back, by defaults no worse than PCA.
 
     An encoder network maps each row to a code of ``n_components`` numbers and a decoder network maps the code to the row that
     it expects. Both start as PCA's linear maps and are trained to depart from them where that raises the likelihood of rows
-    that were held out; where it does not, the result is PCA itself.
+    that were held out; where it does not clearly, the result is PCA itself. Rows that come later from elsewhere, a random start
+    and ``early_stopping=False`` are without that assurance.
 
     Parameters
     ----------
@@ -56,16 +57,18 @@ class AutoencoderTransformer(BaseAutoencoder):
         Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation
         below 2000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that
         many epochs. A start at PCA is left only for a gain of more than two standard errors. ``"auto"`` turns it on where
-        something nonlinear is trained.
+        something nonlinear is trained or ``X_val`` is given. Below 10 distinct rows nothing can be held out: the answer is PCA,
+        or with ``init="random"`` the last epoch. What PCA solves, a linear model from its start, is not trained at all.
     validation_fraction : float, default=0.1
-        Share of the rows held out where there is one split, from 2000 distinct rows on.
+        Share of the rows held out where there is one split: from 2000 distinct rows on, and with ``warm_start``.
     n_iter_no_change : int or "auto", default="auto"
-        Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10: under the
-        cosine schedule much of the progress comes late.
+        Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10, where
+        held-out rows judge, because under the cosine schedule much of the progress comes late; else training goes to its end.
     shuffle : bool, default=True
         Whether each epoch deals the rows anew.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the previous fit: its weights, and its standardisation.
+        Whether ``fit`` goes on from the previous fit: its columns, its standardisation and its weights, with a fresh optimiser
+        and schedule. Layers and code size must be the same.
     random_state : int, RandomState instance or None, default=None
         Seed of the private generators: initial weights, splits, permutations. None takes fresh entropy; the global generators
         are never touched.
@@ -81,16 +84,19 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_components_ : int
         Size of the code.
     noise_variance_ : float or None
-        Mean squared residual per cell that the likelihood assumes, estimated on held-out rows where there were any; of
-        standardised columns with ``standardize=True``, else in squared input units. None for ``likelihood="bernoulli"``.
+        Variance of a cell around its reconstruction: the mean squared residual, of held-out rows where there were any; 1 for
+        ``likelihood="mse"``, None for ``"bernoulli"``. Of standardised columns with ``standardize=True``, else in squared
+        input units.
     loss_curve_ : list of float
-        Training loss per epoch, in nats per row at the start's variance. Empty where nothing was trained.
+        Training loss per epoch of the last training, in nats per row at the start's variance, after those of earlier fits with
+        ``warm_start``. Empty where nothing was trained.
     validation_scores_ : list of float or None
-        Mean log-likelihood of the held-out rows at the start's variance, in nats, higher is better. Entry 0 is the start.
+        Mean log-likelihood of the held-out rows, those of all folds, at the start's variance, in nats; higher is better. Entry
+        0 is the start. None where no rows were held out.
     n_iter_ : int
-        Epochs that were trained, at least 1.
+        Epochs of the last training, at least 1.
     best_iter_ : int
-        Epoch whose weights were kept, 0 for the start.
+        Epoch that was best on the held-out rows, 0 for the start; without such rows the last one.
     schema_ : Schema
         Container, column names and dtypes of the training table.
     device_ : torch.device
@@ -210,10 +216,12 @@ class AutoencoderTransformer(BaseAutoencoder):
             Finite numbers, at least two rows.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
-            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence.
+            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Their size matters a little, as the number
+            of rows does: variances are divided by the total less one.
         X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
             Rows to choose the number of epochs on, instead of some of X. They are not trained on.
         sample_weight_val : array-like of shape (n_val_rows,), default=None
+            Weights of the rows of ``X_val``.
 
         Returns
         -------

@@ -47,16 +47,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_layer_sizes(hidden_layer_sizes=self.hidden_layer_sizes, decoder_layer_sizes=self.decoder_layer_sizes)
         device = resolve_device(self.device)
         schema = Schema.of(X)
-        rows = check_rows(self, X, reset=True)
+        goes_on = self.warm_start and hasattr(self, "module_")
+        rows = check_rows(self, X, reset=not goes_on)
         self._check_cells(X, rows)
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
         held_out = self._held_out(X_val, sample_weight_val)
-        goes_on = self.warm_start and hasattr(self, "module_")
-        if goes_on and rows.shape[1] != len(self._scaling.mean):
-            raise ValueError(
-                f"warm_start=True, but X has {rows.shape[1]} columns and the earlier fit had {len(self._scaling.mean)}; "
-                "set warm_start=False to start anew."
-            )
         scaling = self._scaling if goes_on else self._scaling_for(table)
         table = scaling.apply_to(table)
         n_components = self._resolve_n_components(table, goes_on)
@@ -152,11 +147,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Returns
         -------
         rows : ndarray or frame of shape (n_rows, n_features_in_)
-            In the units of the input; a frame where the estimator was fitted on one.
+            In the units of the input; a frame where the estimator was fitted on one, with the index of the codes where they
+            are a frame.
         """
         check_is_fitted(self)
         codes = check_codes(self, X)
-        rows = self._scaling.invert(self._map(lambda z: self.module_.decode(z), codes, scaled=True))
+        rows = self._scaling.invert(self._map(self.module_.decode, codes, scaled=True))
         return self.schema_.restore(rows.astype(codes.dtype, copy=False), index_of(X))
 
     def reconstruct(self, X: Any) -> Any:
@@ -169,10 +165,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Returns
         -------
         rows : ndarray or frame of shape (n_rows, n_features_in_)
-            What the model makes of each row, in the units of the input; a frame, with X's index, where X is one.
+            What the model makes of each row, in the units of the input. A frame, with X's index, where X is one and the
+            estimator was fitted on one; integers are then rounded.
         """
         rows = self._admit(X)
-        decoded = self._map(lambda x: self.module_.decode(self.module_.encode(x)), rows, dtype=np.float64)
+        decoded = self._map(self.module_.reconstruct, rows, dtype=np.float64)
         result = self._scaling.invert(decoded).astype(rows.dtype, copy=False)
         return result if library_of(X) == "numpy" else self.schema_.restore(result, index_of(X))
 
@@ -187,10 +184,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         errors : ndarray of shape (n_rows,)
             On standardised columns with ``standardize=True``, so that no column's unit dominates; in the squared unit of the
-            input with ``standardize=False``.
+            input with ``standardize=False``. Integers are not rounded for it.
         """
         rows = self._admit(X)
-        errors = self._map(lambda x: (self.module_.decode(self.module_.encode(x)) - x).square().sum(1), rows)
+        errors = self._map(lambda x: (self.module_.reconstruct(x) - x).square().sum(1), rows, dtype=np.float64)
         return errors * self._scaling.error_unit
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -213,7 +210,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return scores + self._scaling.log_jacobian
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean of ``score_samples`` over rows.
+        """Mean of ``score_samples`` over rows, and like it comparable between codes of one size only.
 
         Parameters
         ----------
@@ -228,7 +225,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _admit(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return check_rows(self, X, reset=False)
+        rows = check_rows(self, X, reset=False)
+        if self.noise_variance_ is None:  # Bernoulli cells
+            check_unit_interval(X, rows)
+        return rows
 
     def _map(
         self, function: Callable[[Tensor], Tensor], rows: np.ndarray, scaled: bool = False, dtype: Any = None
@@ -239,7 +239,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         results = []
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]
-            tensor = torch.from_numpy(np.array(block if scaled else self._scaling.apply(block)))
+            tensor = torch.from_numpy(block.copy() if scaled else self._scaling.apply(block))
             with threads_for(work):
                 results.append(apply(function, tensor.to(like.dtype), self.device_).numpy())
         return np.concatenate(results).astype(dtype or rows.dtype, copy=False)
@@ -285,17 +285,24 @@ def earlier_fit_kept(estimator: BaseEstimator) -> Iterator[None]:
 
 @contextmanager
 def _progress(verbose: int, name: str) -> Iterator[Report | None]:
-    """A progress bar with epoch, loss and validation loss, or nothing."""
+    """A progress bar per phase of the training, with epoch, loss and validation loss; or nothing."""
     if not verbose:
         yield None
         return
-    with tqdm(desc=name, unit="epoch") as bar:
+    bars: list[tqdm] = []
 
-        def report(epoch: int, n_iter: int, loss: float, validation_loss: float | None) -> None:
-            if epoch == 1:
-                bar.reset(total=n_iter)
-            judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
-            bar.set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
-            bar.update()
+    def report(epoch: int, n_iter: int, loss: float, validation_loss: float | None) -> None:
+        judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+        if epoch == 1:
+            phase = "choosing epochs" if judged else "training"
+            bars.append(tqdm(desc=f"{name}, {phase}", total=n_iter, unit="epoch"))
+        bars[-1].set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
+        bars[-1].update()
+        if epoch == n_iter:
+            bars[-1].close()
 
+    try:
         yield report
+    finally:
+        for bar in bars:
+            bar.close()

@@ -73,7 +73,7 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     early_stopping = _stops_early(task.params, held_out)
     starts_at_pca = task.params["init"] == "pca"
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
-    if earlier is None and (_assemble.is_solved_by_pca(task.params) or (starts_at_pca and early_stopping and too_few)):
+    if _assemble.is_solved_by_pca(task.params) or (earlier is None and starts_at_pca and early_stopping and too_few):
         return _fit_pca(task, table, held_out)
     if not early_stopping or too_few:
         return _fit_without_validation(task, table, earlier or _start(task, table), report)
@@ -87,8 +87,9 @@ def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
 
 
 def _fit_without_validation(task: Task, table: Table, model: Autoencoder, report: Report | None) -> Fit:
-    plan = _assemble.build_plan(task.params, len(table.rows))
-    result = _train(task, plan, [_run(task, plan, model, table, None)], plan.max_iter, 0.0, report)
+    plan = _assemble.build_plan(task.params, len(table.rows), task.unit_variance)
+    run = _run(task, plan, model, table, None)
+    result = train([run], _stopping(task, plan, judged=False), plan.max_iter, report=report)
     model.likelihood.fit_(_pooled_squared_error([(model, table)], task))
     return Fit(model, result)
 
@@ -97,18 +98,20 @@ def _fit_with_validation(
     task: Task, table: Table, held_out: Table | None, earlier: Autoencoder | None, report: Report | None
 ) -> Fit:
     """Choose the number of epochs on held-out rows; then start again with all rows where those held out are missed."""
-    plan = _assemble.build_plan(task.params, len(table.rows))
+    plan = _assemble.build_plan(task.params, len(table.rows), task.unit_variance)
     splits = _splits(task, table, held_out, whole=earlier is not None)
     runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
     beats_pca = task.params["init"] == "pca" and earlier is None
-    result = _train(task, plan, runs, plan.max_iter, STANDARD_ERRORS if beats_pca else 0.0, report)
+    standard_errors = STANDARD_ERRORS if beats_pca else 0.0
+    result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
     squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
     model = runs[0].model
     if earlier is None and result.best_iter == 0:
         model = _start(task, table)
     elif earlier is None and held_out is None and len(table.rows) < REFIT_BELOW:
         model = _start(task, table)
-        final = _train(task, plan, [_run(task, plan, model, table, None)], result.best_iter, 0.0, report)
+        endless = NoImprovement(plan.tol, result.best_iter + 1)
+        final = train([_run(task, plan, model, table, None)], endless, result.best_iter, report=report)
         result = replace(result, losses=final.losses)
     model.likelihood.fit_(squared_error)
     return Fit(model, result)
@@ -164,18 +167,16 @@ def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
 def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None) -> Run:
     rows, weights = _tensors(table, model, task)
     if weights is not None:
-        weights /= weights.mean()
+        weights = weights / weights.mean()
     validation = None if held_out is None else _tensors(held_out, model, task)
     return Run(model, rows, weights, plan, task.generator(), validation)
 
 
-def _train(
-    task: Task, plan: TrainingPlan, runs: list[Run], n_iter: int, standard_errors: float, report: Report | None
-) -> TrainingResult:
-    judged = runs[0].validation is not None
-    refit = not judged and n_iter < plan.max_iter
-    stopping = NoImprovement(plan.tol, n_iter + 1 if refit else plan.n_iter_no_change, scale=task.n_columns)
-    return train(runs, stopping, n_iter, standard_errors, report)
+def _stopping(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
+    """Stop after epochs without progress; the training loss alone stops it on request only."""
+    to_the_end = not judged and task.params["n_iter_no_change"] == "auto"
+    patience = plan.max_iter + 1 if to_the_end else plan.n_iter_no_change
+    return NoImprovement(plan.tol, patience, scale=task.n_columns / plan.gradient_scale)
 
 
 def _pooled_squared_error(parts: list[tuple[Autoencoder, Table]], task: Task) -> float:

@@ -66,7 +66,9 @@ class Schema:
 
 def library_of(X: Any) -> str:
     """The library of a data frame, "pandas" or "polars"; "numpy" for all else."""
-    frame = nw.from_native(X, pass_through=True, eager_only=True)
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError("X is a lazy frame; call its collect method first.")
     if isinstance(frame, nw.DataFrame) and (frame.implementation.is_pandas() or frame.implementation.is_polars()):
         return str(frame.implementation.value)
     return "numpy"
@@ -82,7 +84,7 @@ def _kind(name: str, dtype: Any) -> str:
         return str(dtype).lower()
     raise ValueError(
         f"Column {name!r} has dtype {dtype}, and only columns of numbers can be taken in; "
-        "encode it first, e.g. with sklearn.preprocessing.OneHotEncoder, or drop it."
+        "convert it with astype(float) if it holds numbers, encode it, e.g. with sklearn's OneHotEncoder, or drop it."
     )
 
 
@@ -92,6 +94,8 @@ def _castable(values: np.ndarray, kind: str) -> np.ndarray:
         return values >= 0.5
     if "int" not in kind:
         return values
+    if not hasattr(np, kind):  # 128 bits
+        return np.rint(values)
     lowest, highest = float(np.iinfo(kind).min), float(np.iinfo(kind).max)
     if highest > np.iinfo(kind).max:  # the nearest float lies beyond
         highest = np.nextafter(highest, 0)

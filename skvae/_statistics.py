@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
+SQUARABLE = 1e150  # the largest scale whose square is a float64
 SVD_COST = 3e8  # multiplications; above it the covariance's eigenvectors, which lose half the digits, are much cheaper
 
 
@@ -73,8 +74,8 @@ class Scaling:
         """To zero mean, and all columns by one factor, so that their proportions stay and the networks see numbers near 1."""
         mean, std = moments(table)
         largest = std.max()
-        factor = largest * np.sqrt(np.mean((std / largest) ** 2)) if largest > 0 else 1.0
-        return cls(mean, np.full(len(mean), factor), std > 0, factor**2)
+        factor = float(largest * np.sqrt(np.mean((std / largest) ** 2))) if largest > 0 else 1.0
+        return cls(mean, np.full(len(mean), factor), std > 0, min(factor, SQUARABLE) ** 2)
 
     @classmethod
     def none(cls, n_columns: int) -> "Scaling":
@@ -133,7 +134,8 @@ def principal_components(table: Table) -> PrincipalComponents:
     """PCA of weighted rows, with scikit-learn's signs: the largest loading of each axis is positive."""
     X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
     mean = np.average(X, axis=0, weights=counts)
-    divisor = max(counts.sum() - 1, 1.0)
+    total = counts.sum()
+    divisor = max(total - 1, total / 2)  # weights that hardly sum to a row must not blow up the variances
     rows = (X - mean) * np.sqrt(counts / divisor)[:, None]
     n, d = rows.shape
     if n * d * min(n, d) <= SVD_COST or n < d:

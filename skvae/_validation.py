@@ -45,6 +45,8 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> np.nd
             ensure_min_samples=2 if reset else 1,
         )
     except ValueError as error:
+        if estimator.warm_start and "features as input" in str(error):
+            raise ValueError(f"{error} With warm_start=True a fit goes on from the earlier one's columns.") from error
         if "could not convert" not in str(error):
             raise
         raise ValueError(

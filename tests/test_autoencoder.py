@@ -336,7 +336,6 @@ def test_bernoulli(hidden_layer_sizes, init):
         ("learning_rate_init", 0.05),
         ("batch_size", 32),
         ("max_iter", 5),
-        ("tol", 1e6),
         ("early_stopping", True),
         ("shuffle", False),
         ("random_state", 1),

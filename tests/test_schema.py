@@ -116,7 +116,7 @@ def test_values_beyond_the_dtype_become_its_nearest(dtype):
     assert list(Schema.of(frame).restore(np.array([[-1e3], [1e3]]))["a"]) == [limits.min, limits.max]
 
 
-@pytest.mark.parametrize("array", [np.eye(2), [[1, 2], [3, 4]], pd.Series([1.0, 2.0]), pl.LazyFrame({"a": [1]}), None])
+@pytest.mark.parametrize("array", [np.eye(2), [[1, 2], [3, 4]], pd.Series([1.0, 2.0]), None])
 def test_all_that_is_no_frame_is_an_array(array):
     values = np.ones((3, 2))
     assert library_of(array) == "numpy"
@@ -148,3 +148,8 @@ def test_decimals_are_numbers():
     frame = pl.DataFrame({"price": ["1.25", "-3.50"]}).cast(pl.Decimal(10, 2))
     assert nw.from_native(frame).schema["price"].is_numeric()
     assert_frame_equal(restored(frame, np.array([[1.25], [-3.5]])), frame)
+
+
+def test_a_lazy_frame_is_refused():
+    with pytest.raises(TypeError, match="collect"):
+        Schema.of(pl.LazyFrame({"a": [1]}))

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+PARALLEL_WORK = 1e8  # multiplications and additions in one go; below it a second thread waits more than it helps
+
 
 def resolve_device(name: str) -> torch.device:
     """The device that a name stands for; "auto" is CUDA where there is one, else the CPU.
@@ -39,9 +41,6 @@ def is_available(device: torch.device) -> bool:
 def widest(device: torch.device) -> torch.dtype:
     """The floating-point numbers with the most digits that a device has."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-PARALLEL_WORK = 1e8  # multiplications and additions in one go; below it a second thread waits more than it helps
 
 
 @contextmanager

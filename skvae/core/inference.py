@@ -36,5 +36,5 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
 @torch.no_grad()
 def mean_squared_error(model: Autoencoder, rows: Tensor, weights: Tensor | None) -> float:
     """Mean over cells of the squared difference to the reconstruction; rows weighted, and on the scale of the networks."""
-    errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean(1), rows, DEVICE_CHUNK_ROWS).cpu().double()
+    errors = in_chunks(lambda x: (model.reconstruct(x) - x).square().mean(1), rows, DEVICE_CHUNK_ROWS).cpu().double()
     return (errors.mean() if weights is None else (errors * weights.cpu()).sum() / weights.cpu().sum()).item()

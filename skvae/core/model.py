@@ -25,6 +25,10 @@ class Autoencoder(nn.Module):
         """The expected cells of each code."""
         return self.likelihood.mean(self.decoder(code))
 
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The expected cells of each row's own code."""
+        return self.decode(self.encode(x))
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-probability of every cell given the row's own code, ``(n_rows, n_columns)``."""
         return self.likelihood.log_prob(self.decoder(self.encoder(x)), x)

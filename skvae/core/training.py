@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class TrainingPlan:
     shuffle: bool
     tol: float
     n_iter_no_change: int
+    gradient_scale: float = 1.0  # brings the gradients of a loss in any unit to a size that Adam's eps and float32 can hold
     warmup: float = 0.05  # share of the steps; Adam's first steps are of full size whatever the gradient's
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -123,6 +125,7 @@ class Run:
         self.n_steps = 0
         self.loss = torch.zeros((), dtype=rows.dtype, device=rows.device)
         self.total = torch.zeros_like(self.loss)
+        self.gradient_scale = torch.full_like(self.loss, plan.gradient_scale)
         self.compute = compiled(self._loss_and_gradients, [self.loss, *self.flat.gradients])
         self.judge = self._judge()
         self.start = self.flat.vector.detach().clone()
@@ -130,7 +133,7 @@ class Run:
 
     def _loss_and_gradients(self) -> list[Tensor]:
         loss = objective(self.model, self.batches.x, self.batches.weight)
-        return [loss, *torch.autograd.grad(loss, self.flat.parameters)]
+        return [loss, *torch.autograd.grad(loss, self.flat.parameters, self.gradient_scale)]
 
     def epoch(self) -> float:
         """Go once through the rows; the mean loss of the steps."""
@@ -155,13 +158,16 @@ class Run:
         if self.validation is None:
             return None
         rows = self.validation[0]
-        if len(rows) > DEVICE_CHUNK_ROWS:
-            return torch.no_grad()(lambda: in_chunks(lambda x: row_losses(self.model, x), rows, DEVICE_CHUNK_ROWS))
         losses = rows.new_empty(len(rows))
-        compute = compiled(torch.no_grad()(lambda: [row_losses(self.model, rows)]), [losses])
+
+        @torch.no_grad()
+        def forward() -> list[Tensor]:
+            return [in_chunks(partial(row_losses, self.model), rows, DEVICE_CHUNK_ROWS)]
+
+        compute = compiled(forward, [losses])
 
         def judge() -> Tensor:
-            with threads_for(self.work):
+            with threads_for(self.work * min(len(rows), DEVICE_CHUNK_ROWS) / self.batches.batch_size / 3):
                 compute()
             return losses
 
