@@ -78,7 +78,6 @@ def timed(function: Callable[[np.ndarray], object], X: np.ndarray) -> float:
 
 
 def title(heading: str, explanation: str) -> None:
-    """Open a section."""
     print(f"\n{heading}\n{'-' * len(heading)}\n{explanation}\n")
 
 

@@ -44,8 +44,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     learning_rate : {"cosine", "constant"}, default="cosine"
         Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
     learning_rate_init : float, default=1e-2
-        Highest learning rate, of Adam [3]_. Where it gains nothing on a single split of held-out rows, a thirtieth of it is
-        tried too: wide tables with outlying cells need that.
+        Highest learning rate, of Adam [3]_.
     batch_size : int or "auto", default="auto"
         Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
         steps are cheap and need little noise.

@@ -26,7 +26,6 @@ N_FOLDS = 5
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
 REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
 STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero
-SLOWER = 30  # wide tables of outlying cells need a rate that is so many times lower; tried where the first one gains nothing
 
 Report = Callable[[int, int, float, float | None], None]
 Split = tuple[Table, Table]
@@ -101,10 +100,10 @@ def _fit_with_validation(
     """Choose the number of epochs on held-out rows; then start again with all rows where those held out are missed."""
     plan = _assemble.build_plan(task.params, len(table.rows), task.unit_variance)
     splits = _splits(task, table, held_out, whole=earlier is not None)
-    runs, result = _train_judged(task, plan, splits, earlier, report)
-    if earlier is None and result.best_iter == 0 and len(splits) == 1:
-        plan = replace(plan, learning_rate_init=plan.learning_rate_init / SLOWER)
-        runs, result = _train_judged(task, plan, splits, earlier, report)
+    runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
+    beats_pca = task.params["init"] == "pca" and earlier is None
+    standard_errors = STANDARD_ERRORS if beats_pca else 0.0
+    result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
     squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
     model = runs[0].model
     if earlier is None and result.best_iter == 0:
@@ -116,15 +115,6 @@ def _fit_with_validation(
         result = replace(result, losses=final.losses)
     model.likelihood.fit_(squared_error)
     return Fit(model, result)
-
-
-def _train_judged(
-    task: Task, plan: TrainingPlan, splits: list[Split], earlier: Autoencoder | None, report: Report | None
-) -> tuple[list[Run], TrainingResult]:
-    runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
-    beats_pca = task.params["init"] == "pca" and earlier is None
-    standard_errors = STANDARD_ERRORS if beats_pca else 0.0
-    return runs, train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
 
 
 def _stops_early(params: Mapping[str, Any], held_out: Table | None) -> bool:

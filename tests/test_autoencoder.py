@@ -57,15 +57,6 @@ def test_never_worse_than_pca(load):
     assert np.mean([error_ratio(load().data, 2, seed, max_iter=50) for seed in range(5)]) <= 1.001
 
 
-def test_a_rate_that_gains_nothing_is_followed_by_a_slower_one():
-    rng = np.random.default_rng(0)
-    t = rng.uniform(-2, 2, (2000, 1))
-    X = np.hstack([t, t**2, np.sin(2 * t)]) + 0.05 * rng.normal(size=(2000, 3))
-    estimator = fit(X, 1, max_iter=20, learning_rate_init=3.0)
-    assert estimator.best_iter_ > 0
-    assert max(estimator.validation_scores_) > estimator.validation_scores_[0] + 0.5
-
-
 def test_better_than_pca():
     assert np.mean([error_ratio(DIGITS, 8, seed, hidden_layer_sizes=(32,), max_iter=30) for seed in range(3)]) < 0.85
 
