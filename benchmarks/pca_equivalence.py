@@ -101,7 +101,7 @@ def angle_path(X: np.ndarray, k: int, seed: int, n_steps: int) -> tuple[np.ndarr
     params = linear("random, long", X, k, seed, n_steps).get_params()
     generator = torch.Generator().manual_seed(seed)
     model = build_model(params, X.shape[1], k, 1.0, generator)
-    plan = build_plan(params, len(X))
+    plan = build_plan(params, *X.shape)
     run = Run(model, torch.from_numpy(X), None, plan, generator)
     angles = [angle(model, pca)]
     for _ in range(plan.max_iter):
@@ -123,7 +123,7 @@ def draw(tables: dict[str, np.ndarray], n_steps: int, path: Path) -> None:
         style = {"color": OKABE_ITO[i % len(OKABE_ITO)], "linestyle": STYLES[i % len(STYLES)]}
         axes.plot(steps, angles, label=f"{name}, {k} of {X.shape[1]}", linewidth=1.2, **style)
     axes.set(yscale="log", xlabel="steps of the optimiser", ylabel="largest angle to PCA's subspace (degrees)")
-    axes.set_title("A linear autoencoder from a random start turns into PCA", loc="left")
+    axes.set_title("From a random start to PCA", loc="left")
     axes.grid(which="major", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", title="table, code size", frameon=False, handlelength=3)

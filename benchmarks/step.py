@@ -46,7 +46,7 @@ def skvae_steps(X: Tensor, batch_size: int, init: str, n_epochs: int) -> dict[st
         return build_model(params, X.shape[1], 8, 1.0, generator)
 
     generator = torch.Generator().manual_seed(0)
-    run = Run(model(generator), X, None, build_plan(params, len(X)), generator)
+    run = Run(model(generator), X, None, build_plan(params, *X.shape), generator)
     eager = model(generator)
     weights = [p for p in eager.parameters() if p.requires_grad]
     x = X[:batch_size].clone()

@@ -15,6 +15,8 @@ from skvae.core.training import TrainingPlan
 
 __all__ = ["ACTIVATIONS", "build_model", "build_plan", "is_linear", "is_solved_by_pca", "start_at_pca"]
 
+AUTO_RATE = 1e-2
+WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the rate has to fall
 AUTO_BATCH = 128
 AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
 OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; its linear path sees all of it
@@ -106,8 +108,8 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     model.decoder.start_linear_(torch.from_numpy(decoder), torch.from_numpy(offset))
 
 
-def build_plan(params: Mapping[str, Any], n_rows: int, unit_variance: float = 1.0) -> TrainingPlan:
-    """How to train on a table of so many distinct rows."""
+def build_plan(params: Mapping[str, Any], n_rows: int, n_columns: int, unit_variance: float = 1.0) -> TrainingPlan:
+    """How to train on a table of so many distinct rows and columns."""
     linear = is_linear(params)
     batch_size, max_iter = params["batch_size"], params["max_iter"]
     if batch_size == "auto":
@@ -115,12 +117,15 @@ def build_plan(params: Mapping[str, Any], n_rows: int, unit_variance: float = 1.
     if max_iter == "auto":
         steps = max(AUTO_STEPS_LINEAR if linear else AUTO_STEPS, AUTO_STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
         max_iter = math.ceil(steps / math.ceil(n_rows / batch_size))
+    rate = params["learning_rate_init"]
+    if rate == "auto":
+        rate = AUTO_RATE * min(1.0, WIDE / n_columns) ** 2
     patience = params["n_iter_no_change"]
     return TrainingPlan(
         max_iter=max_iter,
         batch_size=batch_size,
         learning_rate=params["learning_rate"],
-        learning_rate_init=params["learning_rate_init"],
+        learning_rate_init=rate,
         weight_decay=params["weight_decay"],
         shuffle=params["shuffle"],
         tol=params["tol"],

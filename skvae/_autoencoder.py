@@ -43,8 +43,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Decoupled weight decay [4]_: the share of each weight taken off per step, times the learning rate.
     learning_rate : {"cosine", "constant"}, default="cosine"
         Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
-    learning_rate_init : float, default=1e-2
-        Highest learning rate, of Adam [3]_.
+    learning_rate_init : float or "auto", default="auto"
+        Highest learning rate, of Adam [3]_. ``"auto"`` is 1e-2, times (256 / n_columns) squared where there are more columns
+        than 256: every weight of a wide layer takes a step, and together they move a code too far.
     batch_size : int or "auto", default="auto"
         Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
         steps are cheap and need little noise.
@@ -145,7 +146,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "likelihood": [StrOptions({"auto", "gaussian", "mse", "bernoulli"})],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "learning_rate": [StrOptions({"cosine", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -171,7 +172,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         likelihood: str = "auto",
         weight_decay: float = 0.0,
         learning_rate: str = "cosine",
-        learning_rate_init: float = 1e-2,
+        learning_rate_init: float | str = "auto",
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         tol: float = 1e-4,

@@ -87,7 +87,7 @@ def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
 
 
 def _fit_without_validation(task: Task, table: Table, model: Autoencoder, report: Report | None) -> Fit:
-    plan = _assemble.build_plan(task.params, len(table.rows), task.unit_variance)
+    plan = _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance)
     run = _run(task, plan, model, table, None)
     result = train([run], _stopping(task, plan, judged=False), plan.max_iter, report=report)
     model.likelihood.fit_(_pooled_squared_error([(model, table)], task))
@@ -98,7 +98,7 @@ def _fit_with_validation(
     task: Task, table: Table, held_out: Table | None, earlier: Autoencoder | None, report: Report | None
 ) -> Fit:
     """Choose the number of epochs on held-out rows; then start again with all rows where those held out are missed."""
-    plan = _assemble.build_plan(task.params, len(table.rows), task.unit_variance)
+    plan = _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance)
     splits = _splits(task, table, held_out, whole=earlier is not None)
     runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
     beats_pca = task.params["init"] == "pca" and earlier is None
