@@ -26,6 +26,7 @@ N_FOLDS = 5
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
 REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
 STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero
+WORTHWHILE = 0.01  # share of PCA's held-out squared error that it must take off; less does not survive training on other rows
 
 Report = Callable[[int, int, float, float | None], None]
 Split = tuple[Table, Table]
@@ -105,6 +106,10 @@ def _fit_with_validation(
     standard_errors = STANDARD_ERRORS if beats_pca else 0.0
     result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
     squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
+    if beats_pca and result.best_iter > 0:
+        pca_error = _pooled_squared_error([(_start(task, part), held) for part, held in splits], task)
+        if squared_error > (1 - WORTHWHILE) * pca_error:
+            result, squared_error = replace(result, best_iter=0), pca_error
     model = runs[0].model
     if earlier is None and result.best_iter == 0:
         model = _start(task, table)
