@@ -40,11 +40,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         standardised units where ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not
         standardised. ``"auto"`` is ``"gaussian"``.
     weight_decay : float, default=0.0
-        Decoupled weight decay [4]_: the share of each weight taken off per step, times the learning rate.
+        Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning rate.
     learning_rate : {"cosine", "constant"}, default="cosine"
         Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
     learning_rate_init : float or "auto", default="auto"
-        Highest learning rate, of Adam [3]_. ``"auto"`` is 1e-2, times (256 / n_columns) squared where there are more columns
+        Highest learning rate, of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, times (256 / n_columns) squared where there are more columns
         than 256: every weight of a wide layer takes a step, and together they move a code too far.
     batch_size : int or "auto", default="auto"
         Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
@@ -121,11 +121,14 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     References
     ----------
-    .. [1] P. Baldi, K. Hornik (1989). Neural networks and principal component analysis: learning from examples without local
-       minima. Neural Networks 2.
-    .. [2] G. E. Hinton, R. R. Salakhutdinov (2006). Reducing the dimensionality of data with neural networks. Science 313.
-    .. [3] D. P. Kingma, J. Ba (2015). Adam: a method for stochastic optimization. ICLR.
-    .. [4] I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. ICLR.
+    P. Baldi, K. Hornik (1989). Neural networks and principal component analysis: learning from examples without local minima.
+    Neural Networks 2.
+
+    G. E. Hinton, R. R. Salakhutdinov (2006). Reducing the dimensionality of data with neural networks. Science 313.
+
+    D. P. Kingma, J. Ba (2015). Adam: a method for stochastic optimization. ICLR.
+
+    I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. ICLR.
 
     Examples
     --------
