@@ -40,12 +40,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         standardised units where ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not
         standardised. ``"auto"`` is ``"gaussian"``.
     weight_decay : float, default=0.0
-        Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning rate.
+        Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
+        rate.
     learning_rate : {"cosine", "constant"}, default="cosine"
         Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
     learning_rate_init : float or "auto", default="auto"
-        Highest learning rate, of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, times (256 / n_columns) squared where there are more columns
-        than 256: every weight of a wide layer takes a step, and together they move a code too far.
+        Highest learning rate, of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, times (256 / n_columns) squared where there
+        are more columns than 256: every weight of a wide layer takes a step, and together they move a code too far.
     batch_size : int or "auto", default="auto"
         Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
         steps are cheap and need little noise.
