@@ -295,14 +295,16 @@ def _progress(verbose: int, name: str) -> Iterator[Report | None]:
         judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
         if epoch == 1:
             phase = "choosing epochs" if judged else "training"
+            close()
             bars.append(tqdm(desc=f"{name}, {phase}", total=n_iter, unit="epoch"))
         bars[-1].set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
         bars[-1].update()
-        if epoch == n_iter:
-            bars[-1].close()
+
+    def close() -> None:
+        for bar in bars:
+            bar.close()
 
     try:
         yield report
     finally:
-        for bar in bars:
-            bar.close()
+        close()
