@@ -58,10 +58,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     early_stopping : bool or "auto", default="auto"
         Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation
         below 2000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that
-        many epochs. A start at PCA is left only for a gain of more than two standard errors and 1 % of the squared error.
-        ``"auto"`` turns it on where something nonlinear is trained or ``X_val`` is given. Below 10 distinct rows nothing can be
-        held out: the answer is PCA, or with ``init="random"`` the last epoch. What PCA solves, a linear model from its start,
-        is not trained at all.
+        many epochs. A start at PCA is left only for a gain of more than two standard errors (three with fewer than 500 rows
+        held out in all) and 1 % of the squared error. ``"auto"`` turns it on where something nonlinear is trained or ``X_val``
+        is given. Below 10 distinct rows nothing can be held out: the answer is PCA, or with ``init="random"`` the last epoch.
+        What PCA solves, a linear model from its start, is not trained at all.
     validation_fraction : float, default=0.1
         Share of the rows held out where there is one split: from 2000 distinct rows on, and with ``warm_start``.
     n_iter_no_change : int or "auto", default="auto"

@@ -20,12 +20,13 @@ from skvae.core.device import widest
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
 from skvae.core.stopping import NoImprovement
-from skvae.core.training import Run, TrainingPlan, TrainingResult, train
+from skvae.core.training import MANY_ROWS, Run, TrainingPlan, TrainingResult, train
 
 N_FOLDS = 5
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
 REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
-STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero
+STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero, ...
+STANDARD_ERRORS_OF_FEW = 3.0  # ... and on fewer rows than MANY_ROWS, where the best of many epochs is soon that good by chance
 WORTHWHILE = 0.01  # share of PCA's held-out squared error that it must take off; less does not survive training on other rows
 
 Report = Callable[[int, int, float, float | None], None]
@@ -103,7 +104,8 @@ def _fit_with_validation(
     splits = _splits(task, table, held_out, whole=earlier is not None)
     runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
     beats_pca = task.params["init"] == "pca" and earlier is None
-    standard_errors = STANDARD_ERRORS if beats_pca else 0.0
+    few = sum(len(held.rows) for _, held in splits) < MANY_ROWS
+    standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_pca else 0.0
     result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
     squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
     if beats_pca and result.best_iter > 0:
