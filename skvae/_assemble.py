@@ -64,6 +64,7 @@ def build_model(
 
 
 def build_likelihood(name: str, n_columns: int, unit_variance: float, dtype: torch.dtype) -> Likelihood:
+    """The likelihood of a name; "auto" is Gaussian."""
     if name == "bernoulli":
         return Bernoulli(n_columns)
     if name == "mse":

@@ -84,7 +84,8 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
 
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
     model = _start(task, table)
-    model.likelihood.fit_(_pooled_squared_error([(model, held_out or table)], task))
+    if held_out is not None:
+        model.likelihood.fit_(_pooled_squared_error([(model, held_out)], task))
     return Fit(model)
 
 
@@ -103,15 +104,15 @@ def _fit_with_validation(
     plan = _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance)
     splits = _splits(task, table, held_out, whole=earlier is not None)
     runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
+    judged = [(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)]
+    start_error = _pooled_squared_error(judged, task)
     beats_pca = task.params["init"] == "pca" and earlier is None
     few = sum(len(held.rows) for _, held in splits) < MANY_ROWS
     standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_pca else 0.0
     result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
-    squared_error = _pooled_squared_error([(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)], task)
-    if beats_pca and result.best_iter > 0:
-        pca_error = _pooled_squared_error([(_start(task, part), held) for part, held in splits], task)
-        if squared_error > (1 - WORTHWHILE) * pca_error:
-            result, squared_error = replace(result, best_iter=0), pca_error
+    squared_error = _pooled_squared_error(judged, task)
+    if beats_pca and squared_error > (1 - WORTHWHILE) * start_error:
+        result, squared_error = replace(result, best_iter=0), start_error
     model = runs[0].model
     if earlier is None and result.best_iter == 0:
         model = _start(task, table)
