@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from skvae._statistics import PrincipalComponents
+from skvae._statistics import LinearGaussian, PrincipalComponents, Table, factor_analysis, principal_components, probabilistic_pca
+from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.likelihoods import Bernoulli, Gaussian, Likelihood, UnitGaussian
 from skvae.core.model import Autoencoder
 from skvae.core.networks import ACTIVATIONS, Network
 from skvae.core.training import TrainingPlan
 
-__all__ = ["ACTIVATIONS", "build_model", "build_plan", "is_linear", "is_solved_by_pca", "start_at_pca"]
+__all__ = ["ACTIVATIONS", "build_model", "build_plan", "is_linear", "is_solved_by_pca", "linear_gaussian", "name_of", "start_at_linear_gaussian", "start_at_pca"]
 
 AUTO_RATE = 1e-2
 WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the rate has to fall
 AUTO_BATCH = 128
 AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
+NARROWEST = 1e-12  # variance of a posterior to start from, where it should be zero
 OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; its linear path sees all of it
 AUTO_STEPS = 1500
 AUTO_STEPS_LINEAR = 3000
@@ -30,6 +32,7 @@ def build_model(
     n_columns: int,
     n_components: int,
     unit_variance: float,
+    floors: np.ndarray,
     generator: torch.Generator,
     widest: torch.dtype = torch.float64,
 ) -> Autoencoder:
@@ -45,6 +48,8 @@ def build_model(
     n_columns, n_components : int
     unit_variance : float
         What a variance of 1 in the units of ``likelihood="mse"`` is on the scale of the networks.
+    floors : ndarray of shape (n_columns,)
+        Least variance of the noise of each column.
     generator : torch.Generator
         Source of the initial weights.
     widest : torch.dtype
@@ -54,22 +59,33 @@ def build_model(
     decoder_hidden = params["decoder_layer_sizes"]
     decoder_hidden = hidden[::-1] if decoder_hidden is None else tuple(decoder_hidden)
     dtype = torch.float32 if hidden or decoder_hidden else widest
-    likelihood = build_likelihood(params["likelihood"], n_columns, unit_variance, dtype)
+    likelihood = build_likelihood(params, n_columns, unit_variance, floors, dtype)
+    bottleneck = GaussianPosterior() if params["variational"] else Dense()
 
     from_pca = params["init"] == "pca"
     shape = (params["activation"], from_pca, generator, dtype)
-    encoder = Network([n_columns, *hidden, n_components], *shape, limited=from_pca and bool(hidden))
+    n_codes = n_components * bottleneck.expansion
+    encoder = Network([n_columns, *hidden, n_codes], *shape, limited=from_pca and bool(hidden))
     decoder = Network([n_components, *decoder_hidden, n_columns * likelihood.n_params], *shape)
-    return Autoencoder(encoder, decoder, likelihood)
+    return Autoencoder(encoder, decoder, likelihood, bottleneck)
 
 
-def build_likelihood(name: str, n_columns: int, unit_variance: float, dtype: torch.dtype) -> Likelihood:
-    """The likelihood of a name; "auto" is Gaussian."""
+def build_likelihood(
+    params: Mapping[str, Any], n_columns: int, unit_variance: float, floors: np.ndarray, dtype: torch.dtype
+) -> Likelihood:
+    """The likelihood of a name; "auto" is Gaussian, with one variance for all columns."""
+    name = params["likelihood"]
     if name == "bernoulli":
         return Bernoulli(n_columns)
     if name == "mse":
         return UnitGaussian(n_columns, unit_variance, dtype)
-    return Gaussian(n_columns, dtype=dtype)
+    floor = torch.from_numpy(floors) if name == "gaussian_diag" else float(floors.min())
+    return Gaussian(n_columns, dtype=dtype, floor=floor, learned=params["variational"])
+
+
+def name_of(likelihood: Likelihood) -> str:
+    """Which of the two Gaussian likelihoods it is."""
+    return "gaussian_diag" if isinstance(likelihood, Gaussian) and likelihood.floor.ndim else "gaussian"
 
 
 def is_linear(params: Mapping[str, Any]) -> bool:
@@ -78,15 +94,17 @@ def is_linear(params: Mapping[str, Any]) -> bool:
 
 
 def is_solved_by_pca(params: Mapping[str, Any]) -> bool:
-    """Whether PCA is the answer, so that there is nothing to train."""
-    return is_linear(params) and params["init"] == "pca" and params["likelihood"] != "bernoulli"
+    """Whether PCA, probabilistic PCA or factor analysis is the answer, so that there is nothing to train."""
+    closed = params["likelihood"] != "bernoulli"
+    if params["variational"] and params["likelihood"] == "gaussian_diag":
+        closed = params["beta"] == 1
+    return closed and is_linear(params) and params["init"] == "pca"
 
 
 def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     """Set a model to the PCA of the rows that it will see: whitened codes in, reconstruction out.
 
-    Directions without variance, and components beyond the number of axes, get a zero code. For Bernoulli cells the
-    reconstruction is carried to the logits at first order around the column means.
+    Directions without variance, and components beyond the number of axes, get a zero code.
     """
     n_components, n_columns = model.encoder.out.out_features, len(pca.mean)
     dtype = model.encoder.out.weight.dtype
@@ -98,15 +116,47 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     encoder[:k][alive] = pca.axes[:k][alive] / deviations[alive, None]
     decoder = np.zeros((n_columns, n_components))
     decoder[:, :k] = pca.axes[:k].T * np.where(alive, deviations, 0.0)
-    offset = pca.mean
+    _start_linear(model, encoder, np.zeros(n_components), decoder, pca.mean, pca.deviations)
+
+
+def start_at_linear_gaussian(model: Autoencoder, linear: LinearGaussian, beta: float) -> None:
+    """Set a model with a posterior to a linear one: its posterior, its loadings, its noise."""
+    weight, variances = linear.posterior(beta)
+    weight = np.concatenate([weight, np.zeros_like(weight)])
+    constant = np.concatenate([np.zeros(len(variances)), np.log(np.maximum(variances, NARROWEST))])
+    deviations = np.sqrt((linear.loadings**2).sum(axis=1) + linear.noise)
+    _start_linear(model, weight, constant, linear.loadings, linear.mean, deviations)
+    if isinstance(model.likelihood, Gaussian):
+        noise = torch.from_numpy(linear.noise)
+        model.likelihood.fit_(noise if model.likelihood.floor.ndim else noise[0])
+
+
+def _start_linear(
+    model: Autoencoder, weight: np.ndarray, constant: np.ndarray, loadings: np.ndarray, mean: np.ndarray, deviations: np.ndarray
+) -> None:
+    """Encode to ``weight @ (x - mean) + constant`` and decode to ``loadings @ z + mean``.
+
+    For Bernoulli cells the reconstruction is carried to the logits at first order around the column means.
+    """
+    offset = mean
     if isinstance(model.likelihood, Bernoulli):
-        mean = np.clip(pca.mean, 0.01, 0.99)
-        offset = np.log(mean / (1 - mean))
-        decoder /= (mean * (1 - mean))[:, None]
-    model.encoder.start_linear_(torch.from_numpy(encoder), torch.from_numpy(-encoder @ pca.mean))
+        clipped = np.clip(mean, 0.01, 0.99)
+        offset = np.log(clipped / (1 - clipped))
+        loadings = loadings / (clipped * (1 - clipped))[:, None]
+    model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant - weight @ mean))
     if model.encoder.limit is not None:
-        model.encoder.limit.copy_(torch.from_numpy(np.abs(pca.mean) + OUTLYING * pca.deviations))
-    model.decoder.start_linear_(torch.from_numpy(decoder), torch.from_numpy(offset))
+        model.encoder.limit.copy_(torch.from_numpy(np.abs(mean) + OUTLYING * deviations))
+    model.decoder.start_linear_(torch.from_numpy(loadings), torch.from_numpy(offset))
+
+
+def linear_gaussian(
+    params: Mapping[str, Any], table: Table, n_components: int, unit_variance: float, floors: np.ndarray
+) -> LinearGaussian:
+    """The linear model that a model with a posterior starts at: factor analysis or probabilistic PCA of these rows."""
+    if params["likelihood"] == "gaussian_diag":
+        return factor_analysis(table, n_components, floors)
+    noise = unit_variance if params["likelihood"] == "mse" else None
+    return probabilistic_pca(principal_components(table), n_components, params["beta"], noise, floors.min())
 
 
 def build_plan(params: Mapping[str, Any], n_rows: int, n_columns: int, unit_variance: float = 1.0) -> TrainingPlan:
@@ -132,4 +182,6 @@ def build_plan(params: Mapping[str, Any], n_rows: int, n_columns: int, unit_vari
         tol=params["tol"],
         gradient_scale=unit_variance if params["likelihood"] == "mse" else 1.0,
         n_iter_no_change=max(10, max_iter // 5) if patience == "auto" else patience,
+        beta=params.get("beta", 1.0),
+        beta_warmup=params.get("beta_warmup", 0),
     )

@@ -1,11 +1,8 @@
 """The autoencoder as a scikit-learn transformer."""
 
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any
 
-from skvae._assemble import ACTIVATIONS
-from skvae._base import BaseAutoencoder, earlier_fit_kept
-from skvae._validation import Interval, RealNotInt, StrOptions, fit_context
+from skvae._base import BaseAutoencoder
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -141,30 +138,6 @@ class AutoencoderTransformer(BaseAutoencoder):
     (150, 2)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="neither")],
-        "hidden_layer_sizes": ["array-like"],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "decoder_layer_sizes": ["array-like", None],
-        "init": [StrOptions({"pca", "random"})],
-        "standardize": ["boolean"],
-        "likelihood": [StrOptions({"auto", "gaussian", "mse", "bernoulli"})],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [StrOptions({"cosine", "constant"})],
-        "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "early_stopping": [StrOptions({"auto"}), "boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "device": [str],
-    }
-
     def __init__(
         self,
         n_components: int | float = 2,
@@ -190,61 +163,26 @@ class AutoencoderTransformer(BaseAutoencoder):
         verbose: bool | int = False,
         device: str = "auto",
     ) -> None:
-        self.n_components = n_components
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.decoder_layer_sizes = decoder_layer_sizes
-        self.init = init
-        self.standardize = standardize
-        self.likelihood = likelihood
-        self.weight_decay = weight_decay
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.tol = tol
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.shuffle = shuffle
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.device = device
-
-    @fit_context
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Self:
-        """Fit to a table.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n_rows, n_columns)
-            Finite numbers, at least two rows.
-        y : ignored
-        sample_weight : array-like of shape (n_rows,), default=None
-            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Their size matters a little, as the number
-            of rows does: variances are divided by the total less one.
-        X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
-            Rows to choose the number of epochs on, instead of some of X. They are not trained on.
-        sample_weight_val : array-like of shape (n_val_rows,), default=None
-            Weights of the rows of ``X_val``.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            On input or parameters that cannot be used; an earlier fit stays as it was.
-        FloatingPointError
-            Where the training diverged.
-
-        Warns
-        -----
-        ConvergenceWarning
-            Where ``max_iter`` ended the training while the loss was still falling.
-        """
-        with earlier_fit_kept(self):
-            self._fit(X, sample_weight, X_val, sample_weight_val)
-        return self
+        super().__init__(
+            n_components,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            decoder_layer_sizes=decoder_layer_sizes,
+            init=init,
+            standardize=standardize,
+            likelihood=likelihood,
+            weight_decay=weight_decay,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            shuffle=shuffle,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            device=device,
+        )

@@ -4,8 +4,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from numbers import Integral
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,16 +14,21 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from skvae._assemble import ACTIVATIONS
 from skvae._fitting import Fit, Report, Task, fit_model
 from skvae._schema import Schema, index_of, library_of
-from skvae._statistics import Scaling, Table, merge_equal_rows, principal_components
+from skvae._statistics import Scaling, Table, least_variances, merge_equal_rows, principal_components
 from skvae._validation import (
+    Interval,
+    RealNotInt,
+    StrOptions,
     check_codes,
     check_is_fitted,
     check_layer_sizes,
     check_rows,
     check_unit_interval,
     check_weights,
+    fit_context,
     random_seed,
 )
 from skvae.core.device import is_available, resolve_device, threads_for, widest
@@ -42,6 +47,115 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     n_components_: int
     loss_curve_: list[float]
     _scaling: Scaling
+    _variational: ClassVar[bool] = False  # whether the code has a posterior
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="neither")],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "decoder_layer_sizes": ["array-like", None],
+        "init": [StrOptions({"pca", "random"})],
+        "standardize": ["boolean"],
+        "likelihood": [StrOptions({"auto", "gaussian", "mse", "bernoulli"})],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [StrOptions({"cosine", "constant"})],
+        "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        n_components: int | float,
+        *,
+        hidden_layer_sizes: tuple[int, ...],
+        activation: str,
+        decoder_layer_sizes: tuple[int, ...] | None,
+        init: str,
+        standardize: bool,
+        likelihood: str,
+        weight_decay: float,
+        learning_rate: str,
+        learning_rate_init: float | str,
+        batch_size: int | str,
+        max_iter: int | str,
+        tol: float,
+        early_stopping: bool | str,
+        validation_fraction: float,
+        n_iter_no_change: int | str,
+        shuffle: bool,
+        warm_start: bool,
+        random_state: Any,
+        verbose: bool | int,
+        device: str,
+    ) -> None:
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.decoder_layer_sizes = decoder_layer_sizes
+        self.init = init
+        self.standardize = standardize
+        self.likelihood = likelihood
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+
+    @fit_context
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Self:
+        """Fit to a table.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_columns)
+            Finite numbers, at least two rows.
+        y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Their size matters a little, as the number
+            of rows does: variances are divided by the total less one.
+        X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
+            Rows to choose the number of epochs on, instead of some of X. They are not trained on.
+        sample_weight_val : array-like of shape (n_val_rows,), default=None
+            Weights of the rows of ``X_val``.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            On input or parameters that cannot be used; an earlier fit stays as it was.
+        FloatingPointError
+            Where the training diverged.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where ``max_iter`` ended the training while the loss was still falling.
+        """
+        with earlier_fit_kept(self):
+            self._fit(X, sample_weight, X_val, sample_weight_val)
+        return self
 
     def _fit(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         check_layer_sizes(hidden_layer_sizes=self.hidden_layer_sizes, decoder_layer_sizes=self.decoder_layer_sizes)
@@ -56,10 +170,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         table = scaling.apply_to(table)
         n_components = self._resolve_n_components(table, goes_on)
         task = Task(
-            params=self.get_params(deep=False),
+            params={**self.get_params(deep=False), "variational": self._variational},
             n_components=n_components,
             n_columns=rows.shape[1],
             unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
+            floors=least_variances(table),
             device=device,
             seed=random_seed(self.random_state),
         )
@@ -69,8 +184,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.device_ = device
         self.schema_ = schema
         self._scaling = scaling
+        self._seed = task.seed
         self.n_components_ = self._n_features_out = n_components
-        self._publish(fit, goes_on)
+        self._publish(fit, table, goes_on)
 
     def _held_out(self, X_val: Any, sample_weight_val: Any) -> Table | None:
         if X_val is None:
@@ -99,7 +215,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return self.n_components_
         return principal_components(table).n_for_share(self.n_components)
 
-    def _publish(self, fit: Fit, goes_on: bool) -> None:
+    def _publish(self, fit: Fit, table: Table, goes_on: bool) -> None:
         """Turn the outcome of a fit into the attributes that end in an underscore."""
         result = fit.result
         losses = [] if result is None else result.losses
@@ -111,7 +227,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.best_iter_ = 0 if result is None else result.best_iter
         self.n_iter_ = max(1, len(losses))
         variance = getattr(fit.model.likelihood, "variance", None)
-        self.noise_variance_ = None if variance is None else variance.item() * self._scaling.error_unit
+        self.noise_variance_ = None
+        if variance is not None:
+            self.noise_variance_ = variance.detach().cpu().double().numpy()[()] * self._scaling.error_unit
         if result is not None and result.still_falling:
             warnings.warn(
                 f"The loss was still falling in the last epoch, with max_iter={self.max_iter!r}. "
@@ -231,11 +349,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return rows
 
     def _map(
-        self, function: Callable[[Tensor], Tensor], rows: np.ndarray, scaled: bool = False, dtype: Any = None
+        self,
+        function: Callable[[Tensor], Tensor],
+        rows: np.ndarray,
+        scaled: bool = False,
+        dtype: Any = None,
+        n_passes: int = 1,
     ) -> np.ndarray:
         """``function`` of rows on the scale of the networks, block by block; ``scaled`` says that they are on it already."""
         like = next(self.module_.parameters())
-        work = 2.0 * CHUNK_ROWS * sum(p.numel() for p in self.module_.parameters())
+        work = 2.0 * n_passes * CHUNK_ROWS * sum(p.numel() for p in self.module_.parameters())
         results = []
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from skvae import _assemble
-from skvae._statistics import Table, principal_components
+from skvae._statistics import LinearGaussian, Table, principal_components
 from skvae.core.device import widest
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
@@ -28,9 +28,18 @@ REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to t
 STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero, ...
 STANDARD_ERRORS_OF_FEW = 3.0  # ... and on fewer rows than MANY_ROWS, where the best of many epochs is soon that good by chance
 WORTHWHILE = 0.01  # share of PCA's held-out squared error that it must take off; less does not survive training on other rows
+WORTHWHILE_NATS = 0.005  # per cell, the same for a model with a posterior, which is not judged by its squared error
 
 Report = Callable[[int, int, float, float | None], None]
-Split = tuple[Table, Table]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on, rows to judge by, and the closed solution on the former where it has been computed."""
+
+    table: Table
+    held_out: Table
+    start: LinearGaussian | None = None
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,19 @@ class Task:
     n_components: int
     n_columns: int
     unit_variance: float
+    floors: np.ndarray
     device: torch.device
     seed: int
 
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
+
+    def with_likelihood(self, name: str) -> "Task":
+        return replace(self, params={**self.params, "likelihood": name})
+
+    def linear_gaussian(self, table: Table) -> LinearGaussian:
+        """The linear model that a model with a posterior starts at."""
+        return _assemble.linear_gaussian(self.params, table, self.n_components, self.unit_variance, self.floors)
 
 
 @dataclass(frozen=True)
@@ -71,47 +88,70 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     report : callable or None
         Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
     """
-    earlier = earlier and _resume(task, earlier)
     early_stopping = _stops_early(task.params, held_out)
-    starts_at_pca = task.params["init"] == "pca"
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
+    judged = early_stopping and not too_few
+    splits = _splits(task, table, held_out, whole=earlier is not None) if judged else []
+    task, splits = _decide_likelihood(task, splits, earlier)
+    earlier = earlier and _resume(task, earlier)
+    starts_at_pca = task.params["init"] == "pca"
     if _assemble.is_solved_by_pca(task.params) or (earlier is None and starts_at_pca and early_stopping and too_few):
         return _fit_pca(task, table, held_out)
-    if not early_stopping or too_few:
+    if not judged:
         return _fit_without_validation(task, table, earlier or _start(task, table), report)
-    return _fit_with_validation(task, table, held_out, earlier, report)
+    return _fit_with_validation(task, table, held_out, splits, earlier, report)
+
+
+def _decide_likelihood(task: Task, splits: list[Split], earlier: Autoencoder | None) -> tuple[Task, list[Split]]:
+    """Decide what "auto" is for a model with a posterior: one variance of the noise, or one per column where that is likelier.
+
+    Likelier to rows that nothing was fitted to: the closed solutions of both are compared on the held-out parts.
+    """
+    if task.params["likelihood"] != "auto" or not task.params["variational"]:
+        return task, splits
+    if earlier is not None:
+        return task.with_likelihood(_assemble.name_of(earlier.likelihood)), splits
+    solved = {}
+    for name in ("gaussian", "gaussian_diag"):
+        solve = task.with_likelihood(name).linear_gaussian
+        solved[name] = [replace(split, start=solve(split.table)) for split in splits]
+    likeliest = max(solved, key=lambda name: sum(_held_out_likelihood(split) for split in solved[name]))
+    return task.with_likelihood(likeliest), solved[likeliest]
+
+
+def _held_out_likelihood(split: Split) -> float:
+    return float(split.start.log_likelihood(split.held_out.rows) @ split.held_out.counts)
 
 
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
     model = _start(task, table)
     if held_out is not None:
-        model.likelihood.fit_(_pooled_squared_error([(model, held_out)], task))
+        _fit_noise(task, [(model, held_out)])
     return Fit(model)
 
 
 def _fit_without_validation(task: Task, table: Table, model: Autoencoder, report: Report | None) -> Fit:
-    plan = _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance)
+    plan = _plan(task, table)
     run = _run(task, plan, model, table, None)
     result = train([run], _stopping(task, plan, judged=False), plan.max_iter, report=report)
-    model.likelihood.fit_(_pooled_squared_error([(model, table)], task))
+    _fit_noise(task, [(model, table)])
     return Fit(model, result)
 
 
 def _fit_with_validation(
-    task: Task, table: Table, held_out: Table | None, earlier: Autoencoder | None, report: Report | None
+    task: Task, table: Table, held_out: Table | None, splits: list[Split], earlier: Autoencoder | None, report: Report | None
 ) -> Fit:
     """Choose the number of epochs on held-out rows; then start again with all rows where those held out are missed."""
-    plan = _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance)
-    splits = _splits(task, table, held_out, whole=earlier is not None)
-    runs = [_run(task, plan, earlier or _start(task, part), part, held) for part, held in splits]
-    judged = [(run.model, held) for run, (_, held) in zip(runs, splits, strict=True)]
+    plan = _plan(task, table)
+    runs = [_run(task, plan, earlier or _start(task, part.table, part.start), part.table, part.held_out) for part in splits]
+    judged = [(run.model, part.held_out) for run, part in zip(runs, splits, strict=True)]
     start_error = _pooled_squared_error(judged, task)
-    beats_pca = task.params["init"] == "pca" and earlier is None
-    few = sum(len(held.rows) for _, held in splits) < MANY_ROWS
-    standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_pca else 0.0
+    beats_start = task.params["init"] == "pca" and earlier is None
+    few = sum(len(part.held_out.rows) for part in splits) < MANY_ROWS
+    standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_start else 0.0
     result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
     squared_error = _pooled_squared_error(judged, task)
-    if beats_pca and squared_error > (1 - WORTHWHILE) * start_error:
+    if beats_start and not _is_worthwhile(task, result, start_error, squared_error):
         result, squared_error = replace(result, best_iter=0), start_error
     model = runs[0].model
     if earlier is None and result.best_iter == 0:
@@ -121,8 +161,23 @@ def _fit_with_validation(
         endless = NoImprovement(plan.tol, result.best_iter + 1)
         final = train([_run(task, plan, model, table, None)], endless, result.best_iter, report=report)
         result = replace(result, losses=final.losses)
-    model.likelihood.fit_(squared_error)
+    if not task.params["variational"]:
+        model.likelihood.fit_(squared_error)
     return Fit(model, result)
+
+
+def _is_worthwhile(task: Task, result: TrainingResult, start_error: float, squared_error: float) -> bool:
+    """Whether the gain over the start is large enough to survive training on other rows."""
+    if task.params["variational"]:
+        gain = result.validation_losses[0] - result.validation_losses[result.best_iter]
+        return gain >= WORTHWHILE_NATS * task.n_columns
+    return squared_error <= (1 - WORTHWHILE) * start_error
+
+
+def _fit_noise(task: Task, judged: list[tuple[Autoencoder, Table]]) -> None:
+    """Set the noise of a model whose code is exact in closed form; with a posterior, the two are trained together."""
+    if not task.params["variational"]:
+        judged[0][0].likelihood.fit_(_pooled_squared_error(judged, task))
 
 
 def _stops_early(params: Mapping[str, Any], held_out: Table | None) -> bool:
@@ -134,29 +189,30 @@ def _stops_early(params: Mapping[str, Any], held_out: Table | None) -> bool:
 def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> list[Split]:
     """Training and held-out part: the user's, the folds of a small table, or one random split."""
     if held_out is not None:
-        return [(table, held_out)]
+        return [Split(table, held_out)]
     order = np.random.default_rng(task.seed).permutation(len(table.rows))
     if len(order) < FOLDS_BELOW and not whole:
         parts = np.array_split(order, N_FOLDS)
     else:
         n_held_out = round(task.params["validation_fraction"] * len(order))
         parts = [order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)]]
-    return [(table.take(np.setdiff1d(order, part)), table.take(np.sort(part))) for part in parts]
+    return [Split(table.take(np.setdiff1d(order, part)), table.take(np.sort(part))) for part in parts]
 
 
-def _start(task: Task, table: Table) -> Autoencoder:
-    """A new model, at the PCA of these rows where that is asked for."""
+def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Autoencoder:
+    """A new model, at the closed solution for these rows where that is asked for; ``linear`` is this solution if known."""
     model = _new(task)
-    if task.params["init"] == "pca":
+    if task.params["init"] == "pca" and task.params["variational"]:
+        _assemble.start_at_linear_gaussian(model, linear or task.linear_gaussian(table), task.params["beta"])
+    elif task.params["init"] == "pca":
         _assemble.start_at_pca(model, principal_components(table))
         model.likelihood.fit_(_pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))))
     return model.to(task.device)
 
 
 def _new(task: Task) -> Autoencoder:
-    return _assemble.build_model(
-        task.params, task.n_columns, task.n_components, task.unit_variance, task.generator(), widest(task.device)
-    )
+    sizes = (task.n_columns, task.n_components, task.unit_variance, task.floors)
+    return _assemble.build_model(task.params, *sizes, task.generator(), widest(task.device))
 
 
 def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
@@ -170,6 +226,10 @@ def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
             "Set warm_start=False, or the parameters back."
         ) from error
     return model.to(task.device)
+
+
+def _plan(task: Task, table: Table) -> TrainingPlan:
+    return _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance)
 
 
 def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None) -> Run:

@@ -81,6 +81,17 @@ class Network(nn.Module):
         linear.copy_(weight)
         self.out.bias.copy_(bias)
 
+    @torch.no_grad()
+    def reorder_(self, inputs: Tensor | None = None, outputs: Tensor | None = None) -> None:
+        """Renumber inputs or outputs: the new i-th is the old ``index[i]``-th."""
+        first = self.hidden[0] if self.hidden else self.out
+        if inputs is not None:
+            for weight in (first.weight, *([] if self.path is None else [self.path])):
+                weight.copy_(weight[:, inputs])
+        if outputs is not None:
+            for weight in (self.out.weight, self.out.bias, *([] if self.path is None else [self.path])):
+                weight.copy_(weight[outputs])
+
 
 def _aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``functional.linear`` that rounds a row alike wherever in the batch it stands.

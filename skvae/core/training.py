@@ -37,12 +37,18 @@ class TrainingPlan:
     warmup: float = 0.05  # share of the steps; Adam's first steps are of full size whatever the gradient's
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    beta: float = 1.0  # weight of the posterior's divergence from the prior, where there is a posterior
+    beta_warmup: int = 0  # epochs until it has this weight
 
     def rate(self, progress: float) -> float:
         """Learning rate when this share of all steps is done."""
         ramp = progress / self.warmup if progress < self.warmup else 1.0
         decay = 0.5 * (1 + math.cos(math.pi * progress)) if self.learning_rate == "cosine" else 1.0
         return self.learning_rate_init * ramp * decay
+
+    def beta_in(self, epoch: int) -> float:
+        """Weight of the divergence in an epoch; the first is 1."""
+        return self.beta * min(1.0, epoch / (self.beta_warmup + 1))
 
 
 @dataclass
@@ -123,7 +129,10 @@ class Run:
         )
         self.work = 6.0 * self.flat.vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
         self.n_steps = 0
+        self.n_epochs = 0
+        self.noise = torch.Generator(rows.device).manual_seed(generator.initial_seed() + 1)
         self.loss = torch.zeros((), dtype=rows.dtype, device=rows.device)
+        self.beta = torch.full_like(self.loss, plan.beta)
         self.total = torch.zeros_like(self.loss)
         self.gradient_scale = torch.full_like(self.loss, plan.gradient_scale)
         self.compute = compiled(self._loss_and_gradients, [self.loss, *self.flat.gradients])
@@ -132,7 +141,7 @@ class Run:
         self.best = self.start.clone()
 
     def _loss_and_gradients(self) -> list[Tensor]:
-        loss = objective(self.model, self.batches.x, self.batches.weight)
+        loss = objective(self.model, self.batches.x, self.batches.weight, self.beta, self.noise)
         return [loss, *torch.autograd.grad(loss, self.flat.parameters, self.gradient_scale)]
 
     def epoch(self) -> float:
@@ -142,6 +151,8 @@ class Run:
 
     def _epoch(self) -> float:
         self.batches.new_epoch()
+        self.n_epochs += 1
+        self.beta.fill_(self.plan.beta_in(self.n_epochs))
         self.total.zero_()
         all_steps = self.plan.max_iter * self.batches.n_batches
         for i in range(self.batches.n_batches):
@@ -154,19 +165,25 @@ class Run:
         return self.total.item() / self.batches.n_batches  # the epoch's only wait for the device
 
     def _judge(self) -> Callable[[], Tensor] | None:
-        """One call that gives the loss of each validation row, in memory that the next call overwrites."""
+        """One call that gives the loss of each validation row, in memory that the next call overwrites.
+
+        The noise is the same in every call, so that two epochs differ by their weights alone.
+        """
         if self.validation is None:
             return None
         rows = self.validation[0]
         losses = rows.new_empty(len(rows))
+        noise = torch.Generator(rows.device)
+        of_rows = partial(row_losses, self.model, beta=self.plan.beta, generator=noise)
 
         @torch.no_grad()
         def forward() -> list[Tensor]:
-            return [in_chunks(partial(row_losses, self.model), rows, DEVICE_CHUNK_ROWS)]
+            return [in_chunks(of_rows, rows, DEVICE_CHUNK_ROWS)]
 
         compute = compiled(forward, [losses])
 
         def judge() -> Tensor:
+            noise.manual_seed(self.noise.initial_seed() + 1)
             with threads_for(self.work * min(len(rows), DEVICE_CHUNK_ROWS) / self.batches.batch_size / 3):
                 compute()
             return losses

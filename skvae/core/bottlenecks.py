@@ -1,0 +1,60 @@
+"""What is done at the code: from the encoder's output ``h`` to the code ``z`` that the decoder sees.
+
+A bottleneck is a frozen dataclass. ``expansion`` is the number of encoder outputs per component; ``bottleneck(h, generator)``
+is the code, ``(n_rows, n_components)``, and None for the generator means inference, where nothing is random.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The encoder's output is the code."""
+
+    expansion: ClassVar[int] = 1
+
+    def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        return h
+
+
+@dataclass(frozen=True)
+class GaussianPosterior:
+    """The code is drawn from ``q(z | x) = N(mean, diag(variance))``; its prior is ``p(z) = N(0, I)``.
+
+    Drawn as ``mean + deviation * noise``, so that gradients pass through the draw (Kingma and Welling, 2014). Inference takes
+    the mean.
+    """
+
+    expansion: ClassVar[int] = 2
+
+    def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        mean, log_variance = self.moments(h)
+        if generator is None:
+            return mean
+        noise = torch.randn(mean.shape, generator=generator, dtype=h.dtype, device=h.device)
+        return mean + noise * torch.exp(0.5 * log_variance)
+
+    def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the posterior, ``(n_rows, n_components)`` each.
+
+        The second half of h is the log-variance itself where it is negative, and ``log(1 + h)`` where it is positive. Almost
+        every posterior is narrower than the prior; one that is not grows with h and not with exp(h), so that nothing
+        overflows, and unlike under a clamp no gradient is lost.
+        """
+        mean, a = h.chunk(2, dim=-1)
+        return mean, a.clamp(max=0) + torch.log1p(torch.relu(a))
+
+    def divergence(self, h: Tensor) -> Tensor:
+        """Kullback-Leibler divergence of the posterior from the prior, in nats, per component and row."""
+        mean, log_variance = self.moments(h)
+        return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+    def at(self, h: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes at given noise, and ``log p(z) - log q(z | x)`` of each, summed over components."""
+        mean, log_variance = self.moments(h)
+        code = mean + noise * torch.exp(0.5 * log_variance)
+        return code, 0.5 * (noise.square() - code.square() + log_variance).sum(-1)
