@@ -17,6 +17,7 @@ from skvae.core.training import TrainingPlan
 __all__ = ["ACTIVATIONS", "build_model", "build_plan", "is_linear", "is_solved_by_pca", "linear_gaussian", "name_of", "start_at_linear_gaussian", "start_at_pca"]
 
 AUTO_RATE = 1e-2
+NARROW = 16  # columns; beyond, with a posterior, the rate falls already
 WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the rate has to fall
 AUTO_BATCH = 128
 AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
@@ -65,8 +66,9 @@ def build_model(
     from_pca = params["init"] == "pca"
     shape = (params["activation"], from_pca, generator, dtype)
     n_codes = n_components * bottleneck.expansion
-    encoder = Network([n_columns, *hidden, n_codes], *shape, limited=from_pca and bool(hidden))
-    decoder = Network([n_components, *decoder_hidden, n_columns * likelihood.n_params], *shape)
+    in_units = from_pca and params["variational"]
+    encoder = Network([n_columns, *hidden, n_codes], *shape, limited=from_pca and bool(hidden), in_units=in_units)
+    decoder = Network([n_components, *decoder_hidden, n_columns * likelihood.n_params], *shape, in_units=in_units)
     return Autoencoder(encoder, decoder, likelihood, bottleneck)
 
 
@@ -120,41 +122,59 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
 
 
 def start_at_linear_gaussian(model: Autoencoder, linear: LinearGaussian, beta: float) -> None:
-    """Set a model with a posterior to a linear one: its posterior, its loadings, its noise."""
+    """Set a model with a posterior to a linear one: its posterior, its loadings, its noise.
+
+    What the networks put out is then measured in what it may err by: codes in the posterior's standard deviations, cells in
+    the noise's.
+    """
     weight, variances = linear.posterior(beta)
+    variances = np.maximum(variances, NARROWEST)
     weight = np.concatenate([weight, np.zeros_like(weight)])
-    constant = np.concatenate([np.zeros(len(variances)), np.log(np.maximum(variances, NARROWEST))])
+    constant = np.concatenate([np.zeros(len(variances)), np.log(variances)])
+    units = np.concatenate([np.sqrt(variances), np.ones(len(variances))]), np.sqrt(linear.noise)
     deviations = np.sqrt((linear.loadings**2).sum(axis=1) + linear.noise)
-    _start_linear(model, weight, constant, linear.loadings, linear.mean, deviations)
+    _start_linear(model, weight, constant, linear.loadings, linear.mean, deviations, units)
     if isinstance(model.likelihood, Gaussian):
         noise = torch.from_numpy(linear.noise)
         model.likelihood.fit_(noise if model.likelihood.floor.ndim else noise[0])
 
 
 def _start_linear(
-    model: Autoencoder, weight: np.ndarray, constant: np.ndarray, loadings: np.ndarray, mean: np.ndarray, deviations: np.ndarray
+    model: Autoencoder,
+    weight: np.ndarray,
+    constant: np.ndarray,
+    loadings: np.ndarray,
+    mean: np.ndarray,
+    deviations: np.ndarray,
+    units: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Encode to ``weight @ (x - mean) + constant`` and decode to ``loadings @ z + mean``.
 
     For Bernoulli cells the reconstruction is carried to the logits at first order around the column means.
     """
     offset = mean
+    code_unit, cell_unit = (None, None) if units is None else (torch.from_numpy(unit) for unit in units)
     if isinstance(model.likelihood, Bernoulli):
         clipped = np.clip(mean, 0.01, 0.99)
         offset = np.log(clipped / (1 - clipped))
-        loadings = loadings / (clipped * (1 - clipped))[:, None]
-    model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant - weight @ mean))
+        loadings, cell_unit = loadings / (clipped * (1 - clipped))[:, None], None
+    model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant - weight @ mean), code_unit)
     if model.encoder.limit is not None:
         model.encoder.limit.copy_(torch.from_numpy(np.abs(mean) + OUTLYING * deviations))
-    model.decoder.start_linear_(torch.from_numpy(loadings), torch.from_numpy(offset))
+    model.decoder.start_linear_(torch.from_numpy(loadings), torch.from_numpy(offset), cell_unit)
 
 
 def linear_gaussian(
-    params: Mapping[str, Any], table: Table, n_components: int, unit_variance: float, floors: np.ndarray
+    params: Mapping[str, Any],
+    table: Table,
+    n_components: int,
+    unit_variance: float,
+    floors: np.ndarray,
+    prior_rows: float,
 ) -> LinearGaussian:
     """The linear model that a model with a posterior starts at: factor analysis or probabilistic PCA of these rows."""
     if params["likelihood"] == "gaussian_diag":
-        return factor_analysis(table, n_components, floors)
+        return factor_analysis(table, n_components, floors, prior_rows)
     noise = unit_variance if params["likelihood"] == "mse" else None
     return probabilistic_pca(principal_components(table), n_components, params["beta"], noise, floors.min())
 
@@ -170,7 +190,8 @@ def build_plan(params: Mapping[str, Any], n_rows: int, n_columns: int, unit_vari
         max_iter = math.ceil(steps / math.ceil(n_rows / batch_size))
     rate = params["learning_rate_init"]
     if rate == "auto":
-        rate = AUTO_RATE * min(1.0, WIDE / n_columns) ** 2
+        share = min(1.0, NARROW / n_columns) if params["variational"] else min(1.0, WIDE / n_columns) ** 2
+        rate = AUTO_RATE * share
     patience = params["n_iter_no_change"]
     return TrainingPlan(
         max_iter=max_iter,

@@ -20,10 +20,13 @@ from skvae.core.device import widest
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
 from skvae.core.stopping import NoImprovement
-from skvae.core.training import MANY_ROWS, Run, TrainingPlan, TrainingResult, train
+from skvae.core.training import MANY_ROWS, Run, TrainingPlan, TrainingResult, gain_in_standard_errors, train
 
 N_FOLDS = 5
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
+DECIDED_BY_FOLDS_BELOW = 20_000  # distinct rows; what is closed is cheap to cross-validate
+CANDIDATES = (("gaussian", 0.0), ("gaussian_diag", 0.0), ("gaussian_diag", 4.0))  # for likelihood="auto", with prior rows
+STANDARD_ERRORS_OF_LIKELIHOOD = 1.0  # by how many one variance per column must be likelier than one for all
 REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
 STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero, ...
 STANDARD_ERRORS_OF_FEW = 3.0  # ... and on fewer rows than MANY_ROWS, where the best of many epochs is soon that good by chance
@@ -53,16 +56,18 @@ class Task:
     floors: np.ndarray
     device: torch.device
     seed: int
+    prior_rows: float = 0.0
 
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
 
-    def with_likelihood(self, name: str) -> "Task":
-        return replace(self, params={**self.params, "likelihood": name})
+    def with_likelihood(self, name: str, prior_rows: float = 0.0) -> "Task":
+        return replace(self, params={**self.params, "likelihood": name}, prior_rows=prior_rows)
 
     def linear_gaussian(self, table: Table) -> LinearGaussian:
         """The linear model that a model with a posterior starts at."""
-        return _assemble.linear_gaussian(self.params, table, self.n_components, self.unit_variance, self.floors)
+        sizes = (self.n_components, self.unit_variance, self.floors, self.prior_rows)
+        return _assemble.linear_gaussian(self.params, table, *sizes)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
     judged = early_stopping and not too_few
     splits = _splits(task, table, held_out, whole=earlier is not None) if judged else []
-    task, splits = _decide_likelihood(task, splits, earlier)
+    task, splits = _decide_likelihood(task, table, splits, held_out, earlier)
     earlier = earlier and _resume(task, earlier)
     starts_at_pca = task.params["init"] == "pca"
     if _assemble.is_solved_by_pca(task.params) or (earlier is None and starts_at_pca and early_stopping and too_few):
@@ -102,25 +107,44 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     return _fit_with_validation(task, table, held_out, splits, earlier, report)
 
 
-def _decide_likelihood(task: Task, splits: list[Split], earlier: Autoencoder | None) -> tuple[Task, list[Split]]:
+def _decide_likelihood(
+    task: Task, table: Table, splits: list[Split], held_out: Table | None, earlier: Autoencoder | None
+) -> tuple[Task, list[Split]]:
     """Decide what "auto" is for a model with a posterior: one variance of the noise, or one per column where that is likelier.
 
-    Likelier to rows that nothing was fitted to: the closed solutions of both are compared on the held-out parts.
+    Likelier to rows that nothing was fitted to: the closed solutions are compared on held-out rows, of all folds where there
+    are few. They are probabilistic PCA and factor analysis with and without a prior.
     """
     if task.params["likelihood"] != "auto" or not task.params["variational"]:
         return task, splits
     if earlier is not None:
         return task.with_likelihood(_assemble.name_of(earlier.likelihood)), splits
-    solved = {}
-    for name in ("gaussian", "gaussian_diag"):
-        solve = task.with_likelihood(name).linear_gaussian
-        solved[name] = [replace(split, start=solve(split.table)) for split in splits]
-    likeliest = max(solved, key=lambda name: sum(_held_out_likelihood(split) for split in solved[name]))
-    return task.with_likelihood(likeliest), solved[likeliest]
+    if not splits:
+        return task.with_likelihood("gaussian"), splits
+    trained_on_these = held_out is not None or len(splits) > 1 or len(table.rows) >= DECIDED_BY_FOLDS_BELOW
+    judges = splits if trained_on_these else _folds(task, table)
+    plain, *others = (_solve(task.with_likelihood(name, prior_rows), judges) for name, prior_rows in CANDIDATES)
+    weights = np.concatenate([split.held_out.counts for split in judges])
+    other = max(others, key=lambda candidate: candidate.log_likelihood @ weights)
+    gain = torch.from_numpy(other.log_likelihood - plain.log_likelihood)
+    decided = other if gain_in_standard_errors(gain, torch.from_numpy(weights)) > STANDARD_ERRORS_OF_LIKELIHOOD else plain
+    return decided.task, decided.splits if trained_on_these else splits
 
 
-def _held_out_likelihood(split: Split) -> float:
-    return float(split.start.log_likelihood(split.held_out.rows) @ split.held_out.counts)
+@dataclass(frozen=True)
+class _Candidate:
+    """A likelihood, its closed solutions on the training parts, and their log-likelihood of each held-out row."""
+
+    task: Task
+    splits: list[Split]
+    log_likelihood: np.ndarray
+
+
+def _solve(task: Task, splits: list[Split]) -> _Candidate:
+    starts = [task.linear_gaussian(split.table) for split in splits]
+    held_out = [start.log_likelihood(split.held_out.rows) for start, split in zip(starts, splits, strict=True)]
+    solved = [replace(split, start=start) for start, split in zip(starts, splits, strict=True)]
+    return _Candidate(task, solved, np.concatenate(held_out))
 
 
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
@@ -190,13 +214,23 @@ def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> li
     """Training and held-out part: the user's, the folds of a small table, or one random split."""
     if held_out is not None:
         return [Split(table, held_out)]
-    order = np.random.default_rng(task.seed).permutation(len(table.rows))
-    if len(order) < FOLDS_BELOW and not whole:
-        parts = np.array_split(order, N_FOLDS)
-    else:
-        n_held_out = round(task.params["validation_fraction"] * len(order))
-        parts = [order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)]]
-    return [Split(table.take(np.setdiff1d(order, part)), table.take(np.sort(part))) for part in parts]
+    if len(table.rows) < (REFIT_BELOW if task.params["variational"] else FOLDS_BELOW) and not whole:
+        return _folds(task, table)
+    order = _order(task, table)
+    n_held_out = round(task.params["validation_fraction"] * len(order))
+    return [_hold_out(table, order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)])]
+
+
+def _folds(task: Task, table: Table) -> list[Split]:
+    return [_hold_out(table, part) for part in np.array_split(_order(task, table), N_FOLDS)]
+
+
+def _order(task: Task, table: Table) -> np.ndarray:
+    return np.random.default_rng(task.seed).permutation(len(table.rows))
+
+
+def _hold_out(table: Table, part: np.ndarray) -> Split:
+    return Split(table.take(np.setdiff1d(np.arange(len(table.rows)), part)), table.take(np.sort(part)))
 
 
 def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Autoencoder:

@@ -41,6 +41,9 @@ class Network(nn.Module):
     limited : bool
         Whether the hidden layers see each input only between minus and plus ``limit``, a buffer that starts infinite, while a
         linear path sees all of it. A cell of a hundred standard deviations would otherwise be all that they see of its row.
+    in_units : bool
+        Whether outputs are ``unit``, a buffer that starts at 1, times what the layers put out. Where some outputs may err by
+        1 and others by 0.001 only, one learning rate then suits both.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Network(nn.Module):
         generator: torch.Generator,
         dtype: torch.dtype,
         limited: bool = False,
+        in_units: bool = False,
     ) -> None:
         super().__init__()
         self.activation = activation
@@ -62,6 +66,8 @@ class Network(nn.Module):
             self.path = nn.Parameter(torch.zeros(sizes[-1], sizes[0], dtype=dtype))
         self.limit: Tensor | None
         self.register_buffer("limit", torch.full((sizes[0],), math.inf, dtype=dtype) if limited else None)
+        self.unit: Tensor | None
+        self.register_buffer("unit", torch.ones(sizes[-1], dtype=dtype) if in_units else None)
 
     def forward(self, x: Tensor) -> Tensor:
         activation = ACTIVATIONS[self.activation]
@@ -70,11 +76,19 @@ class Network(nn.Module):
         for layer in self.hidden:
             h = activation(product(h, *layer.parameters()))
         y = product(h, *self.out.parameters())
-        return y if self.path is None else y + product(x, self.path)
+        if self.path is not None:
+            y = y + product(x, self.path)
+        return y if self.unit is None else y * self.unit
 
     @torch.no_grad()
-    def start_linear_(self, weight: Tensor, bias: Tensor) -> None:
-        """Make the network equal to ``weight @ x + bias``, with the hidden layers ready to depart from it."""
+    def start_linear_(self, weight: Tensor, bias: Tensor, unit: Tensor | None = None) -> None:
+        """Make the network equal to ``weight @ x + bias``, with the hidden layers ready to depart from it.
+
+        ``unit`` is that of each output; it changes how the network departs, not where it starts.
+        """
+        if self.unit is not None and unit is not None:
+            self.unit.copy_(unit)
+            weight, bias = weight / unit[:, None], bias / unit
         linear = self.out.weight if self.path is None else self.path
         if self.path is not None:
             self.out.weight.zero_()
@@ -89,7 +103,7 @@ class Network(nn.Module):
             for weight in (first.weight, *([] if self.path is None else [self.path])):
                 weight.copy_(weight[:, inputs])
         if outputs is not None:
-            for weight in (self.out.weight, self.out.bias, *([] if self.path is None else [self.path])):
+            for weight in (self.out.weight, self.out.bias, *(t for t in (self.path, self.unit) if t is not None)):
                 weight.copy_(weight[outputs])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from skvae.core.bottlenecks import Dense
 from skvae.core.likelihoods import Gaussian
 from skvae.core.model import Autoencoder
 from skvae.core.networks import Network
@@ -32,6 +33,6 @@ def autoencoder() -> Callable[..., Autoencoder]:
         generator = torch.Generator().manual_seed(0)
         encoder = Network((n_columns, *hidden, n_components), activation, linear_path, generator, dtype)
         decoder = Network((n_components, *hidden[::-1], n_columns), activation, linear_path, generator, dtype)
-        return Autoencoder(encoder, decoder, likelihood(n_columns).to(dtype))
+        return Autoencoder(encoder, decoder, likelihood(n_columns).to(dtype), Dense())
 
     return build
