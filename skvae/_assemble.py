@@ -7,14 +7,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from skvae._statistics import LinearGaussian, PrincipalComponents, Table, factor_analysis, principal_components, probabilistic_pca
+from skvae._statistics import (
+    LinearGaussian,
+    PrincipalComponents,
+    Table,
+    factor_analysis,
+    principal_components,
+    probabilistic_pca,
+)
 from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.likelihoods import Bernoulli, Gaussian, Likelihood, UnitGaussian
 from skvae.core.model import Autoencoder
 from skvae.core.networks import ACTIVATIONS, Network
 from skvae.core.training import TrainingPlan
 
-__all__ = ["ACTIVATIONS", "build_model", "build_plan", "is_linear", "is_solved_by_pca", "linear_gaussian", "name_of", "start_at_linear_gaussian", "start_at_pca"]
+__all__ = [
+    "ACTIVATIONS",
+    "build_model",
+    "build_plan",
+    "is_linear",
+    "is_solved_by_pca",
+    "linear_gaussian",
+    "name_of",
+    "start_at_linear_gaussian",
+    "start_at_pca",
+]
 
 AUTO_RATE = 1e-2
 NARROW = 16  # columns; beyond, with a posterior, the rate falls already
@@ -25,6 +42,7 @@ NARROWEST = 1e-12  # variance of a posterior to start from, where it should be z
 OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; its linear path sees all of it
 AUTO_STEPS = 1500
 AUTO_STEPS_LINEAR = 3000
+AUTO_STEPS_LINEAR_VARIATIONAL = 10_000  # draws are noisy, and the noise's variance has far to fall
 AUTO_STEPS_PER_ROOT_ROW = 60
 
 
@@ -186,7 +204,10 @@ def build_plan(params: Mapping[str, Any], n_rows: int, n_columns: int, unit_vari
     if batch_size == "auto":
         batch_size = AUTO_BATCH_LINEAR if linear else AUTO_BATCH
     if max_iter == "auto":
-        steps = max(AUTO_STEPS_LINEAR if linear else AUTO_STEPS, AUTO_STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
+        least = AUTO_STEPS
+        if linear:
+            least = AUTO_STEPS_LINEAR_VARIATIONAL if params["variational"] else AUTO_STEPS_LINEAR
+        steps = max(least, AUTO_STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
         max_iter = math.ceil(steps / math.ceil(n_rows / batch_size))
     rate = params["learning_rate_init"]
     if rate == "auto":

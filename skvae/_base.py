@@ -209,7 +209,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return Scaling.standard(table) if self.standardize else Scaling.common(table)
 
     def _resolve_n_components(self, table: Table, goes_on: bool) -> int:
-        if isinstance(self.n_components, Integral):
+        if self.n_components >= 1:
             return int(self.n_components)
         if goes_on:
             return self.n_components_

@@ -180,7 +180,7 @@ class LinearGaussian:
         return weighted / (beta + information)[:, None], beta / (beta + information)
 
     def log_likelihood(self, rows: np.ndarray) -> np.ndarray:
-        """log N(x; mean, loadings @ loadings.T + diag(noise)) of each row."""
+        """Log N(x; mean, loadings @ loadings.T + diag(noise)) of each row."""
         deviations = rows - self.mean
         weight, variances = self.posterior()
         codes = deviations @ weight.T
@@ -245,9 +245,8 @@ def factor_analysis(table: Table, n_components: int, floor: np.ndarray, prior_ro
     rows = (X - mean) * np.sqrt(counts / counts.sum())[:, None]
     variances = np.maximum((rows**2).sum(axis=0), floor)
     k = min(n_components, len(mean) - 1, len(rows) - 1)
-    share, prior = prior_rows / counts.sum(), 0.0
-    if prior_rows:
-        prior = probabilistic_pca(principal_components(table), k).noise
+    share = prior_rows / counts.sum()
+    prior = probabilistic_pca(principal_components(table), k).noise if prior_rows else np.zeros(len(mean))
     axes_of = _axes_of_scaled(rows, k)
 
     def loss_and_gradient(log_excess: np.ndarray) -> tuple[float, np.ndarray]:

@@ -31,7 +31,172 @@ class Elbo(NamedTuple):
 
 
 class VAETransformer(BaseAutoencoder):
-    """DOC"""
+    """Compress a table to a few normal variables, with a likelihood that can be trusted.
+
+    An encoder maps each row to a normal distribution over codes and a decoder maps each code to the row that it expects, with
+    noise around it: a variational autoencoder (Kingma and Welling, 2014; Rezende et al., 2014). Both start at the closed
+    solution of the linear model, probabilistic PCA or factor analysis, whose likelihood theirs then equals exactly, and are
+    trained to depart from it where that clearly raises the likelihood of rows that were held out. ``score_samples`` is a log
+    density, to be set beside ``PCA.score_samples``, ``FactorAnalysis.score_samples`` or any other.
+
+    Parameters
+    ----------
+    n_components : int or float, default=2
+        Size of the code. A float between 0 and 1 takes as many as PCA needs to explain more than that share of the variance.
+        What the table has no use for is switched off: see ``active_units_``.
+    beta : float, default=1.0
+        Weight of the divergence of the posterior from the prior. 1 is the evidence lower bound. More makes codes that are
+        simpler and independent of each other and reconstructions that are coarser (Higgins et al., 2017); 0 leaves an
+        autoencoder whose codes are noisy as far as that helps, and from which it makes no sense to sample.
+    beta_warmup : int, default=0
+        Epochs over which the weight grows linearly to ``beta``. A remedy where units switch off early (Bowman et al., 2016),
+        which from the default start they do not.
+    n_importance_samples : int, default=100
+        Codes per row that ``score_samples`` and ``elbo`` average over. More make ``score_samples`` tighter and slower.
+    hidden_layer_sizes : tuple of int, default=(128,)
+        Widths of the encoder's hidden layers, input side first. ``()`` makes a linear model, which with ``init="pca"`` is
+        probabilistic PCA, or with ``likelihood="gaussian_diag"`` factor analysis.
+    activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
+        Of the hidden layers.
+    decoder_layer_sizes : tuple of int or None, default=None
+        Widths of the decoder's hidden layers, code side first. None mirrors the encoder.
+    init : {"pca", "random"}, default="pca"
+        ``"pca"`` gives both networks a linear path beside the hidden layers and starts them, and the noise, at the maximum
+        likelihood solution of the linear model: probabilistic PCA with one variance of the noise (the exact optimum for any
+        ``beta``), factor analysis with one per column. ``"random"`` is the plain multi-layer perceptron of the textbooks.
+    standardize : bool, default=True
+        Whether columns are brought to zero mean and unit variance, and back on the way out. Without it columns keep their
+        proportions: they are centred and divided by one common factor, which changes nothing but the numbers' size.
+    likelihood : {"auto", "gaussian", "gaussian_diag", "mse", "bernoulli"}, default="auto"
+        How a cell is scored. ``"gaussian"``: normal, with one learned variance for all columns. ``"gaussian_diag"``: with one
+        per column. ``"mse"``: normal with variance 1, half the squared error and a constant, in standardised units where
+        ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not standardised; its start
+        is on the scale of the logits and claims nothing. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
+        without a mild prior on the noise, is likelier than probabilistic PCA to held-out rows by more than a standard error,
+        else ``"gaussian"``, as also where no rows are held out.
+    weight_decay : float, default=0.0
+        Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
+        rate.
+    learning_rate : {"cosine", "constant"}, default="cosine"
+        Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
+    learning_rate_init : float or "auto", default="auto"
+        Highest learning rate, of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, times 16 / n_columns where there are more
+        columns than 16: every weight takes a step, and together they move a code too far.
+    batch_size : int or "auto", default="auto"
+        Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
+        steps are cheap and need little noise.
+    max_iter : int or "auto", default="auto"
+        Most epochs. ``"auto"`` is as many as make 60 sqrt(n_rows) steps, and at least 1500 (10,000 for a linear model), so that
+        time grows with the square root of the table.
+    tol : float, default=1e-4
+        An epoch counts as progress when the loss per cell falls by more than this, in nats.
+    early_stopping : bool or "auto", default="auto"
+        Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation
+        below 5000 distinct rows, whose model is then trained on all of them for that many epochs, else on one split. A start
+        at a closed solution is left only for a gain of more than two standard errors (three with fewer than 500 rows held out
+        in all) and of 0.005 nats per column. ``"auto"`` turns it on where something nonlinear is trained or ``X_val`` is
+        given. Below 10 distinct rows nothing can be held out: the answer is the start, or with ``init="random"`` the last
+        epoch. What is solved in closed form, a linear model from its start, is not trained at all.
+    validation_fraction : float, default=0.1
+        Share of the rows held out where there is one split: from 5000 distinct rows on, and with ``warm_start``.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10, where
+        held-out rows judge, because under the cosine schedule much of the progress comes late; else training goes to its end.
+    shuffle : bool, default=True
+        Whether each epoch deals the rows anew.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the previous fit: its columns, its standardisation and its weights, with a fresh optimiser
+        and schedule. Layers and code size must be the same.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the private generators: initial weights, splits, permutations, draws of codes, and the noise of
+        ``score_samples``. None takes fresh entropy; the global generators
+        are never touched.
+    verbose : bool or int, default=False
+        Whether to show a progress bar with epoch, loss and validation loss.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps". ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        Encoder, bottleneck, decoder and likelihood, on the scale that the networks see.
+    n_components_ : int
+        Size of the code. Components stand in falling order of ``explained_variance_``, at a closed solution in its own order.
+    explained_variance_ : ndarray of shape (n_components_,)
+        By how much the reconstruction of a row moves when a component is set to zero: the mean square, summed over columns, of
+        standardised columns with ``standardize=True``, else in squared input units; over the first 2000 rows in an order of
+        chance. For a linear model the squared length of the component's loadings times the variance of its codes.
+    kl_per_component_ : ndarray of shape (n_components_,)
+        Mean over training rows of each component's divergence from the prior, in nats: how much it tells of a row.
+    active_units_ : ndarray of bool of shape (n_components_,)
+        Which components are in use: those whose posterior mean has a variance over training rows above 0.01 (Burda et al.,
+        2016).
+    noise_variance_ : float, ndarray of shape (n_columns,), or None
+        Variance of a cell around the decoder's mean, one for all columns or one for each; 1 for ``likelihood="mse"``, None for
+        ``"bernoulli"``. Of standardised columns with ``standardize=True``, else in squared input units. Never below 1e-6 of
+        a column's variance.
+    loss_curve_ : list of float
+        Training loss per epoch of the last training, in nats per row on the scale of the networks, after those of earlier fits
+        with ``warm_start``. Empty where nothing was trained.
+    validation_scores_ : list of float or None
+        Mean evidence lower bound of the held-out rows, those of all folds, in nats, with the divergence weighed by ``beta``;
+        higher is better. Entry 0 is the start. None where no rows were held out.
+    n_iter_ : int
+        Epochs of the last training, at least 1.
+    best_iter_ : int
+        Epoch that was best on the held-out rows, 0 for the start; without such rows the last one.
+    schema_ : Schema
+        Container, column names and dtypes of the training table.
+    device_ : torch.device
+        Where the model is.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the training table had column names.
+
+    See Also
+    --------
+    AutoencoderTransformer : Without a distribution over codes, for reconstruction.
+    sklearn.decomposition.PCA : With ``score_samples``, the linear special case.
+    sklearn.decomposition.FactorAnalysis : The linear special case with one variance of the noise per column.
+
+    Notes
+    -----
+    The loss is ``E_q[-log p(x | z)] + beta KL(q(z | x) || N(0, I))`` per row, summed over columns and over components, with one
+    draw of z per row and step and the divergence in closed form. Means, variances and the start are computed in float64.
+    Networks are trained in float32, linear ones in float64. Their outputs are measured in what they may err by at the start,
+    the standard deviations of the posterior and of the noise, so that one learning rate suits columns that are almost
+    determined and columns that are mostly noise.
+
+    References
+    ----------
+    D. P. Kingma, M. Welling (2014). Auto-encoding variational Bayes. ICLR.
+
+    D. J. Rezende, S. Mohamed, D. Wierstra (2014). Stochastic backpropagation and approximate inference in deep generative
+    models. ICML.
+
+    M. E. Tipping, C. M. Bishop (1999). Probabilistic principal component analysis. Journal of the Royal Statistical Society B
+    61.
+
+    Y. Burda, R. Grosse, R. Salakhutdinov (2016). Importance weighted autoencoders. ICLR.
+
+    I. Higgins et al. (2017). beta-VAE: learning basic visual concepts with a constrained variational framework. ICLR.
+
+    S. R. Bowman et al. (2016). Generating sentences from a continuous space. CoNLL.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from skvae import VAETransformer
+    >>> X = load_iris().data
+    >>> vae = VAETransformer(n_components=2, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (150, 2)
+    >>> bool(vae.score(X) > PCA(2).fit(X).score(X))
+    True
+    >>> vae.sample(3, random_state=0).shape
+    (3, 4)
+    """
 
     _variational: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -143,8 +308,8 @@ class VAETransformer(BaseAutoencoder):
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-likelihood of each row, log p(x), by importance weighting.
 
-        ``log(1/S sum_s p(x | z_s) p(z_s) / q(z_s | x))`` with S = ``n_importance_samples`` codes from the row's posterior. It is
-        a lower bound on log p(x) in expectation, tighter the larger S is, and exact where the posterior is (Burda et al.,
+        ``log(1/S sum_s p(x | z_s) p(z_s) / q(z_s | x))`` with S = ``n_importance_samples`` codes from the row's posterior. It
+        is a lower bound on log p(x) in expectation, tighter the larger S is, and exact where the posterior is (Burda et al.,
         2016). The noise is the same for all rows and all calls. With ``likelihood="mse"`` or ``"bernoulli"`` and any ``beta``
         too it is the density of the model, which stands beside ``PCA.score_samples`` and ``FactorAnalysis.score_samples``.
 

@@ -11,18 +11,35 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Dense:
-    """The encoder's output is the code."""
+class Bottleneck:
+    """What every bottleneck offers; ``moments``, ``divergence`` and ``at`` only where ``has_posterior``."""
 
     expansion: ClassVar[int] = 1
+    has_posterior: ClassVar[bool] = False
+
+    def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        raise NotImplementedError
+
+    def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def divergence(self, h: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def at(self, h: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Dense(Bottleneck):
+    """The encoder's output is the code."""
 
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         return h
 
 
 @dataclass(frozen=True)
-class GaussianPosterior:
+class GaussianPosterior(Bottleneck):
     """The code is drawn from ``q(z | x) = N(mean, diag(variance))``; its prior is ``p(z) = N(0, I)``.
 
     Drawn as ``mean + deviation * noise``, so that gradients pass through the draw (Kingma and Welling, 2014). Inference takes
@@ -30,6 +47,7 @@ class GaussianPosterior:
     """
 
     expansion: ClassVar[int] = 2
+    has_posterior: ClassVar[bool] = True
 
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         mean, log_variance = self.moments(h)

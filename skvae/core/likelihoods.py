@@ -2,7 +2,8 @@
 
 Conventions: ``log_prob(params, target)`` is per cell, shape ``(n_rows, n_columns)``, in nats; higher is likelier. ``params``
 is what the decoder puts out, ``(n_rows, n_columns * n_params)``; ``mean(params)`` is the expected cell and
-``sample(params, generator)`` a drawn one. Nothing is averaged here: masks, row scores, explanations of single cells and the loss are sums of this one array.
+``sample(params, generator)`` a drawn one. Nothing is averaged here: masks, row scores, explanations of single cells and the
+loss are sums of this one array.
 """
 
 import math
@@ -37,7 +38,9 @@ class Likelihood(nn.Module):
 class NormalCells(Likelihood):
     """Normal cells around the decoder's output; ``variance`` is one for all columns or one for each."""
 
-    variance: Tensor
+    @property
+    def variance(self) -> Tensor:
+        raise NotImplementedError
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
         squared_error = functional.mse_loss(params, target, reduction="none")  # one kernel forward, one back
@@ -54,9 +57,15 @@ class NormalCells(Likelihood):
 class UnitGaussian(NormalCells):
     """Normal cells of a variance that is given, not learned: half the squared error over it, plus a constant."""
 
+    given: Tensor
+
     def __init__(self, n_columns: int, variance: float = 1.0, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(n_columns)
-        self.register_buffer("variance", torch.tensor(variance, dtype=dtype))
+        self.register_buffer("given", torch.tensor(variance, dtype=dtype))
+
+    @property
+    def variance(self) -> Tensor:
+        return self.given
 
 
 class Gaussian(NormalCells):

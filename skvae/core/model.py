@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from skvae.core.bottlenecks import Dense, GaussianPosterior
+from skvae.core.bottlenecks import Bottleneck
 from skvae.core.likelihoods import Likelihood
 from skvae.core.networks import Network
 
@@ -18,9 +18,7 @@ class Autoencoder(nn.Module):
     Rows are ``(n_rows, n_columns)`` on the scale that the networks see; codes are ``(n_rows, n_components)``.
     """
 
-    def __init__(
-        self, encoder: Network, decoder: Network, likelihood: Likelihood, bottleneck: Dense | GaussianPosterior
-    ) -> None:
+    def __init__(self, encoder: Network, decoder: Network, likelihood: Likelihood, bottleneck: Bottleneck) -> None:
         super().__init__()
         self.encoder = encoder
         self.bottleneck = bottleneck

@@ -98,13 +98,15 @@ class Network(nn.Module):
     @torch.no_grad()
     def reorder_(self, inputs: Tensor | None = None, outputs: Tensor | None = None) -> None:
         """Renumber inputs or outputs: the new i-th is the old ``index[i]``-th."""
-        first = self.hidden[0] if self.hidden else self.out
+        first = next(iter([*self.hidden, self.out]))
         if inputs is not None:
-            for weight in (first.weight, *([] if self.path is None else [self.path])):
-                weight.copy_(weight[:, inputs])
+            for tensor in (first.weight, self.path):
+                if isinstance(tensor, Tensor):
+                    tensor.copy_(tensor[:, inputs])
         if outputs is not None:
-            for weight in (self.out.weight, self.out.bias, *(t for t in (self.path, self.unit) if t is not None)):
-                weight.copy_(weight[outputs])
+            for tensor in (self.out.weight, self.out.bias, self.path, self.unit):
+                if tensor is not None:
+                    tensor.copy_(tensor[outputs])
 
 
 def _aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

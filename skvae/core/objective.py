@@ -8,7 +8,6 @@ bound (Kingma and Welling, 2014), else that of the beta-VAE (Higgins et al., 201
 import torch
 from torch import Tensor
 
-from skvae.core.bottlenecks import GaussianPosterior
 from skvae.core.model import Autoencoder
 
 
@@ -19,21 +18,19 @@ def objective(
     h = model.encoder(x)
     cells = -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x)
     losses = _total(cells, weight)
-    if isinstance(model.bottleneck, GaussianPosterior):
+    if model.bottleneck.has_posterior:
         losses = losses + beta * _total(model.bottleneck.divergence(h), weight)
     return losses / len(x)
 
 
-def row_losses(
-    model: Autoencoder, x: Tensor, beta: Tensor | float = 1.0, generator: torch.Generator | None = None
-) -> Tensor:
+def row_losses(model: Autoencoder, x: Tensor, beta: Tensor | float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     """Loss of each row in nats, ``(n_rows,)``, to judge a model by.
 
     The divergence is estimated by ``log q(z | x) - log p(z)`` at the drawn code, not by its closed form: the error cancels
     that of the likelihood at the same code, completely where the posterior is exact, as it is at the start.
     """
     h = model.encoder(x)
-    if not isinstance(model.bottleneck, GaussianPosterior):
+    if not model.bottleneck.has_posterior:
         return -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x).sum(1)
     noise = torch.randn(len(x), h.shape[1] // 2, generator=generator, dtype=x.dtype, device=x.device)
     code, log_ratio = model.bottleneck.at(h, noise)
