@@ -26,9 +26,8 @@ N_FOLDS = 5
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
 DECIDED_BY_FOLDS_BELOW = 20_000  # distinct rows; what is closed is cheap to cross-validate
 CANDIDATES = (("gaussian", 0.0), ("gaussian_diag", 0.0), ("gaussian_diag", 4.0))  # for likelihood="auto", with prior rows
-STANDARD_ERRORS_OF_LIKELIHOOD = 1.0  # by how many one variance per column must be likelier than one for all
 REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
-STANDARD_ERRORS = 2.0  # by how many the gain over PCA must exceed zero, ...
+STANDARD_ERRORS = 2.0  # by how many a gain must exceed zero to leave PCA, or its one variance of the noise, ...
 STANDARD_ERRORS_OF_FEW = 3.0  # ... and on fewer rows than MANY_ROWS, where the best of many epochs is soon that good by chance
 WORTHWHILE = 0.01  # share of PCA's held-out squared error that it must take off; less does not survive training on other rows
 WORTHWHILE_NATS = 0.005  # per cell, the same for a model with a posterior, which is not judged by its squared error
@@ -127,7 +126,7 @@ def _decide_likelihood(
     weights = np.concatenate([split.held_out.counts for split in judges])
     other = max(others, key=lambda candidate: candidate.log_likelihood @ weights)
     gain = torch.from_numpy(other.log_likelihood - plain.log_likelihood)
-    decided = other if gain_in_standard_errors(gain, torch.from_numpy(weights)) > STANDARD_ERRORS_OF_LIKELIHOOD else plain
+    decided = other if gain_in_standard_errors(gain, torch.from_numpy(weights)) > STANDARD_ERRORS else plain
     return decided.task, decided.splits if trained_on_these else splits
 
 
