@@ -8,9 +8,9 @@ size; its scores are means over splits, and the summary is the arithmetic mean o
 Models: VAETransformer(k) with its defaults, by importance weighting (a lower bound); PCA(k), whose density is that of
 probabilistic PCA; FactorAnalysis(k), scikit-learn's defaults.
 
-Reading it: nats per column; 0.1 more on a table of 30 columns makes a row e^3 = 20 times as likely. Columns that are determined by
-others have no density; there the size of the least variance that a model allows decides. Seconds are those of ``fit``. With
-``--json`` a run that was interrupted goes on where it stopped.
+Reading it: nats per column; 0.1 more on a table of 30 columns makes a row e^3 = 20 times as likely. Columns that are determined
+by others have no density; there the size of the least variance that a model allows decides. Seconds are those of ``fit``.
+With ``--json`` a run that was interrupted goes on where it stopped.
 """
 
 import warnings

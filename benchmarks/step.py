@@ -3,7 +3,8 @@
 Protocol: a 30-64-8-64-30 network with ReLU, standard normal rows, batches of 32, 256 and 1024. A step is everything that
 training does per batch: load it, compute loss and gradients (recorded once, replayed), update the weights; taken as an epoch's
 time over its batches. The measure is ``torch.autograd.grad`` of the same loss of the same module on one batch, eagerly: no
-batch is loaded and no weight updated. init="random" is the plain network, init="pca" has the linear path beside it.
+batch is loaded and no weight updated. init="random" is the plain network, init="pca" has the linear path beside it. The VAE has
+twice the encoder outputs, a draw, and the divergence in its loss, in the step and in the pass alike.
 
 All contenders take turns in one process, so that a slower moment of the machine hits them alike. Times are medians over the
 rounds in microseconds, after warm-up; the ratio is the median of the rounds' ratios. Below 1, a step costs less than the eager
@@ -13,6 +14,7 @@ forward and backward pass alone.
 """
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from report import Rows, begin, parser, say, say_table, timed
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, VAETransformer
 from skvae._assemble import build_model, build_plan
 from skvae.core.objective import objective
 from skvae.core.training import Run
@@ -35,15 +37,14 @@ STEP, PASS = "step", "forward + backward"
 Steps = Callable[[], object]
 
 
-def skvae_steps(X: Tensor, batch_size: int, init: str, n_epochs: int) -> dict[str, Steps]:
+def skvae_steps(X: Tensor, batch_size: int, kind: type, init: str, n_epochs: int) -> dict[str, Steps]:
     """An epoch of training, and as many eager passes through the same model."""
-    estimator = AutoencoderTransformer(
-        8, hidden_layer_sizes=(64,), activation="relu", init=init, batch_size=batch_size, max_iter=n_epochs
-    )
-    params = estimator.get_params()
+    estimator = kind(8, hidden_layer_sizes=(64,), activation="relu", init=init, batch_size=batch_size, max_iter=n_epochs)
+    params = {**estimator.get_params(), "variational": kind is VAETransformer}
+    floors = np.full(X.shape[1], 1e-6)
 
     def model(generator: torch.Generator) -> nn.Module:
-        return build_model(params, X.shape[1], 8, 1.0, generator)
+        return build_model(params, X.shape[1], 8, 1.0, floors, generator)
 
     generator = torch.Generator().manual_seed(0)
     run = Run(model(generator), X, None, build_plan(params, *X.shape), generator)
@@ -53,7 +54,7 @@ def skvae_steps(X: Tensor, batch_size: int, init: str, n_epochs: int) -> dict[st
 
     def passes() -> None:
         for _ in range(N_BATCHES):
-            torch.autograd.grad(objective(eager, x, None), weights)
+            torch.autograd.grad(objective(eager, x, None, 1.0, generator), weights)
 
     return {STEP: run.epoch, PASS: passes}
 
@@ -90,15 +91,21 @@ def interleaved(contenders: dict[str, Steps], n_rounds: int) -> dict[str, np.nda
     return {name: np.array(values[WARM_UP:]) for name, values in times.items()}
 
 
-def measure(batch_size: int, init: str, rivals: bool, n_rounds: int) -> dict[str, Any]:
+def measure(batch_size: int, kind: type, init: str, rivals: bool, n_rounds: int) -> dict[str, Any]:
     X = torch.randn(N_BATCHES * batch_size, 30, generator=torch.Generator().manual_seed(0))
-    contenders = skvae_steps(X, batch_size, init, WARM_UP + n_rounds)
-    if rivals and init == "random":
+    contenders = skvae_steps(X, batch_size, kind, init, WARM_UP + n_rounds)
+    if rivals and init == "random" and kind is AutoencoderTransformer:
         contenders["DataLoader + Adam"] = textbook_steps(X, batch_size)
         contenders["MLPRegressor"] = sklearn_steps(X, batch_size)
     times = interleaved(contenders, n_rounds)
     medians = {name: float(np.median(values)) for name, values in times.items()}
-    return {"init": init, "batch": batch_size, "ratio": float(np.median(times[STEP] / times[PASS])), **medians}
+    return {
+        "model": kind.__name__,
+        "init": init,
+        "batch": batch_size,
+        "ratio": float(np.median(times[STEP] / times[PASS])),
+        **medians,
+    }
 
 
 def main() -> None:
@@ -110,13 +117,16 @@ def main() -> None:
     rows, columns, lines = Rows(args.json), [STEP, PASS, "ratio"], []
     if args.rivals:
         columns += ["DataLoader + Adam", "MLPRegressor"]
-    for init in ("random", "pca"):
+    for kind, init in product((AutoencoderTransformer, VAETransformer), ("random", "pca")):
         for batch_size in BATCH_SIZES:
-            row = rows.add(measure(batch_size, init, args.rivals, args.rounds) | {"threads": torch.get_num_threads()})
+            row = rows.add(measure(batch_size, kind, init, args.rivals, args.rounds) | {"threads": torch.get_num_threads()})
             cells = [f"{row[c]:.2f}" if c == "ratio" else f"{row[c]:.0f}" if c in row else "" for c in columns]
-            lines.append([init, batch_size, *cells])
-            say(f"init={init} batch {batch_size}: " + ", ".join(f"{c} {v}" for c, v in zip(columns, cells, strict=True) if v))
-    say_table(["init", "batch", *columns], lines)
+            lines.append([kind.__name__, init, batch_size, *cells])
+            say(
+                f"{kind.__name__} init={init} batch {batch_size}: "
+                + ", ".join(f"{c} {v}" for c, v in zip(columns, cells, strict=True) if v)
+            )
+    say_table(["model", "init", "batch", *columns], lines)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ def objective(
 ) -> Tensor:
     """Weighted mean of the rows' losses; ``weight`` has mean 1 over the table, None stands for all ones."""
     h = model.encoder(x)
-    cells = -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x)
-    losses = _total(cells, weight)
+    losses = -_total(model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x), weight)
     if model.bottleneck.has_posterior:
         losses = losses + beta * _total(model.bottleneck.divergence(h), weight)
     return losses / len(x)
