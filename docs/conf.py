@@ -12,6 +12,7 @@ intersphinx_mapping = {"sklearn": ("https://scikit-learn.org/stable", None)}
 intersphinx_timeout = 5
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+napoleon_preprocess_types = True
 html_theme = "furo"
 html_title = f"skvae {version}"
 exclude_patterns = ["_build"]

@@ -38,6 +38,7 @@ NARROW = 16  # columns; beyond, with a posterior, the rate falls already
 WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the rate has to fall
 AUTO_BATCH = 128
 AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
+LARGEST_VARIANCE = 0.25  # of a cell that is 0 or 1
 NARROWEST = 1e-12  # variance of a posterior to start from, where it should be zero
 OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; its linear path sees all of it
 AUTO_STEPS = 1500
@@ -168,14 +169,17 @@ def _start_linear(
 ) -> None:
     """Encode to ``weight @ (x - mean) + constant`` and decode to ``loadings @ z + mean``.
 
-    For Bernoulli cells the reconstruction is carried to the logits at first order around the column means.
+    For Bernoulli cells the reconstruction is carried to the logits around the column means: at first order where the code is
+    exact; where it is drawn, by the largest variance of a cell, with which normal cells bound the likelihood of Bernoulli ones
+    from below (Bohning, 1992), so that the start is better than no code at all.
     """
     offset = mean
     code_unit, cell_unit = (None, None) if units is None else (torch.from_numpy(unit) for unit in units)
     if isinstance(model.likelihood, Bernoulli):
         clipped = np.clip(mean, 0.01, 0.99)
         offset = np.log(clipped / (1 - clipped))
-        loadings, cell_unit = loadings / (clipped * (1 - clipped))[:, None], None
+        variance = np.full(len(mean), LARGEST_VARIANCE) if model.bottleneck.has_posterior else clipped * (1 - clipped)
+        loadings, cell_unit = loadings / variance[:, None], None
     model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant - weight @ mean), code_unit)
     if model.encoder.limit is not None:
         model.encoder.limit.copy_(torch.from_numpy(np.abs(mean) + OUTLYING * deviations))
@@ -193,7 +197,8 @@ def linear_gaussian(
     """The linear model that a model with a posterior starts at: factor analysis or probabilistic PCA of these rows."""
     if params["likelihood"] == "gaussian_diag":
         return factor_analysis(table, n_components, floors, prior_rows)
-    noise = unit_variance if params["likelihood"] == "mse" else None
+    given = {"mse": unit_variance, "bernoulli": LARGEST_VARIANCE}
+    noise = given.get(params["likelihood"])
     return probabilistic_pca(principal_components(table), n_components, params["beta"], noise, floors.min())
 
 

@@ -122,28 +122,25 @@ def _decide_likelihood(
         return task.with_likelihood("gaussian"), splits
     trained_on_these = held_out is not None or len(splits) > 1 or len(table.rows) >= DECIDED_BY_FOLDS_BELOW
     judges = splits if trained_on_these else _folds(task, table)
-    plain, *others = (_solve(task.with_likelihood(name, prior_rows), judges) for name, prior_rows in CANDIDATES)
+    plain, *others = (_Candidate(task.with_likelihood(name, prior_rows), judges) for name, prior_rows in CANDIDATES)
     weights = np.concatenate([split.held_out.counts for split in judges])
     other = max(others, key=lambda candidate: candidate.log_likelihood @ weights)
     gain = torch.from_numpy(other.log_likelihood - plain.log_likelihood)
     decided = other if gain_in_standard_errors(gain, torch.from_numpy(weights)) > STANDARD_ERRORS else plain
-    return decided.task, decided.splits if trained_on_these else splits
+    if not trained_on_these or task.params["beta"] != 1:
+        return decided.task, splits
+    return decided.task, [replace(split, start=start) for split, start in zip(splits, decided.solutions, strict=True)]
 
 
-@dataclass(frozen=True)
 class _Candidate:
     """A likelihood, its closed solutions on the training parts, and their log-likelihood of each held-out row."""
 
-    task: Task
-    splits: list[Split]
-    log_likelihood: np.ndarray
-
-
-def _solve(task: Task, splits: list[Split]) -> _Candidate:
-    starts = [task.linear_gaussian(split.table) for split in splits]
-    held_out = [start.log_likelihood(split.held_out.rows) for start, split in zip(starts, splits, strict=True)]
-    solved = [replace(split, start=start) for start, split in zip(starts, splits, strict=True)]
-    return _Candidate(task, solved, np.concatenate(held_out))
+    def __init__(self, task: Task, splits: list[Split]) -> None:
+        self.task = task
+        likelihood = replace(task, params={**task.params, "beta": 1.0})  # another beta's solution is no density's maximum
+        self.solutions = [likelihood.linear_gaussian(split.table) for split in splits]
+        pairs = zip(self.solutions, splits, strict=True)
+        self.log_likelihood = np.concatenate([solution.log_likelihood(split.held_out.rows) for solution, split in pairs])
 
 
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:

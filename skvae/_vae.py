@@ -1,5 +1,6 @@
 """The variational autoencoder as a scikit-learn transformer."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -11,8 +12,9 @@ from torch import Tensor
 from skvae._base import BaseAutoencoder
 from skvae._fitting import Fit
 from skvae._statistics import Table, moments
-from skvae._validation import Interval, StrOptions, check_is_fitted, random_seed
+from skvae._validation import Interval, StrOptions, check_count, check_is_fitted, random_seed
 from skvae.core.device import widest
+from skvae.core.inference import evenly_spread_noise
 
 ACTIVE = 0.01  # variance over rows of a posterior mean above which Burda et al. call a unit active
 ORDERING_ROWS = 2000  # that decide the order of the components; each is decoded once per component
@@ -51,8 +53,9 @@ class VAETransformer(BaseAutoencoder):
     beta_warmup : int, default=0
         Epochs over which the weight grows linearly to ``beta``. A remedy where units switch off early (Bowman et al., 2016),
         which from the default start they do not.
-    n_importance_samples : int, default=100
-        Codes per row that ``score_samples`` and ``elbo`` average over. More make ``score_samples`` tighter and slower.
+    n_importance_samples : int, default=128
+        Codes per row that ``score_samples`` and ``elbo`` average over. More make ``score_samples`` tighter and slower;
+        powers of two are spread best.
     hidden_layer_sizes : tuple of int, default=(128,)
         Widths of the encoder's hidden layers, input side first. ``()`` makes a linear model, which with ``init="pca"`` is
         probabilistic PCA, or with ``likelihood="gaussian_diag"`` factor analysis.
@@ -62,7 +65,7 @@ class VAETransformer(BaseAutoencoder):
         Widths of the decoder's hidden layers, code side first. None mirrors the encoder.
     init : {"pca", "random"}, default="pca"
         ``"pca"`` gives both networks a linear path beside the hidden layers and starts them, and the noise, at the maximum
-        likelihood solution of the linear model: probabilistic PCA with one variance of the noise (the exact optimum for any
+        likelihood solution of the linear model: probabilistic PCA with one variance of the noise (the optimum for any
         ``beta``), factor analysis with one per column. ``"random"`` is the plain multi-layer perceptron of the textbooks.
     standardize : bool, default=True
         Whether columns are brought to zero mean and unit variance, and back on the way out. Without it columns keep their
@@ -109,8 +112,7 @@ class VAETransformer(BaseAutoencoder):
         and schedule. Layers and code size must be the same.
     random_state : int, RandomState instance or None, default=None
         Seed of the private generators: initial weights, splits, permutations, draws of codes, and the noise of
-        ``score_samples``. None takes fresh entropy; the global generators
-        are never touched.
+        ``score_samples``. None takes fresh entropy; the global generators are never touched.
     verbose : bool or int, default=False
         Whether to show a progress bar with epoch, loss and validation loss.
     device : str, default="auto"
@@ -213,7 +215,7 @@ class VAETransformer(BaseAutoencoder):
         *,
         beta: float = 1.0,
         beta_warmup: int = 0,
-        n_importance_samples: int = 100,
+        n_importance_samples: int = 128,
         hidden_layer_sizes: tuple[int, ...] = (128,),
         activation: str = "gelu",
         decoder_layer_sizes: tuple[int, ...] | None = None,
@@ -264,6 +266,7 @@ class VAETransformer(BaseAutoencoder):
 
     def _publish(self, fit: Fit, table: Table, goes_on: bool) -> None:
         super()._publish(fit, table, goes_on)
+        self._trained_beta = float(self.beta)
         explained = self._explained_variance(table.take(np.arange(min(len(table.rows), ORDERING_ROWS))))
         if self.best_iter_ > 0:  # the start is in order
             order = np.argsort(-explained, kind="stable")
@@ -310,8 +313,11 @@ class VAETransformer(BaseAutoencoder):
 
         ``log(1/S sum_s p(x | z_s) p(z_s) / q(z_s | x))`` with S = ``n_importance_samples`` codes from the row's posterior. It
         is a lower bound on log p(x) in expectation, tighter the larger S is, and exact where the posterior is (Burda et al.,
-        2016). The noise is the same for all rows and all calls. With ``likelihood="mse"`` or ``"bernoulli"`` and any ``beta``
-        too it is the density of the model, which stands beside ``PCA.score_samples`` and ``FactorAnalysis.score_samples``.
+        2016). The noise is the same for all rows and all calls. The codes are drawn from the posterior of ``beta=1``, which a
+        model trained with another ``beta`` still tells; only ``beta=0`` leaves none, and a bound that is far too low.
+
+        It is a density, which stands beside ``PCA.score_samples`` and ``FactorAnalysis.score_samples``; with
+        ``likelihood="bernoulli"`` the probability of a row of zeros and ones, and between them a cross-entropy.
 
         Parameters
         ----------
@@ -322,7 +328,7 @@ class VAETransformer(BaseAutoencoder):
         scores : ndarray of shape (n_rows,)
             In nats, in the units of the input; higher is more normal.
         """
-        scores = self._weigh(lambda weights: weights.logsumexp(1), self._admit(X))
+        scores = self._weigh(lambda weights: weights.logsumexp(1), self._admit(X), self._trained_beta)
         return scores - np.log(self.n_importance_samples) + self._scaling.log_jacobian
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -377,6 +383,7 @@ class VAETransformer(BaseAutoencoder):
             In the units of the input; a frame where the estimator was fitted on one.
         """
         check_is_fitted(self)
+        check_count(1, n_samples=n_samples)
         generator = torch.Generator().manual_seed(random_seed(random_state))
         codes = torch.randn(n_samples, self.n_components_, generator=generator, dtype=torch.float64).numpy()
         params = torch.from_numpy(self._map(self.module_.decoder, codes, scaled=True))
@@ -392,28 +399,28 @@ class VAETransformer(BaseAutoencoder):
         X_start, X_end : array-like or frame of shape (n_rows, n_features_in_)
             Where each line starts and ends.
         n_steps : int, default=10
-            Rows per line, both ends included.
+            Rows per line, both ends included; at least 2.
 
         Returns
         -------
         rows : ndarray or frame of shape (n_rows * n_steps, n_features_in_)
             Line after line.
         """
-        start, end = self.transform(X_start), self.transform(X_end)
+        check_count(2, n_steps=n_steps)
+        start, end = (self._map(self.module_.encode, self._admit(X)) for X in (X_start, X_end))
         if start.shape != end.shape:
             raise ValueError(f"X_start has {len(start)} rows and X_end {len(end)}; each line needs one of both.")
         steps = np.linspace(0, 1, n_steps)[:, None]
         lines = start[:, None] + steps * (end - start)[:, None]
         return self.inverse_transform(lines.reshape(-1, self.n_components_))
 
-    def _weigh(self, summary: Any, rows: np.ndarray) -> np.ndarray:
+    def _weigh(self, summary: Callable[[Tensor], Tensor], rows: np.ndarray, beta: float = 1.0) -> np.ndarray:
         """A summary over draws of the importance weights of each row."""
-        generator = torch.Generator().manual_seed(self._seed)
-        noise = torch.randn(self.n_importance_samples, self.n_components_, generator=generator, dtype=torch.float64)
         like = next(self.module_.parameters())
+        noise = evenly_spread_noise(self.n_importance_samples, self.n_components_, self._seed)
         noise = noise.to(like.dtype).to(self.device_)
 
         def of_rows(x: Tensor) -> Tensor:
-            return summary(self.module_.log_weights(x, noise).to(widest(x.device)))
+            return summary(self.module_.log_weights(x, noise, beta).to(widest(x.device)))
 
         return self._map(of_rows, rows, dtype=np.float64, n_passes=self.n_importance_samples)

@@ -14,6 +14,7 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "check_codes",
+    "check_count",
     "check_is_fitted",
     "check_layer_sizes",
     "check_rows",
@@ -92,6 +93,13 @@ def _text_column(X: Any) -> str:
 def _name(X: Any, column: int) -> str:
     names = _get_feature_names(X)
     return f"column {column}" if names is None else f"column {names[column]!r}"
+
+
+def check_count(least: int, **parameters: Any) -> None:
+    """Refuse what is no integer of at least this size."""
+    for name, count in parameters.items():
+        if not isinstance(count, Integral) or count < least:
+            raise ValueError(f"{name}={count!r}; it must be an integer of at least {least}.")
 
 
 def check_layer_sizes(**parameters: Any) -> None:

@@ -26,7 +26,7 @@ class Bottleneck:
     def divergence(self, h: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def at(self, h: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, h: Tensor, noise: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
 
@@ -71,8 +71,16 @@ class GaussianPosterior(Bottleneck):
         mean, log_variance = self.moments(h)
         return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
-    def at(self, h: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """The codes at given noise, and ``log p(z) - log q(z | x)`` of each, summed over components."""
+    def at(self, h: Tensor, noise: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The codes at given noise, and ``log p(z) - log q(z | x)`` of each, summed over components.
+
+        A posterior that was trained with another beta than 1 is as narrow or as wide as if each row had been seen 1 / beta
+        times. With beta the codes are drawn from what it is when the row is seen once.
+        """
         mean, log_variance = self.moments(h)
+        if beta not in (0, 1):
+            information = beta * torch.expm1(-log_variance).clamp(min=0)
+            mean = mean * (beta + information) / (1 + information)
+            log_variance = -torch.log1p(information)
         code = mean + noise * torch.exp(0.5 * log_variance)
         return code, 0.5 * (noise.square() - code.square() + log_variance).sum(-1)

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.quasirandom import SobolEngine
 
 from skvae.core.model import Autoencoder
 
 CHUNK_ROWS = 64  # on the CPU, where a single row must stay cheap
+POINT_SPACING = 2.0**-30  # of Sobol points, which may be zero
 DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
 
 
@@ -31,6 +33,18 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
         buffer[len(chunk) :].zero_()
         results.append(function(buffer)[: len(chunk)].to("cpu", copy=True))
     return torch.cat(results)
+
+
+def evenly_spread_noise(n_samples: int, n_components: int, seed: int) -> Tensor:
+    """Standard normal vectors that fill space more evenly than independent ones, which takes most of the error off a mean.
+
+    Scrambled Sobol points (Owen, 1998), each of which is standard normal by itself. Beyond the most dimensions that they are
+    known for the vectors are independent.
+    """
+    if n_components > SobolEngine.MAXDIM:
+        return torch.randn(n_samples, n_components, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    points = SobolEngine(n_components, scramble=True, seed=seed).draw(n_samples, dtype=torch.float64)
+    return torch.special.ndtri(points.clamp(POINT_SPACING / 2, 1 - POINT_SPACING / 2))
 
 
 @torch.no_grad()

@@ -1,7 +1,5 @@
 """An autoencoder: an encoder, a bottleneck, a decoder and the likelihood that scores what the decoder says."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -56,7 +54,7 @@ class Autoencoder(nn.Module):
         """Divergence of each row's posterior from the prior, per component."""
         return self.bottleneck.divergence(self.encoder(x))
 
-    def log_weights(self, x: Tensor, noise: Tensor) -> Tensor:
+    def log_weights(self, x: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
         """``log p(x | z) + log p(z) - log q(z | x)`` per row and noise vector, ``(n_rows, n_samples)``.
 
         Their mean estimates the evidence lower bound without bias, and without variance where the posterior is exact; the
@@ -67,16 +65,14 @@ class Autoencoder(nn.Module):
         x : Tensor of shape (n_rows, n_columns)
         noise : Tensor of shape (n_samples, n_components)
             Standard normal, the same for all rows, so that a row's weights do not depend on the others.
+        beta : float
+            That the model was trained with, to draw from the posterior of a beta of 1; see ``Bottleneck.at``.
         """
         h = self.encoder(x)[:, None]
         n_at_once = max(1, DECODED_CELLS // x.numel())
         weights = []
         for some in noise.split(n_at_once):
-            code, log_ratio = self.bottleneck.at(h, some)
+            code, log_ratio = self.bottleneck.at(h, some, beta)
             params = self.decoder(code.flatten(0, 1)).unflatten(0, code.shape[:2])
             weights.append(self.likelihood.log_prob(params, x[:, None].expand(-1, len(some), -1)).sum(-1) + log_ratio)
         return torch.cat(weights, dim=1)
-
-    def log_likelihood(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Importance-weighted estimate of log p(x) per row (Burda et al., 2016)."""
-        return self.log_weights(x, noise).logsumexp(1) - math.log(len(noise))
