@@ -74,7 +74,7 @@ class VAETransformer(BaseAutoencoder):
         How a cell is scored. ``"gaussian"``: normal, with one learned variance for all columns. ``"gaussian_diag"``: with one
         per column. ``"mse"``: normal with variance 1, half the squared error and a constant, in standardised units where
         ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not standardised; its start
-        is on the scale of the logits and claims nothing. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
+        is on the scale of the logits and claims nothing exact. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
         without a mild prior on the noise, is likelier than probabilistic PCA to held-out rows by more than two standard errors,
         else ``"gaussian"``, as also where no rows are held out.
     weight_decay : float, default=0.0
