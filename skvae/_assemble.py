@@ -7,14 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skvae._statistics import (
-    LinearGaussian,
-    PrincipalComponents,
-    Table,
-    factor_analysis,
-    principal_components,
-    probabilistic_pca,
-)
+from skvae._linear_gaussian import LinearGaussian, factor_analysis, probabilistic_pca
+from skvae._statistics import PrincipalComponents, Table, principal_components
 from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.likelihoods import Bernoulli, Gaussian, Likelihood, UnitGaussian
 from skvae.core.model import Autoencoder

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from skvae import _assemble
-from skvae._statistics import LinearGaussian, Table, principal_components
+from skvae._linear_gaussian import LinearGaussian
+from skvae._statistics import Table, principal_components
 from skvae.core.device import widest
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder

@@ -71,13 +71,13 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of(*(f"skvae.core.{stem}" for stem in ENGINE)),
     ),
     (
-        "_schema and _statistics import no torch",
-        lambda file: file in {"_schema.py", "_statistics.py"},
+        "_schema, _statistics and _linear_gaussian import no torch",
+        lambda file: file in {"_schema.py", "_statistics.py", "_linear_gaussian.py"},
         lambda i: i.of("torch", "skvae.core"),
     ),
     (
-        "_assemble and _statistics import no sklearn",
-        lambda file: file in {"_assemble.py", "_statistics.py"},
+        "_assemble, _statistics and _linear_gaussian import no sklearn",
+        lambda file: file in {"_assemble.py", "_statistics.py", "_linear_gaussian.py"},
         lambda i: i.of("sklearn"),
     ),
     (
@@ -137,6 +137,7 @@ def test_every_core_file_has_a_layer() -> None:
         ("_schema.py", "from torch import Tensor", "no torch"),
         ("_statistics.py", "from skvae.core.model import Autoencoder", "no torch"),
         ("_statistics.py", "from sklearn.decomposition import PCA", "no sklearn"),
+        ("_linear_gaussian.py", "from sklearn.decomposition import FactorAnalysis", "no sklearn"),
         ("_assemble.py", "import sklearn.base", "no sklearn"),
         ("_base.py", "from sklearn.utils._param_validation import Interval", "private"),
         ("_base.py", "from sklearn.base import clone, _fit_context", "private"),

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skvae import _statistics
-from skvae._statistics import Scaling, Table, merge_equal_rows, moments, principal_components
+from skvae._statistics import Scaling, Table, least_variances, merge_equal_rows, moments, principal_components
 
 DATA = {
     "iris": load_iris().data,
@@ -260,3 +260,16 @@ def test_one_row_has_no_variance(weights):
     ours = principal_components(Table(np.array([[1.0, 2.0, 3.0]]), weights))
     assert ours.mean.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(ours.variances, 0)
+
+
+# The floor of the noise
+
+
+@pytest.mark.parametrize(
+    ("deviation", "expected"), [(0.0, 1e-6), (1e-6, 1e-12), (1e-3, 1e-12), (0.1, 1e-8), (1.0, 1e-6), (10.0, 1e-4)]
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_least_variance_is_a_millionth_of_the_columns_but_no_less_than_rounding(deviation, expected, weighted):
+    X = np.repeat([[1.0], [-1.0]], 3, axis=0)
+    table = Table(np.hstack([deviation * X, X]), np.full(6, 2.0) if weighted else None)
+    np.testing.assert_allclose(least_variances(table), [expected, 1e-6])

@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+OFF = 0.99  # variance of a posterior from which on its component says nothing
+
 
 class Bottleneck:
     """What every bottleneck offers; ``moments``, ``divergence`` and ``at`` only where ``has_posterior``."""
@@ -75,12 +77,14 @@ class GaussianPosterior(Bottleneck):
         """The codes at given noise, and ``log p(z) - log q(z | x)`` of each, summed over components.
 
         A posterior that was trained with another beta than 1 is as narrow or as wide as if each row had been seen 1 / beta
-        times. With beta the codes are drawn from what it is when the row is seen once.
+        times. With beta the codes are drawn from what it is when the row is seen once. Components that say nothing stay as
+        they are, as there is nothing in them but the encoder's error.
         """
         mean, log_variance = self.moments(h)
         if beta not in (0, 1):
-            information = beta * torch.expm1(-log_variance).clamp(min=0)
-            mean = mean * (beta + information) / (1 + information)
-            log_variance = -torch.log1p(information)
+            variance = log_variance.exp()
+            total = torch.where(variance < OFF, variance + beta * (1 - variance), 1.0)
+            mean = torch.where(variance < OFF, mean * beta / total, mean)
+            log_variance = log_variance - total.log()
         code = mean + noise * torch.exp(0.5 * log_variance)
         return code, 0.5 * (noise.square() - code.square() + log_variance).sum(-1)

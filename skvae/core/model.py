@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
             That the model was trained with, to draw from the posterior of a beta of 1; see ``Bottleneck.at``.
         """
         h = self.encoder(x)[:, None]
-        n_at_once = max(1, DECODED_CELLS // x.numel())
+        n_at_once = max(1, DECODED_CELLS // max(1, x.numel()))
         weights = []
         for some in noise.split(n_at_once):
             code, log_ratio = self.bottleneck.at(h, some, beta)

@@ -86,9 +86,9 @@ class Network(nn.Module):
 
         ``unit`` is that of each output; it changes how the network departs, not where it starts.
         """
-        if self.unit is not None and unit is not None:
-            self.unit.copy_(unit)
-            weight, bias = weight / unit[:, None], bias / unit
+        if self.unit is not None:
+            self.unit.copy_(torch.ones_like(bias) if unit is None else unit)
+            weight, bias = weight / self.unit[:, None], bias / self.unit
         linear = self.out.weight if self.path is None else self.path
         if self.path is not None:
             self.out.weight.zero_()
@@ -100,9 +100,9 @@ class Network(nn.Module):
         """Renumber inputs or outputs: the new i-th is the old ``index[i]``-th."""
         first = next(iter([*self.hidden, self.out]))
         if inputs is not None:
-            for tensor in (first.weight, self.path):
+            for tensor in (first.weight, self.path, self.limit):
                 if isinstance(tensor, Tensor):
-                    tensor.copy_(tensor[:, inputs])
+                    tensor.copy_(tensor[..., inputs])
         if outputs is not None:
             for tensor in (self.out.weight, self.out.bias, self.path, self.unit):
                 if tensor is not None:

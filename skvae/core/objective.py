@@ -31,7 +31,7 @@ def row_losses(model: Autoencoder, x: Tensor, beta: Tensor | float = 1.0, genera
     h = model.encoder(x)
     if not model.bottleneck.has_posterior:
         return -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x).sum(1)
-    noise = torch.randn(len(x), h.shape[1] // 2, generator=generator, dtype=x.dtype, device=x.device)
+    noise = torch.randn(len(x), h.shape[1] // model.bottleneck.expansion, generator=generator, dtype=x.dtype, device=x.device)
     code, log_ratio = model.bottleneck.at(h, noise)
     return -model.likelihood.log_prob(model.decoder(code), x).sum(1) - beta * log_ratio
 

@@ -140,6 +140,7 @@ class Run:
         self.start = self.flat.vector.detach().clone()
         self.best = self.start.clone()
 
+    @torch.enable_grad()
     def _loss_and_gradients(self) -> list[Tensor]:
         loss = objective(self.model, self.batches.x, self.batches.weight, self.beta, self.noise)
         return [loss, *torch.autograd.grad(loss, self.flat.parameters, self.gradient_scale)]
@@ -229,15 +230,17 @@ def train(
         Called with epoch, ``n_iter``, loss and validation loss.
     """
     losses: list[float] = []
+    warmup = runs[0].plan.beta_warmup  # epochs in which the loss rises with its weights, and says nothing of progress
     ledger = _Ledger(runs) if runs[0].validation is not None else None  # 1)
     for epoch in range(1, n_iter + 1):
         losses.append(sum(run.epoch() for run in runs) / len(runs))  # 2)
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(f"The loss became {losses[-1]} in epoch {epoch}. Lower learning_rate_init.")
-        validation_loss = ledger.judge(epoch) if ledger else None  # 3)
+        validation_loss = ledger.judge(epoch, candidate=epoch > warmup) if ledger else None  # 3)
         if report is not None:
             report(epoch, n_iter, losses[-1], validation_loss)
-        stopping.update(losses[-1] if validation_loss is None else validation_loss)  # 4)
+        if epoch > warmup:
+            stopping.update(losses[-1] if validation_loss is None else validation_loss)  # 4)
         if stopping.should_stop:
             break
     if ledger is None:
@@ -264,10 +267,10 @@ class _Ledger:
         self.losses = [_mean(self.start_rows, self.weights)]
         self.best_iter = 0
 
-    def judge(self, epoch: int) -> float:
+    def judge(self, epoch: int, candidate: bool) -> float:
         rows = self._rows()
         self.losses.append(_mean(rows, self.weights))
-        if self.losses[epoch] < self.losses[self.best_iter]:
+        if candidate and self.losses[epoch] < self.losses[self.best_iter]:
             self.best_iter, self.best_rows = epoch, rows
             for run in self.runs:
                 run.keep()

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.distributions import MultivariateNormal
 
-from skvae.core.bottlenecks import Dense
+from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.likelihoods import Gaussian
 from skvae.core.model import Autoencoder
 from skvae.core.networks import Network
@@ -28,11 +29,51 @@ def autoencoder() -> Callable[..., Autoencoder]:
     """A function that builds the same small untrained model each time."""
 
     def build(
-        n_columns=5, n_components=2, hidden=(8,), activation="tanh", linear_path=True, dtype=torch.float32, likelihood=Gaussian
+        n_columns=5,
+        n_components=2,
+        hidden=(8,),
+        activation="tanh",
+        linear_path=True,
+        dtype=torch.float32,
+        likelihood=Gaussian,
+        bottleneck=None,
+        in_units=False,
     ):
+        bottleneck = bottleneck or Dense()
         generator = torch.Generator().manual_seed(0)
-        encoder = Network((n_columns, *hidden, n_components), activation, linear_path, generator, dtype)
-        decoder = Network((n_components, *hidden[::-1], n_columns), activation, linear_path, generator, dtype)
-        return Autoencoder(encoder, decoder, likelihood(n_columns).to(dtype), Dense())
+        shape = (activation, linear_path, generator, dtype)
+        encoder = Network((n_columns, *hidden, n_components * bottleneck.expansion), *shape, in_units=in_units)
+        decoder = Network((n_components, *hidden[::-1], n_columns), *shape, in_units=in_units)
+        return Autoencoder(encoder, decoder, likelihood(n_columns).to(dtype), bottleneck)
+
+    return build
+
+
+@pytest.fixture
+def linear_gaussian(autoencoder) -> Callable[..., tuple[Autoencoder, MultivariateNormal]]:
+    """A function that builds a model ``x = W z + m + e`` with its exact posterior, and the density of its rows.
+
+    With ``beta`` it is the posterior under a noise that is beta times as large. ``too_wide`` multiplies its variances.
+    """
+    generator = torch.Generator().manual_seed(1)
+    noise = 0.1 + torch.rand(5, generator=generator, dtype=torch.float64)
+    directions = torch.linalg.qr(torch.randn(5, 2, generator=generator, dtype=torch.float64)).Q
+    loadings = noise.sqrt()[:, None] * directions * torch.tensor([3.0, 0.7])
+    mean = torch.randn(5, generator=generator, dtype=torch.float64)
+    density = MultivariateNormal(mean, loadings @ loadings.T + noise.diag())
+
+    def build(beta=1.0, too_wide=1.0, dtype=torch.float64, **options):
+        model = autoencoder(
+            dtype=dtype, likelihood=lambda d: Gaussian(d, floor=torch.zeros(d)), bottleneck=GaussianPosterior(), **options
+        )
+        covariance = torch.linalg.inv(torch.eye(2) + loadings.T @ (loadings / (beta * noise)[:, None]))
+        weight = covariance @ (loadings / (beta * noise)[:, None]).T
+        variances = covariance.diag() * too_wide
+        units = torch.cat([variances.sqrt(), torch.ones(2)]), noise.sqrt()
+        constant = torch.cat([-weight @ mean, variances.log()])
+        model.encoder.start_linear_(torch.cat([weight, 0 * weight]), constant, units[0])
+        model.decoder.start_linear_(loadings, mean, units[1])
+        model.likelihood.fit_(noise)
+        return model, density
 
     return build

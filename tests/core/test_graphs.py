@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.graphs import Recording
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.networks import ACTIVATIONS
@@ -280,9 +281,9 @@ LIKELIHOODS = {"gaussian": Gaussian, "unit_gaussian": UnitGaussian, "bernoulli":
 NETS = {"linear": (), "one layer": (8,), "two layers": (8, 3)}
 
 
-def step(model, x, weight):
+def step(model, x, weight, beta=1.0, generator=None):
     parameters = [p for p in model.parameters() if p.requires_grad]
-    return lambda: grad(objective(model, x, weight), *parameters)
+    return lambda: grad(objective(model, x, weight, beta, generator), *parameters)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
@@ -304,16 +305,37 @@ def test_replay_is_the_training_step_of_every_net(hidden, linear_path, dtype, au
     assert_replays(step(model, x, None), [*model.parameters(), x])
 
 
+LEARNED = {
+    "gaussian": lambda d: Gaussian(d, learned=True),
+    "gaussian_diag": lambda d: Gaussian(d, floor=torch.full((d,), 1e-6), learned=True),
+    "unit_gaussian": UnitGaussian,
+    "bernoulli": Bernoulli,
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("likelihood", LEARNED.values(), ids=LEARNED)
+@pytest.mark.parametrize("hidden", NETS.values(), ids=NETS)
+def test_replay_is_the_training_step_of_a_model_with_a_posterior(hidden, likelihood, weighted, autoencoder):
+    model = autoencoder(hidden=hidden, likelihood=likelihood, bottleneck=GaussianPosterior(), in_units=True)
+    x, beta, weight = torch.zeros(16, 5), torch.ones(()), torch.ones(16) if weighted else None
+    recorded, eager = (step(model, x, weight, beta, torch.Generator().manual_seed(0)) for _ in range(2))
+    inputs = [*model.parameters(), x, beta, *([weight] if weighted else [])]
+    assert_replays(recorded, inputs, flat=True, same=eager)
+
+
 def descend(model, rows, n_steps, record):
     """The losses of gradient descent on random batches, recorded or not."""
     x = rows[:16].clone()
     parameters = [p for p in model.parameters() if p.requires_grad]
     generator = torch.Generator().manual_seed(0)
-    function = step(model, x, None)
+    noise = torch.Generator().manual_seed(1)
+    function = step(model, x, None, generator=noise)
     results = function()
     if record:
         results = outputs_for(results, flat=True)
         recording = Recording(function, results)
+    noise.manual_seed(1)
     losses = []
     for _ in range(n_steps):
         x.copy_(rows[torch.randperm(len(rows), generator=generator)[:16]])
@@ -327,8 +349,9 @@ def descend(model, rows, n_steps, record):
     return losses
 
 
-def test_hundreds_of_replays_train_as_the_computation_does(autoencoder, rows):
-    recorded, eager = autoencoder(), autoencoder()
+@pytest.mark.parametrize("bottleneck", [Dense(), GaussianPosterior()])
+def test_hundreds_of_replays_train_as_the_computation_does(bottleneck, autoencoder, rows):
+    recorded, eager = (autoencoder(bottleneck=bottleneck) for _ in range(2))
     losses = descend(recorded, rows, 300, record=True)
     assert losses == descend(eager, rows, 300, record=False)
     assert losses[-1] < losses[0]

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from skvae.core import model as model_module
+from skvae.core.bottlenecks import GaussianPosterior
 from skvae.core.inference import CHUNK_ROWS, apply, in_chunks, mean_squared_error
 from skvae.core.likelihoods import Bernoulli, Gaussian
 from skvae.core.networks import ACTIVATIONS
@@ -39,6 +41,23 @@ def test_a_row_gives_the_same_bits_alone_and_among_many(hidden, function, dtype,
 def test_so_it_does_with_every_activation(activation, likelihood, autoencoder, generator):
     model = autoencoder(activation=activation, likelihood=likelihood, hidden=(21,)).eval()
     assert_same_alone(lambda x: model.log_prob(x).sum(1), many(5, torch.float32, generator))
+
+
+VARIATIONAL = {
+    "posterior": lambda model, x, noise: torch.cat(model.posterior(x), 1),
+    "divergence": lambda model, x, noise: model.divergence(x),
+    "weights": lambda model, x, noise: model.log_weights(x, noise),
+}
+
+
+@pytest.mark.parametrize("function", VARIATIONAL.values(), ids=VARIATIONAL)
+@pytest.mark.parametrize("n_components", [1, 3])
+@pytest.mark.parametrize("decoded_cells", [1, 5000, 1 << 20])
+def test_so_it_does_with_a_posterior(function, n_components, decoded_cells, autoencoder, generator, monkeypatch):
+    monkeypatch.setattr(model_module, "DECODED_CELLS", decoded_cells)
+    model = autoencoder(n_columns=19, n_components=n_components, bottleneck=GaussianPosterior()).eval()
+    noise = torch.randn(9, n_components, generator=generator)
+    assert_same_alone(lambda x: function(model, x, noise), many(19, torch.float32, generator))
 
 
 @pytest.mark.parametrize("n_columns", [1, 2, 3, 64, 300])

@@ -18,8 +18,8 @@ FORMULAS = {
 HIDDEN = [(), (7,), (7, 3), (2, 9, 4)]
 
 
-def network(generator, hidden=(7,), activation="tanh", linear_path=True, dtype=torch.float64):
-    return Network((4, *hidden, 3), activation, linear_path, generator, dtype)
+def network(generator, hidden=(7,), activation="tanh", linear_path=True, dtype=torch.float64, **options):
+    return Network((4, *hidden, 3), activation, linear_path, generator, dtype, **options)
 
 
 def linear_map(generator):
@@ -120,3 +120,102 @@ def test_gradients_reach_every_parameter_one_step_after_a_linear_start(hidden, a
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_all_parameters_have_the_precision_asked_for(dtype, generator):
     assert {p.dtype for p in network(generator, dtype=dtype).parameters()} == {dtype}
+
+
+# Limited inputs
+
+
+def test_a_network_is_unlimited_at_first(generator):
+    net, x = network(generator, limited=True), 1e6 * inputs(generator)
+    unlimited = network(torch.Generator().manual_seed(0))
+    assert torch.equal(net(x), unlimited(x))
+
+
+@pytest.mark.parametrize("linear_path", [False, True])
+def test_hidden_layers_see_limited_inputs_and_the_linear_path_all(linear_path, generator):
+    net, x = network(generator, linear_path=linear_path, limited=True), 3 * inputs(generator)
+    within = x.clip(-net.limit.fill_(1.5), net.limit)
+    assert not torch.equal(within, x)
+    beyond = 0
+    if linear_path:
+        net.path.detach().normal_(generator=generator)
+        beyond = (x - within) @ net.path.T
+    torch.testing.assert_close(net(x), net(within) + beyond)
+
+
+# Outputs in units
+
+UNIT = torch.tensor([1e-3, 1.0, 50.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("linear_path", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_outputs_in_units_are_the_unit_times_what_layers_give(hidden, linear_path, training, generator):
+    plain, scaled = (network(torch.Generator().manual_seed(0), hidden, linear_path=linear_path, in_units=u) for u in (0, 1))
+    x = inputs(generator)
+    assert torch.equal(scaled(x), plain(x))
+    scaled.unit.copy_(UNIT)
+    torch.testing.assert_close(scaled.train(training)(x), plain(x) * UNIT, rtol=1e-12, atol=1e-15)
+
+
+def test_units_are_not_trained(generator):
+    net = network(generator, in_units=True)
+    assert "unit" not in dict(net.named_parameters())
+    assert "unit" in net.state_dict()
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("unit", [None, UNIT])
+def test_a_linear_start_is_the_same_map_in_any_units(hidden, dtype, unit, generator):
+    net, x = network(generator, hidden, dtype=dtype, in_units=True), inputs(generator, dtype)
+    weight, bias = linear_map(generator)
+    net.start_linear_(weight, bias, unit)
+    expected = nn.functional.linear(x.double(), weight, bias)
+    torch.testing.assert_close(net(x).double(), expected, rtol=0, atol=30 * torch.finfo(dtype).eps)
+    assert torch.equal(net.unit, torch.ones_like(net.unit) if unit is None else unit.to(dtype))
+
+
+def test_a_step_of_the_bias_moves_each_output_by_its_unit(generator):
+    net, x = network(generator, in_units=True), inputs(generator)
+    net.start_linear_(*linear_map(generator), UNIT)
+    before = net(x)
+    net.out.bias.detach().add_(1.0)
+    torch.testing.assert_close(net(x) - before, UNIT.expand(10, -1))
+
+
+def test_a_network_without_units_starts_where_it_is_told_too(generator):
+    net, x = network(generator), inputs(generator)
+    weight, bias = linear_map(generator)
+    net.start_linear_(weight, bias, UNIT)
+    torch.testing.assert_close(net(x), nn.functional.linear(x, weight, bias))
+
+
+# Renumbering
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("linear_path", [False, True])
+@pytest.mark.parametrize("in_units", [False, True])
+@pytest.mark.parametrize(
+    ("into", "out_of"), [([2, 0, 3, 1], None), (None, [2, 0, 1]), ([3, 2, 0, 1], [1, 2, 0])], ids=["inputs", "outputs", "both"]
+)
+def test_renumbering_permutes_inputs_and_outputs(hidden, linear_path, in_units, into, out_of, generator):
+    net, x = network(generator, hidden, linear_path=linear_path, in_units=in_units), inputs(generator)
+    if net.path is not None:
+        net.path.detach().normal_(generator=generator)
+    if in_units:
+        net.unit.copy_(UNIT)
+    before = net(x)
+    net.reorder_(*(None if index is None else torch.tensor(index) for index in (into, out_of)))
+    after = net(x if into is None else x[:, into])
+    torch.testing.assert_close(after, before if out_of is None else before[:, out_of], rtol=1e-12, atol=1e-12)
+
+
+def test_renumbering_inputs_renumbers_their_limits(generator):
+    net, x, order = network(generator, limited=True), inputs(generator), torch.tensor([2, 0, 3, 1])
+    net.limit.copy_(torch.tensor([0.1, 0.5, 1.0, 2.0]))
+    before = net(x)
+    net.reorder_(inputs=order)
+    torch.testing.assert_close(net(x[:, order]), before, rtol=1e-12, atol=1e-12)

@@ -9,6 +9,8 @@ import torch
 from scipy import stats
 from torch import nn
 
+from skvae.core import training
+from skvae.core.bottlenecks import GaussianPosterior
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.objective import objective, row_losses
 from skvae.core.stopping import NoImprovement
@@ -349,6 +351,144 @@ def test_training_twice_gives_the_same_bits(autoencoder, rows):
     first, second = autoencoder(), autoencoder()
     assert trained(run_of(first, rows)) == trained(run_of(second, rows))
     assert_equal(values(first), values(second))
+
+
+# With a posterior
+
+NETS = {"linear": (), "deep": (8, 3)}
+each_net = pytest.mark.parametrize("hidden", NETS.values(), ids=NETS)
+STILL = replace(PLAN, learning_rate_init=1e-12, batch_size=1000)
+
+
+@pytest.fixture
+def variational(autoencoder):
+    """A function that builds the same small model with a posterior and a learned noise each time."""
+
+    def build(**options):
+        return autoencoder(bottleneck=GaussianPosterior(), likelihood=lambda d: Gaussian(d, learned=True), **options)
+
+    return build
+
+
+def divergence(model, rows):
+    return model.divergence(rows).sum(1).mean().item()
+
+
+@pytest.mark.parametrize(
+    ("beta_warmup", "expected"), [(0, [4.0] * 6), (1, [2.0] + [4.0] * 5), (3, [1.0, 2.0, 3.0, 4.0, 4.0, 4.0])]
+)
+def test_beta_rises_linearly_and_then_stays(beta_warmup, expected):
+    plan = replace(PLAN, beta=4.0, beta_warmup=beta_warmup)
+    assert [plan.beta_in(epoch) for epoch in range(1, 7)] == pytest.approx(expected)
+
+
+def test_every_epoch_is_trained_at_its_own_beta_and_judged_at_the_full_one(variational, rows):
+    rows, plan = rows.double(), replace(STILL, beta=4.0)
+    rising = replace(plan, beta_warmup=3)
+    first, second = (run_of(variational(dtype=torch.float64), rows, None, (rows, None), p) for p in (plan, rising))
+    for epoch in range(1, 7):
+        expected = (4 - rising.beta_in(epoch)) * divergence(first.model, rows)
+        assert first.epoch() - second.epoch() == pytest.approx(expected, abs=1e-6)
+        torch.testing.assert_close(first.judge(), second.judge())
+
+
+@each_net
+def test_beta_decides_how_far_posteriors_are_from_the_prior(hidden, variational, rows):
+    models = {beta: variational(hidden=hidden) for beta in (0.0, 1.0, 100.0)}
+    for beta, model in models.items():
+        trained(run_of(model, rows, plan=replace(PLAN, beta=beta)))
+    free, usual, strict = (divergence(model, rows) for model in models.values())
+    assert free > 1.2 * usual > 1.5 * strict
+
+
+@each_net
+def test_every_parameter_is_trained_the_noise_included(hidden, variational, rows):
+    model = variational(hidden=hidden)
+    before = values(model)
+    trained(run_of(model, rows))
+    assert all((a != b).all() for a, b in zip(values(model), before, strict=True))
+
+
+@each_net
+@pytest.mark.parametrize("judged", [False, True])
+def test_training_with_a_posterior_twice_gives_the_same_bits(hidden, judged, variational, rows):
+    first, second = (variational(hidden=hidden) for _ in range(2))
+    plan = replace(PLAN, beta_warmup=3)
+    results = [trained(run_of(m, rows[:30], None, (rows[30:], None) if judged else None, plan)) for m in (first, second)]
+    assert results[0] == results[1]
+    assert_equal(values(first), values(second))
+
+
+def test_the_runs_generator_determines_the_draws(variational, rows):
+    first, same, other = (
+        Run(variational(), rows, None, STILL, torch.Generator().manual_seed(seed)).epoch() for seed in (1, 1, 2)
+    )
+    assert first == same != other
+
+
+@pytest.mark.parametrize("posterior", [False, True])
+def test_every_step_draws_anew(posterior, autoencoder, variational, rows):
+    run = run_of(variational() if posterior else autoencoder(), rows, plan=STILL)
+    assert (run.epoch() != run.epoch()) == posterior
+
+
+def eager(function, outputs):
+    """In place of a recording: the function itself, called once before like one that is recorded."""
+    function()
+
+    def call():
+        for output, result in zip(outputs, function(), strict=True):
+            output.copy_(result.detach())
+
+    return call
+
+
+@each_net
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("in_units", [False, True])
+def test_recorded_training_is_eager_training(hidden, weighted, in_units, variational, rows, generator, monkeypatch):
+    weights = torch.rand(30, generator=generator) if weighted else None
+    recorded, called = (variational(hidden=hidden, in_units=in_units) for _ in range(2))
+    plan = replace(PLAN, beta_warmup=3, max_iter=8)
+    expected = trained(run_of(recorded, rows[:30], weights, (rows[30:], None), plan))
+    monkeypatch.setattr(training, "compiled", eager)
+    assert trained(run_of(called, rows[:30], weights, (rows[30:], None), plan)) == expected
+    assert_equal(values(called), values(recorded))
+
+
+def test_the_same_weights_are_judged_alike_in_every_epoch(variational, rows):
+    run = run_of(variational(), rows[:30], validation=(rows[30:], None))
+    before = run.judge().clone()
+    assert torch.equal(run.judge(), before)
+    run.epoch()
+    assert not torch.equal(run.judge(), before)
+    run.flat.vector.detach().copy_(run.start)
+    assert torch.equal(run.judge(), before)
+
+
+@pytest.mark.parametrize("chunk_rows", [3, 8192])
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+def test_an_exact_posterior_is_judged_without_noise(chunk_rows, beta, linear_gaussian, rows, monkeypatch):
+    monkeypatch.setattr(training, "DEVICE_CHUNK_ROWS", chunk_rows)
+    model, density = linear_gaussian(beta)
+    rows, held = rows[:30].double(), rows[30:].double()
+    expected = row_losses(model, held, beta, torch.Generator().manual_seed(7)).mean().item()
+    result = trained(run_of(model, rows, validation=(held, None), plan=replace(PLAN, beta=beta, beta_warmup=5)))
+    assert result.validation_losses[0] == pytest.approx(expected, rel=1e-9)
+    if beta == 1:
+        assert expected == pytest.approx(-density.log_prob(held).mean().item(), rel=1e-9)
+
+
+def test_the_best_epoch_of_a_noisy_training_is_restored(variational, rows):
+    training_rows, validation = split(rows)
+    plan = replace(PLAN, learning_rate_init=0.1, learning_rate="constant", batch_size=3)
+    model = variational()
+    run = run_of(model, training_rows, validation=validation, plan=plan)
+    result, seen = history(run)
+    assert result.best_iter == min(range(len(seen)), key=result.validation_losses.__getitem__) > 0
+    assert_equal(values(model), seen[result.best_iter])
+    again = run_of(model, training_rows, validation=validation, plan=plan).judge().mean().item()
+    assert again == pytest.approx(result.validation_losses[result.best_iter], rel=1e-6)
 
 
 FALLING = [100.0 - k for k in range(20)]

@@ -1,0 +1,226 @@
+"""The objective against torch.distributions, closed forms and finite differences."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Bernoulli as BernoulliCells
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from torch.func import functional_call
+
+from skvae.core.bottlenecks import Dense, GaussianPosterior
+from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
+from skvae.core.objective import objective, row_losses
+
+NORMAL_CELLS = {
+    "gaussian": lambda d: Gaussian(d, 0.3, learned=True),
+    "gaussian_diag": lambda d: Gaussian(d, 0.3, floor=torch.full((d,), 1e-6), learned=True),
+    "unit_gaussian": lambda d: UnitGaussian(d, 0.7),
+}
+LIKELIHOODS = {**NORMAL_CELLS, "bernoulli": Bernoulli}
+each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+
+
+@pytest.fixture
+def variational(autoencoder):
+    """A function that builds the same small model in float64, with a variance of the posterior and a linear path that vary."""
+
+    def build(likelihood=NORMAL_CELLS["gaussian"], **options):
+        model = autoencoder(likelihood=likelihood, bottleneck=GaussianPosterior(), dtype=torch.float64, **options)
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for network in (model.encoder, model.decoder):
+                if network.path is not None:
+                    network.path.normal_(generator=generator)
+        return model
+
+    return build
+
+
+@pytest.fixture
+def x(rows):
+    return rows.double()
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def parts(model, x):
+    """Negative log-likelihood and divergence of each row, by torch.distributions, for the draw of ``seeded()``."""
+    mean, a = model.encoder(x).chunk(2, 1)
+    posterior = Normal(mean, torch.where(a < 0, a.exp(), 1 + a.relu()).sqrt())
+    noise = torch.randn(mean.shape, generator=seeded(), dtype=x.dtype)
+    params = model.decoder(posterior.mean + posterior.stddev * noise)
+    if isinstance(model.likelihood, Bernoulli):
+        cells = BernoulliCells(logits=params, validate_args=False)
+    else:
+        cells = Normal(params, model.likelihood.variance.sqrt())
+    return -cells.log_prob(x).sum(1), kl_divergence(posterior, Normal(0.0, 1.0)).sum(1)
+
+
+@each_likelihood
+@pytest.mark.parametrize("beta", [0.0, 1.0, 100.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_objective_is_the_loss_of_a_beta_vae(likelihood, beta, weighted, hidden, variational, x, generator):
+    model = variational(likelihood, hidden=hidden)
+    weight = torch.rand(len(x), generator=generator, dtype=torch.float64) if weighted else None
+    reconstruction, divergence = parts(model, x)
+    losses = reconstruction + beta * divergence
+    expected = losses.mean() if weight is None else (losses * weight).sum() / len(x)
+    torch.testing.assert_close(objective(model, x, weight, beta, seeded()), expected, rtol=1e-6, atol=0)
+
+
+def test_beta_is_1_where_nothing_is_said(variational, x):
+    model = variational()
+    assert torch.equal(objective(model, x, None, generator=seeded()), objective(model, x, None, 1.0, seeded()))
+    assert torch.equal(row_losses(model, x, generator=seeded()), row_losses(model, x, 1.0, seeded()))
+
+
+def without_scatter(model):
+    """The model with posteriors so narrow that every draw is their mean."""
+    with torch.no_grad():
+        model.encoder.out.bias[2:] = -2000
+    return model
+
+
+@each_likelihood
+@pytest.mark.parametrize("beta", [0.0, 1.0, 100.0])
+def test_integer_weights_are_repeated_rows(likelihood, beta, variational, x):
+    model, counts = without_scatter(variational(likelihood)), torch.arange(len(x)) % 3
+    weighted = objective(model, x, counts / counts.double().mean(), beta, seeded())
+    repeated = objective(model, x.repeat_interleave(counts, 0), None, beta, seeded(1))
+    torch.testing.assert_close(weighted, repeated, rtol=1e-9, atol=0)
+
+
+PARTS_OF_THE_MODEL = {
+    "mean of the posterior": lambda model: model.encoder.out.bias[:2],
+    "log-variance of the posterior": lambda model: model.encoder.out.bias[2:],
+    "linear path of the encoder": lambda model: model.encoder.path,
+    "decoder": lambda model: model.decoder.out.bias,
+    "variance of the noise": lambda model: model.likelihood.log_excess,
+}
+
+
+@pytest.mark.parametrize("part", PARTS_OF_THE_MODEL.values(), ids=PARTS_OF_THE_MODEL)
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_every_part_of_the_model_moves_the_loss(part, beta, variational, x):
+    model = variational()
+    before = objective(model, x, None, beta, seeded()).item()
+    part(model).detach().add_(0.1)
+    assert objective(model, x, None, beta, seeded()).item() != pytest.approx(before, rel=1e-6)
+
+
+def test_beta_weighs_the_divergence_alone(variational, x):
+    model = variational()
+    at_0, at_1, at_3 = (objective(model, x, None, beta, seeded()) for beta in (0.0, 1.0, 3.0))
+    divergence = parts(model, x)[1].mean()
+    assert divergence > 0.1
+    torch.testing.assert_close(at_1 - at_0, divergence)
+    torch.testing.assert_close(at_3 - at_1, 2 * divergence)
+
+
+@each_likelihood
+@pytest.mark.parametrize("in_units", [False, True])
+def test_gradient_is_that_of_finite_differences(likelihood, in_units, variational, x):
+    model = variational(likelihood, n_columns=3, hidden=(4,), in_units=in_units)
+    if in_units:
+        model.encoder.unit.copy_(torch.tensor([0.5, 0.2, 1.0, 1.0]))
+        model.decoder.unit.copy_(torch.tensor([0.1, 1.0, 2.0]))
+    names, parameters = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
+    weight = torch.arange(4.0, dtype=torch.float64) / 1.5
+
+    def loss(*values):
+        called = Loss(model, weight)
+        return functional_call(called, {f"model.{n}": v for n, v in zip(names, values, strict=True)}, (x[:4, :3],))
+
+    assert torch.autograd.gradcheck(loss, [p.detach().clone().requires_grad_() for p in parameters])
+
+
+class Loss(nn.Module):
+    def __init__(self, model, weight):
+        super().__init__()
+        self.model, self.weight = model, weight
+
+    def forward(self, x):
+        return objective(self.model, x, self.weight, 0.7, seeded())
+
+
+# The loss of each row
+
+
+def elbo(model, x, loadings, beta):
+    """Expected log-likelihood minus beta times the divergence, in closed form, of a model with a linear decoder."""
+    mean, log_variance = model.posterior(x)
+    variance = model.likelihood.variance
+    scatter = (loadings.square() / variance[:, None] * log_variance.exp()[:, None]).sum((1, 2))
+    fit = Normal(model.decoder(mean), variance.sqrt()).log_prob(x).sum(1)
+    divergence = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1)
+    return fit - 0.5 * scatter - beta * divergence
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 4.0])
+def test_row_losses_are_the_bound_in_the_mean(beta, linear_gaussian, x, generator):
+    n = 20_000
+    model, _ = linear_gaussian(too_wide=1.7, hidden=())
+    with torch.no_grad():
+        losses = row_losses(model, x[:3].repeat_interleave(n, 0), beta, generator).view(3, n)
+        repeated = objective(model, x[:3].repeat_interleave(n, 0), None, beta, generator)
+        expected = -elbo(model, x[:3], model.decoder.out.weight, beta)
+    error = losses.std(1) / n**0.5
+    assert ((losses.mean(1) - expected).abs() < 4 * error).all()
+    assert repeated.item() == pytest.approx(expected.mean().item(), abs=4 * error.mean().item())
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_where_the_posterior_is_exact_no_draw_changes_the_loss(beta, hidden, linear_gaussian, x):
+    model, density = linear_gaussian(beta, hidden=hidden)
+    first, second = (row_losses(model, x, beta, seeded(seed)) for seed in (1, 2))
+    tempered = MultivariateNormal(density.mean, density.covariance_matrix + (beta - 1) * model.likelihood.variance.diag())
+    volumes = 0.5 * torch.log(2 * math.pi * torch.stack([beta * model.likelihood.variance, model.likelihood.variance])).sum(1)
+    expected = -beta * (tempered.log_prob(x) + volumes[0]) + volumes[1]
+    torch.testing.assert_close(first, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(second, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_where_it_is_not_they_do(linear_gaussian, x):
+    model, _ = linear_gaussian(too_wide=1.7)
+    first, second = (row_losses(model, x, 1.0, seeded(seed)) for seed in (1, 2))
+    assert ((first - second).abs() > 1e-6).all()
+
+
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+def test_a_row_losses_estimate_takes_the_divergence_at_the_draw(beta, variational, x):
+    model = variational()
+    mean, log_variance = model.posterior(x)
+    noise = torch.randn(mean.shape, generator=seeded(), dtype=torch.float64)
+    posterior = Normal(mean, (0.5 * log_variance).exp())
+    code = posterior.mean + posterior.stddev * noise
+    ratio = (posterior.log_prob(code) - Normal(0.0, 1.0).log_prob(code)).sum(1)
+    torch.testing.assert_close(row_losses(model, x, beta, seeded()), parts(model, x)[0] + beta * ratio, rtol=1e-9, atol=1e-9)
+
+
+# Without a posterior
+
+
+@each_likelihood
+def test_a_dense_bottleneck_knows_neither_beta_nor_the_generator(likelihood, autoencoder, x, generator):
+    model = autoencoder(likelihood=likelihood, bottleneck=Dense(), dtype=torch.float64)
+    state = generator.get_state()
+    for loss in (lambda *a: objective(model, x, None, *a), lambda *a: row_losses(model, x, *a)):
+        assert torch.equal(loss(100.0, generator), loss(0.0, None))
+    assert torch.equal(generator.get_state(), state)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_without_a_posterior_the_loss_is_the_squared_error_over_twice_the_variance(weighted, autoencoder, x, generator):
+    model = autoencoder(likelihood=NORMAL_CELLS["gaussian"], dtype=torch.float64)
+    weight = torch.rand(len(x), generator=generator, dtype=torch.float64) if weighted else None
+    squares = (model.decoder(model.encoder(x)) - x).square().sum(1)
+    losses = squares / 0.6 + 2.5 * math.log(2 * math.pi * 0.3)
+    expected = losses.mean() if weight is None else (losses * weight).mean()
+    torch.testing.assert_close(objective(model, x, weight), expected)
+    torch.testing.assert_close(row_losses(model, x), losses)
