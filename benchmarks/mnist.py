@@ -11,12 +11,12 @@ last epoch. ``--figure`` shows ten test images and what becomes of them. ``--row
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
 
 import data
+from images import draw_strips, one_of_each, settings, sizes
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer
 
@@ -47,27 +47,10 @@ def autoencoder(args: argparse.Namespace) -> AutoencoderTransformer:
     )
 
 
-def draw(images: np.ndarray, digits: np.ndarray, reconstructions: dict[str, np.ndarray], path: Path) -> None:
-    """The first test image of each digit above its reconstructions."""
-    from matplotlib.figure import Figure
-
-    shown = [np.flatnonzero(digits == digit)[0] for digit in range(10)]
-    strips = {"original": images, **reconstructions}
-    figure = Figure(figsize=(8, 0.85 * len(strips)), layout="constrained")
-    grid = figure.subplots(len(strips), 10)
-    for line, (label, pictures) in zip(grid, strips.items(), strict=True):
-        for axes, i in zip(line, shown, strict=True):
-            axes.imshow(pictures[i].reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    figure.savefig(path, dpi=150)
-
-
 def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
     data.add_options(result, sets=False)
-    result.add_argument("--hidden", type=_sizes, default=(1000, 500, 250), metavar="A,B", help="default 1000,500,250")
+    result.add_argument("--hidden", type=sizes, default=(1000, 500, 250), metavar="A,B", help="default 1000,500,250")
     result.add_argument("--activation", default="gelu")
     result.add_argument("--init", default="pca", choices=("pca", "random"))
     result.add_argument("--epochs", type=int, default=100)
@@ -81,15 +64,6 @@ def options() -> argparse.ArgumentParser:
     result.add_argument("--verbose", action="store_true", help="show the progress of training")
     result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw ten images and their reconstructions")
     return result
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split(","))
-
-
-def settings(args: argparse.Namespace) -> dict[str, Any]:
-    left_out = ("data", "json", "threads", "verbose", "figure")
-    return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
 def main() -> None:
@@ -114,7 +88,8 @@ def main() -> None:
     ]
     say_table(["model", "network", "squared error per test image", "minutes"], lines)
     if args.figure:
-        draw(test, digits, {"PCA": by_pca, "skvae": ours}, args.figure)
+        shown = one_of_each(digits)
+        draw_strips({"original": test[shown], "PCA": by_pca[shown], "skvae": ours[shown]}, args.figure)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ both to try out. ``--figure`` shows test images, their reconstructions and sampl
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import data
+from images import draw_strips, one_of_each, settings, sizes
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import VAETransformer
 
@@ -51,28 +51,11 @@ def autoencoder(args: argparse.Namespace) -> VAETransformer:
     )
 
 
-def draw(model: VAETransformer, images: np.ndarray, digits: np.ndarray, path: Path) -> None:
-    """The first test image of each digit, its reconstruction, and ten samples (means of the pixels)."""
-    from matplotlib.figure import Figure
-
-    shown = images[[np.flatnonzero(digits == digit)[0] for digit in range(10)]]
-    strips = {"original": shown, "reconstruction": model.reconstruct(shown), "sample": model.sample(10, 0, noise=False)}
-    figure = Figure(figsize=(8, 0.85 * len(strips)), layout="constrained")
-    grid = figure.subplots(len(strips), 10)
-    for line, (label, pictures) in zip(grid, strips.items(), strict=True):
-        for axes, picture in zip(line, pictures, strict=True):
-            axes.imshow(picture.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    figure.savefig(path, dpi=150)
-
-
 def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
     data.add_options(result, sets=False)
     result.add_argument("--binarise", default="sample", choices=("sample", "threshold"))
-    result.add_argument("--hidden", type=_sizes, default=(200, 200), metavar="A,B", help="default 200,200")
+    result.add_argument("--hidden", type=sizes, default=(200, 200), metavar="A,B", help="default 200,200")
     result.add_argument("--activation", default="gelu")
     result.add_argument("--init", default="pca", choices=("pca", "random"))
     result.add_argument("--epochs", type=int, default=60)
@@ -89,15 +72,6 @@ def options() -> argparse.ArgumentParser:
     result.add_argument("--verbose", action="store_true", help="show the progress of training")
     result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw images, reconstructions and samples")
     return result
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split(","))
-
-
-def settings(args: argparse.Namespace) -> dict[str, Any]:
-    left_out = ("data", "json", "threads", "verbose", "figure")
-    return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
 def main() -> None:
@@ -128,7 +102,9 @@ def main() -> None:
     lines += [[name, 3280, f"{nll:.2f}", ""] for name, nll in PUBLISHED.items()]
     say_table(["model", "epochs", "negative log-likelihood, nats", "minutes to train + to weigh"], lines)
     if args.figure:
-        draw(model, test, digits, args.figure)
+        shown = test[one_of_each(digits)]
+        samples = model.sample(10, 0, noise=False)
+        draw_strips({"original": shown, "reconstruction": model.reconstruct(shown), "sample": samples}, args.figure)
 
 
 if __name__ == "__main__":
