@@ -26,12 +26,12 @@ from skvae.core.training import MANY_ROWS, Run, TrainingPlan, TrainingResult, ga
 N_FOLDS = 5
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
 DECIDED_BY_FOLDS_BELOW = 20_000  # distinct rows; what is closed is cheap to cross-validate
-CANDIDATES = (("gaussian", 0.0), ("gaussian_diag", 0.0), ("gaussian_diag", 4.0))  # for likelihood="auto", with prior rows
+CANDIDATES = (("gaussian", 0.0), ("gaussian_diag", 4.0), ("gaussian_diag", 0.0))  # likelihood and prior rows, safest first
 REFIT_BELOW = 5000  # distinct rows; above, the rows held out hardly matter to the model
-STANDARD_ERRORS = 2.0  # by how many a gain must exceed zero to leave PCA, or its one variance of the noise, ...
+STANDARD_ERRORS = 2.0  # by how many a gain must exceed zero to be believed, ...
 STANDARD_ERRORS_OF_FEW = 3.0  # ... and on fewer rows than MANY_ROWS, where the best of many epochs is soon that good by chance
 WORTHWHILE = 0.01  # share of PCA's held-out squared error that it must take off; less does not survive training on other rows
-WORTHWHILE_NATS = 0.005  # per cell, the same for a model with a posterior, which is not judged by its squared error
+WORTHWHILE_NATS = 0.005  # per cell, the same for log-likelihoods
 
 Report = Callable[[int, int, float, float | None], None]
 
@@ -113,7 +113,8 @@ def _decide_likelihood(
     """Decide what "auto" is for a model with a posterior: one variance of the noise, or one per column where that is likelier.
 
     Likelier to rows that nothing was fitted to: the closed solutions are compared on held-out rows, of all folds where there
-    are few. They are probabilistic PCA and factor analysis with and without a prior.
+    are few. They are probabilistic PCA and factor analysis with and without a prior, in this order: noise that vanishes on
+    all rows seen may cost any number of nats on the next one, so that each is left for the next for a clear gain only.
     """
     if task.params["likelihood"] != "auto" or not task.params["variational"]:
         return task, splits
@@ -123,11 +124,13 @@ def _decide_likelihood(
         return task.with_likelihood("gaussian"), splits
     trained_on_these = held_out is not None or len(splits) > 1 or len(table.rows) >= DECIDED_BY_FOLDS_BELOW
     judges = splits if trained_on_these else _folds(task, table)
-    plain, *others = (_Candidate(task.with_likelihood(name, prior_rows), judges) for name, prior_rows in CANDIDATES)
-    weights = np.concatenate([split.held_out.counts for split in judges])
-    other = max(others, key=lambda candidate: candidate.log_likelihood @ weights)
-    gain = torch.from_numpy(other.log_likelihood - plain.log_likelihood)
-    decided = other if gain_in_standard_errors(gain, torch.from_numpy(weights)) > STANDARD_ERRORS else plain
+    weights = torch.from_numpy(np.concatenate([split.held_out.counts for split in judges]))
+    decided, *others = (_Candidate(task.with_likelihood(name, prior_rows), judges) for name, prior_rows in CANDIDATES)
+    for other in others:
+        gain = torch.from_numpy(other.log_likelihood - decided.log_likelihood)
+        worthwhile = gain @ weights >= WORTHWHILE_NATS * task.n_columns * weights.sum()
+        if worthwhile and gain_in_standard_errors(gain, weights) > STANDARD_ERRORS:
+            decided = other
     if not trained_on_these or task.params["beta"] != 1:
         return decided.task, splits
     return decided.task, [replace(split, start=start) for split, start in zip(splits, decided.solutions, strict=True)]

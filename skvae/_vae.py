@@ -75,8 +75,8 @@ class VAETransformer(BaseAutoencoder):
         per column. ``"mse"``: normal with variance 1, half the squared error and a constant, in standardised units where
         ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not standardised; its start
         is on the scale of the logits and claims nothing exact. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
-        without a mild prior on the noise, is likelier than probabilistic PCA to held-out rows by more than two standard errors,
-        else ``"gaussian"``, as also where no rows are held out.
+        without a mild prior on the noise, makes held-out rows likelier than probabilistic PCA by more than two standard errors
+        and 0.005 nats per column, else ``"gaussian"``, as also where no rows are held out.
     weight_decay : float, default=0.0
         Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
         rate.
