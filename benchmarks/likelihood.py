@@ -119,6 +119,7 @@ def draw(rows: list[Row], path: Path) -> None:
     ax.set_yticks(heights, [f"{name}, k={k}" for name, k in cells], fontsize=8)
     ax.set_xscale("symlog", linthresh=0.2)
     ax.set_xticks([-0.5, 0, 0.1, 0.2, 0.5, 1, 2], ["-0.5", "0", "0.1", "0.2", "0.5", "1", "2"])
+    ax.set_ylim(-1, len(cells))
     ax.set_xlabel("held-out log-likelihood over PCA's, nats per column")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="x", color="0.9")

@@ -21,7 +21,7 @@ from skvae.core.device import widest
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
 from skvae.core.stopping import NoImprovement
-from skvae.core.training import MANY_ROWS, Run, TrainingPlan, TrainingResult, gain_in_standard_errors, train
+from skvae.core.training import DIVERGED, MANY_ROWS, Run, TrainingPlan, TrainingResult, gain_in_standard_errors, train
 
 N_FOLDS = 5
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
@@ -174,6 +174,11 @@ def _fit_with_validation(
     few = sum(len(part.held_out.rows) for part in splits) < MANY_ROWS
     standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_start else 0.0
     result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
+    if not beats_start and result.best_iter == 0 and result.losses[-1] > DIVERGED * (1 + abs(result.validation_losses[0])):
+        raise FloatingPointError(
+            f"The loss was {result.losses[-1]:.3g} after {len(result.losses)} epochs, no better than "
+            f"{result.validation_losses[0]:.3g} on held-out rows before. Lower learning_rate_init."
+        )
     squared_error = _pooled_squared_error(judged, task)
     if beats_start and not _is_worthwhile(task, result, start_error, squared_error):
         result, squared_error = replace(result, best_iter=0), start_error

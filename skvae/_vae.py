@@ -17,7 +17,8 @@ from skvae.core.device import widest
 from skvae.core.inference import evenly_spread_noise
 
 ACTIVE = 0.01  # variance over rows of a posterior mean above which Burda et al. call a unit active
-ORDERING_ROWS = 2000  # that decide the order of the components; each is decoded once per component
+ORDERING_ROWS = 2000  # at most, that decide the order of the components; each is decoded once per component, ...
+ORDERING_CODES = 200_000  # ... so that many components see fewer rows, lest it take longer than an epoch
 
 
 class Elbo(NamedTuple):
@@ -126,8 +127,8 @@ class VAETransformer(BaseAutoencoder):
         Size of the code. Components stand in falling order of ``explained_variance_``, at a closed solution in its own order.
     explained_variance_ : ndarray of shape (n_components_,)
         By how much the reconstruction of a row moves when a component is set to zero: the mean square, summed over columns, of
-        standardised columns with ``standardize=True``, else in squared input units; over the first 2000 rows in an order of
-        chance. For a linear model the squared length of the component's loadings times the variance of its codes.
+        standardised columns with ``standardize=True``, else in squared input units; over at most 2000 rows taken at
+        random. For a linear model the squared length of the component's loadings times the variance of its codes.
     kl_per_component_ : ndarray of shape (n_components_,)
         Mean over training rows of each component's divergence from the prior, in nats: how much it tells of a row.
     active_units_ : ndarray of bool of shape (n_components_,)
@@ -267,8 +268,9 @@ class VAETransformer(BaseAutoencoder):
     def _publish(self, fit: Fit, table: Table, goes_on: bool) -> None:
         super()._publish(fit, table, goes_on)
         self._trained_beta = float(self.beta)
-        explained = self._explained_variance(table.take(np.arange(min(len(table.rows), ORDERING_ROWS))))
-        if self.best_iter_ > 0:  # the start is in order
+        n_rows = min(len(table.rows), ORDERING_ROWS, ORDERING_CODES // self.n_components_ + 1)
+        explained = self._explained_variance(table.take(np.arange(n_rows)))
+        if self.best_iter_ > 0 or self.init == "random":  # a closed solution is in order
             order = np.argsort(-explained, kind="stable")
             self.module_.reorder_components_(torch.from_numpy(order).to(self.device_))
             explained = explained[order]
@@ -406,11 +408,12 @@ class VAETransformer(BaseAutoencoder):
         rows : ndarray or frame of shape (n_rows * n_steps, n_features_in_)
             Line after line.
         """
+        check_is_fitted(self)
         check_count(2, n_steps=n_steps)
         start, end = (self._map(self.module_.encode, self._admit(X)) for X in (X_start, X_end))
         if start.shape != end.shape:
             raise ValueError(f"X_start has {len(start)} rows and X_end {len(end)}; each line needs one of both.")
-        steps = np.linspace(0, 1, n_steps)[:, None]
+        steps = np.linspace(0, 1, n_steps, dtype=start.dtype)[:, None]
         lines = start[:, None] + steps * (end - start)[:, None]
         return self.inverse_transform(lines.reshape(-1, self.n_components_))
 

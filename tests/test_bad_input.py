@@ -8,9 +8,10 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, VAETransformer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
@@ -38,6 +39,18 @@ def estimator(fits):
     params = fits["array"].get_params()
     yield fits["array"]
     fits["array"].set_params(**params)
+
+
+@pytest.fixture(scope="module")
+def vae_fits():
+    return {kind: VAETransformer(2, **QUICK).fit(table(X)) for kind, table in TABLES.items()}
+
+
+@pytest.fixture
+def vae(vae_fits):
+    params = vae_fits["array"].get_params()
+    yield vae_fits["array"]
+    vae_fits["array"].set_params(**params)
 
 
 def assert_refused(estimator, rows, call, *words):
@@ -87,6 +100,17 @@ def test_null_of_polars(fits):
     assert_refused(
         fits["polars"], TABLES["polars"](X), lambda: fits["polars"].fit(frame), "NaN", "'b'", "row 1", "SimpleImputer"
     )
+
+
+@pytest.mark.parametrize("method", ["posterior", "elbo", "score_samples", "interpolate"])
+@pytest.mark.parametrize("kind", TABLES)
+def test_cell_that_is_not_finite_of_a_vae(vae_fits, kind, method):
+    values = X.copy()
+    values[3, 1] = np.nan
+    good, bad = TABLES[kind](X), TABLES[kind](values)
+    arguments = (good, bad) if method == "interpolate" else (bad,)
+    call = getattr(vae_fits[kind], method)
+    assert_refused(vae_fits[kind], good, lambda: call(*arguments), "NaN", COLUMN_1[kind], "row 3", "SimpleImputer")
 
 
 TEXT = {
@@ -150,6 +174,14 @@ def test_before_fit(method):
         getattr(AutoencoderTransformer(), method)(X)
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments"), [("posterior", (X,)), ("elbo", (X,)), ("score", (X,)), ("sample", ()), ("interpolate", (X, X))]
+)
+def test_before_fit_of_a_vae(method, arguments):
+    with pytest.raises(NotFittedError, match="fit"):
+        getattr(VAETransformer(), method)(*arguments)
+
+
 def test_names_before_fit():
     with pytest.raises(NotFittedError, match="fit"):
         AutoencoderTransformer().get_feature_names_out()
@@ -197,8 +229,38 @@ def test_parameter_names_what_there_is(estimator, name, value, remedy):
     assert_refused(estimator, X, lambda: estimator.fit(X), name, value, remedy)
 
 
+REFUSED_BY_VAE = {
+    "beta": [-1, -1e-9, math.nan, math.inf, "a", None],
+    "beta_warmup": [-1, 2.5, None],
+    "n_importance_samples": [0, -1, 2.5, None],
+    "likelihood": ["foo", None],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED_BY_VAE.items() for value in values])
+def test_parameter_of_a_vae(vae, name, value):
+    vae.set_params(**{name: value})
+    assert_refused(vae, X, lambda: vae.fit(X), name, repr(value))
+
+
 def test_every_parameter_can_be_refused():
     assert REFUSED.keys() | {"verbose"} == AutoencoderTransformer().get_params().keys()
+    assert REFUSED.keys() | REFUSED_BY_VAE.keys() | {"verbose"} == VAETransformer().get_params().keys()
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "a", None])
+def test_numbers_of_rows_to_make(vae, value):
+    assert_refused(vae, X, lambda: vae.sample(value), "n_samples", repr(value), "at least 1")
+    assert_refused(vae, X, lambda: vae.interpolate(X[:1], X[1:2], value), "n_steps", repr(value), "at least 2")
+
+
+def test_one_step_is_no_line(vae):
+    assert_refused(vae, X, lambda: vae.interpolate(X[:1], X[1:2], 1), "n_steps", "1", "at least 2")
+
+
+def test_ends_of_lines_that_do_not_match(vae):
+    assert_refused(vae, X, lambda: vae.interpolate(X[:2], X[2:5]), "X_start", "2", "X_end", "3")
+    assert_refused(vae, X, lambda: vae.interpolate(X[:2], X[2:4, :3]), "3 features", "4 features")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
@@ -267,6 +329,27 @@ def test_cells_that_bernoulli_cannot_score(fits, kind, value):
         estimator.set_params(likelihood="auto")
 
 
+@pytest.mark.parametrize("value", [-0.25, 1.5])
+@pytest.mark.parametrize("kind", TABLES)
+def test_cells_that_the_bernoulli_likelihood_of_a_vae_cannot_score(kind, value):
+    good = np.abs(np.sin(X))
+    bad = good.copy()
+    bad[3, 1] = value
+    table, words = TABLES[kind](bad), ["bernoulli", COLUMN_1[kind], "row 3", f"{value:g}", "[0, 1]", "MinMaxScaler"]
+    estimator = VAETransformer(2, **QUICK, likelihood="bernoulli").fit(TABLES[kind](good))
+    for method in ["fit", "transform", "score_samples", "posterior", "elbo", "reconstruct"]:
+        call = getattr(estimator, method)
+        assert_refused(estimator, TABLES[kind](good), lambda call=call: call(table), *words)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag", "mse"])
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (8,), (16, 16)])
+def test_diverging_training_of_a_vae(vae, hidden_layer_sizes, likelihood):
+    vae.set_params(hidden_layer_sizes=hidden_layer_sizes, likelihood=likelihood)
+    vae.set_params(init="random", learning_rate_init=1e6, early_stopping=False, max_iter=300)
+    assert_refused(vae, X, lambda: vae.fit(X), "learning_rate_init")
+
+
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (8,), (16, 16)])
 def test_diverging_training(estimator, hidden_layer_sizes):
     estimator.set_params(
@@ -287,25 +370,31 @@ def test_warm_start_from_another_model(estimator, params, columns, word):
 # Accepted tables
 
 SETTINGS = {
-    "default": {},
-    "unstandardized": {"standardize": False},
-    "random": {"init": "random"},
-    "no validation": {"early_stopping": False},
-    "linear": {"hidden_layer_sizes": ()},
-    "linear, random": {"hidden_layer_sizes": (), "init": "random", "early_stopping": True},
+    "default": (AutoencoderTransformer, {}),
+    "unstandardized": (AutoencoderTransformer, {"standardize": False}),
+    "random": (AutoencoderTransformer, {"init": "random"}),
+    "no validation": (AutoencoderTransformer, {"early_stopping": False}),
+    "linear": (AutoencoderTransformer, {"hidden_layer_sizes": ()}),
+    "linear, random": (AutoencoderTransformer, {"hidden_layer_sizes": (), "init": "random", "early_stopping": True}),
+    "vae": (VAETransformer, {}),
+    "vae, random": (VAETransformer, {"init": "random", "early_stopping": False}),
+    "vae, linear": (VAETransformer, {"hidden_layer_sizes": (), "likelihood": "gaussian_diag"}),
 }
-every_setting = pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS)
+every_setting = pytest.mark.parametrize(("kind", "params"), SETTINGS.values(), ids=SETTINGS)
 
 
-def fit_and_apply(table, params, n_components=2):
+def fit_and_apply(table, params, n_components=2, kind=AutoencoderTransformer):
     """Everything that comes out has the right shape and is finite."""
-    estimator = AutoencoderTransformer(n_components, **QUICK | params).fit(table)
+    estimator = kind(n_components, **QUICK | params).fit(table)
     n_rows, n_columns = np.shape(table)
     codes, rows = estimator.transform(table), np.asarray(estimator.reconstruct(table), dtype=float)
     assert codes.shape == (n_rows, n_components)
     assert rows.shape == np.shape(estimator.inverse_transform(codes)) == (n_rows, n_columns)
     assert estimator.score_samples(table).shape == estimator.reconstruction_error(table).shape == (n_rows,)
-    for values in [codes, rows, estimator.score_samples(table), estimator.reconstruction_error(table)]:
+    made = []
+    if kind is VAETransformer:
+        made = [*estimator.elbo(table), *estimator.posterior(table), np.asarray(estimator.sample(3), dtype=float)]
+    for values in [codes, rows, estimator.score_samples(table), estimator.reconstruction_error(table), *made]:
         assert np.isfinite(values).all()
     return estimator
 
@@ -336,13 +425,13 @@ ACCEPTED = {
 
 @every_setting
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_accepted(name, params):
-    fit_and_apply(ACCEPTED[name], params)
+def test_accepted(name, kind, params):
+    fit_and_apply(ACCEPTED[name], params, kind=kind)
 
 
 @every_setting
-def test_fewer_rows_than_components(params):
-    fit_and_apply(X[:3], params, n_components=7)
+def test_fewer_rows_than_components(kind, params):
+    fit_and_apply(X[:3], params, n_components=7, kind=kind)
 
 
 @pytest.mark.parametrize("standardize", [True, False])
@@ -363,18 +452,18 @@ def test_huge_beside_tiny_comes_back_right():
 @every_setting
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.7, 1e30, 1e-30])
-def test_constant_column_comes_back_exactly(params, dtype, value):
+def test_constant_column_comes_back_exactly(kind, params, dtype, value):
     table = X.astype(dtype)
     table[:, 1] = value
-    estimator = fit_and_apply(table, params)
+    estimator = fit_and_apply(table, params, kind=kind)
     assert (estimator.reconstruct(table)[:, 1] == dtype(value)).all()
     assert (estimator.inverse_transform(10 * X[:, :2].astype(dtype))[:, 1] == dtype(value)).all()
 
 
 @every_setting
-def test_equal_rows_come_back_exactly(params):
+def test_equal_rows_come_back_exactly(kind, params):
     table = np.tile([0.1, 1e30, 0.0, -3.0], (20, 1))
-    np.testing.assert_array_equal(fit_and_apply(table, params).reconstruct(table), table)
+    np.testing.assert_array_equal(fit_and_apply(table, params, kind=kind).reconstruct(table), table)
 
 
 def test_bits_do_not_depend_on_the_container(tmp_path: Path):
@@ -413,10 +502,9 @@ FRAMES["polars"] = FRAMES["polars"].with_columns(flag=pl.Series(COLUMNS[:, 0] > 
 
 
 @every_setting
-@pytest.mark.parametrize("kind", FRAMES)
-def test_dtypes_of_frames_come_back(kind, params):
-    frame = FRAMES[kind]
-    estimator = fit_and_apply(frame, params)
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_dtypes_of_frames_come_back(frame, kind, params):
+    estimator = fit_and_apply(frame, params, kind=kind)
     for back in [estimator.reconstruct(frame), estimator.inverse_transform(estimator.transform(frame))]:
         assert type(back) is type(frame)
         assert list(back.columns) == list(frame.columns)
@@ -451,3 +539,9 @@ def test_codes_as_a_list(fits, kind):
     codes = np.asarray(fits[kind].transform(TABLES[kind](X)))
     rows = fits[kind].inverse_transform(codes.tolist())
     np.testing.assert_array_equal(np.asarray(rows), np.asarray(fits[kind].inverse_transform(codes)))
+
+
+def test_a_training_that_explodes_from_a_random_start_is_no_fit():
+    estimator = VAETransformer(4, hidden_layer_sizes=(8,), init="random", learning_rate_init=10.0, max_iter=30, random_state=0)
+    with pytest.raises(FloatingPointError, match="Lower learning_rate_init"):
+        estimator.fit(load_wine().data)

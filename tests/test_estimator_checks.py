@@ -4,13 +4,20 @@ import pytest
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, VAETransformer
 
+RANDOM = {"init": "random", "max_iter": 5}
+DEEP = {"hidden_layer_sizes": (64, 64), "activation": "relu", "standardize": False, "max_iter": 5}
 SHORT = {
-    "linear": {"hidden_layer_sizes": ()},
-    "random": {"init": "random", "max_iter": 5},
-    "deep": {"hidden_layer_sizes": (64, 64), "activation": "relu", "standardize": False, "max_iter": 5},
+    "linear": AutoencoderTransformer(hidden_layer_sizes=()),
+    "random": AutoencoderTransformer(**RANDOM),
+    "deep": AutoencoderTransformer(**DEEP),
+    "vae, linear": VAETransformer(hidden_layer_sizes=()),
+    "vae, linear, noise per column": VAETransformer(hidden_layer_sizes=(), likelihood="gaussian_diag"),
+    "vae, random": VAETransformer(**RANDOM | {"hidden_layer_sizes": (16,), "early_stopping": False}),
+    "vae, deep": VAETransformer(**DEEP | {"hidden_layer_sizes": (16, 16), "max_iter": 2}),
 }
+DEFAULT = {"default": AutoencoderTransformer(), "vae, default": VAETransformer()}
 MUST_PASS = {
     "check_estimators_pickle",
     "check_fit_idempotent",
@@ -46,11 +53,14 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    "params",
-    [pytest.param({}, id="default", marks=pytest.mark.slow), *(pytest.param(p, id=name) for name, p in SHORT.items())],
+    "estimator",
+    [
+        *(pytest.param(estimator, id=name, marks=pytest.mark.slow) for name, estimator in DEFAULT.items()),
+        *(pytest.param(estimator, id=name) for name, estimator in SHORT.items()),
+    ],
 )
-def test_check_estimator(params):
-    results = estimator_checks.check_estimator(AutoencoderTransformer(**params), on_skip=None, on_fail="raise")
+def test_check_estimator(estimator):
+    results = estimator_checks.check_estimator(clone(estimator), on_skip=None, on_fail="raise")
     passed = {r["check_name"] for r in results if r["status"] == "passed"}
     assert sum(r["status"] == "passed" for r in results) > 40
     assert passed >= MUST_PASS
@@ -60,10 +70,9 @@ def test_check_estimator(params):
 
 # The checks pass arrays to an estimator fitted on a frame, and the other way round.
 @pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
-@pytest.mark.parametrize("params", SHORT.values(), ids=SHORT)
+@pytest.mark.parametrize("estimator", SHORT.values(), ids=SHORT)
 @pytest.mark.parametrize("check", BESIDE)
-def test_check_beside(check, params):
+def test_check_beside(check, estimator):
     if not hasattr(estimator_checks, check):
         pytest.skip(f"this scikit-learn has no {check}")
-    estimator = clone(AutoencoderTransformer(**params))
-    getattr(estimator_checks, check)(type(estimator).__name__, estimator)
+    getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))

@@ -10,7 +10,7 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, VAETransformer
 from skvae.core.device import threads_for
 
 X = load_wine().data
@@ -22,22 +22,41 @@ SETTINGS = {
     "deep, float32 scale": {"hidden_layer_sizes": (16, 16), "activation": "relu", "standardize": False},
 }
 METHODS = ["transform", "reconstruct", "score_samples", "reconstruction_error"]
+METHODS_OF = {AutoencoderTransformer: METHODS, VAETransformer: [*METHODS, "posterior", "elbo"]}
+ATTRIBUTES = ["loss_curve_", "validation_scores_", "best_iter_", "n_iter_", "noise_variance_"]
+ATTRIBUTES_OF = {
+    AutoencoderTransformer: ATTRIBUTES,
+    VAETransformer: [*ATTRIBUTES, "explained_variance_", "kl_per_component_", "active_units_"],
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@pytest.fixture(params=SETTINGS.values(), ids=SETTINGS)
+@pytest.fixture(
+    params=[
+        pytest.param((kind, params), id=f"{kind.__name__}-{name}") for kind in METHODS_OF for name, params in SETTINGS.items()
+    ]
+)
 def estimator(request):
-    params = {"hidden_layer_sizes": (16,), "max_iter": 6, "random_state": 0, **request.param}
-    return AutoencoderTransformer(2, **params)
+    kind, params = request.param
+    estimator = kind(2, **{"hidden_layer_sizes": (16,), "max_iter": 6, "random_state": 0, **params})
+    return estimator.set_params(n_importance_samples=5) if kind is VAETransformer else estimator
+
+
+def apply(estimator, table):
+    """What each method makes of the rows, one array each."""
+    results = {name: getattr(estimator, name)(table) for name in METHODS_OF[type(estimator)]}
+    return {name: np.column_stack(result) if isinstance(result, tuple) else result for name, result in results.items()}
 
 
 def assert_same(a, b):
     """Two fits are the same to the last bit."""
-    for name in METHODS:
-        np.testing.assert_array_equal(getattr(a, name)(X), getattr(b, name)(X))
-    for name in ["loss_curve_", "validation_scores_", "best_iter_", "n_iter_", "noise_variance_"]:
-        assert getattr(a, name) == getattr(b, name)
+    for result, other in zip(apply(a, X).values(), apply(b, X).values(), strict=True):
+        np.testing.assert_array_equal(result, other)
+    for name in ATTRIBUTES_OF[type(a)]:
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    if isinstance(a, VAETransformer):
+        np.testing.assert_array_equal(a.sample(5, random_state=0), b.sample(5, random_state=0))
     weights, others = a.module_.state_dict(), b.module_.state_dict()
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
@@ -62,11 +81,11 @@ def test_in_two_threads_at_once(estimator):
 
 
 def test_methods_in_two_threads_at_once(estimator):
-    estimator.fit(X)
-    alone = estimator.transform(X)
+    alone = apply(estimator.fit(X), X)
     with ThreadPoolExecutor(2) as pool:
-        for codes in pool.map(lambda _: estimator.transform(X), range(8)):
-            np.testing.assert_array_equal(codes, alone)
+        for results in pool.map(lambda _: apply(estimator, X), range(8)):
+            for name, result in results.items():
+                np.testing.assert_array_equal(result, alone[name])
 
 
 def test_after_a_pickle(estimator):
@@ -86,28 +105,30 @@ def test_random_state_instance(estimator):
     assert_same(seeded[0].fit(X), seeded[1].fit(X))
 
 
-def test_seed_is_read():
-    codes = [AutoencoderTransformer(2, init="random", max_iter=2, random_state=seed).fit_transform(X) for seed in [0, 1]]
+@pytest.mark.parametrize("kind", METHODS_OF)
+def test_seed_is_read(kind):
+    codes = [kind(2, init="random", max_iter=2, random_state=seed).fit_transform(X) for seed in [0, 1]]
     assert not np.allclose(codes[0], codes[1])
 
 
 def test_none_leaves_global_generators_untouched(estimator):
     numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    estimator.set_params(random_state=None).fit(X)
-    for name in METHODS:
-        getattr(estimator, name)(X)
+    apply(estimator.set_params(random_state=None).fit(X), X)
+    if isinstance(estimator, VAETransformer):
+        estimator.sample(5)
     numpy_after = np.random.get_state()  # noqa: NPY002
     assert all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_after, strict=True))
     assert torch.equal(torch_before, torch.get_rng_state())
 
 
 @pytest.mark.uses_global_rng
-def test_none_is_not_the_global_seed():
+@pytest.mark.parametrize("kind", METHODS_OF)
+def test_none_is_not_the_global_seed(kind):
     codes = []
     for _ in range(2):
         np.random.seed(0)  # noqa: NPY002
         torch.manual_seed(0)
-        codes.append(AutoencoderTransformer(2, init="random", max_iter=1).fit_transform(X))
+        codes.append(kind(2, init="random", max_iter=1).fit_transform(X))
     assert not np.allclose(codes[0], codes[1])
 
 
@@ -118,11 +139,10 @@ def test_one_row_as_among_many(estimator, n_columns, dtype):
     estimator.set_params(max_iter=2).fit(table)
     noise = np.random.default_rng(0).normal(size=(10_000, n_columns))
     rows = (table.mean(0) + 2 * table.std(0) * noise).astype(dtype)
-    for method in METHODS:
-        together = getattr(estimator, method)(rows)
-        for i in [0, 1, 63, 64, 5001, 9983, 9984, 9999]:
-            np.testing.assert_array_equal(getattr(estimator, method)(rows[i : i + 1]), together[i : i + 1])
-        np.testing.assert_array_equal(getattr(estimator, method)(rows[::-7]), together[::-7])
+    together = apply(estimator, rows)
+    for part in [*(slice(i, i + 1) for i in [0, 1, 63, 64, 5001, 9983, 9984, 9999]), slice(None, None, -7)]:
+        for name, result in apply(estimator, rows[part]).items():
+            np.testing.assert_array_equal(result, together[name][part])
 
 
 @pytest.mark.parametrize("n_components", [2, 5, 7])
@@ -152,8 +172,7 @@ def test_dtype_out_is_dtype_in(estimator, fitted_on, dtype):
 def test_input_is_left_alone(estimator):
     table = X.copy()
     estimator.fit(table)
-    for name in METHODS:
-        getattr(estimator, name)(table)
+    apply(estimator, table)
     np.testing.assert_array_equal(table, X)
 
 
