@@ -27,9 +27,45 @@ def draw_strips(strips: dict[str, np.ndarray], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def sizes(text: str) -> tuple[int, ...]:
+def _sizes(text: str) -> tuple[int, ...]:
     """Widths of layers, "200,200"."""
     return tuple(int(size) for size in text.split(","))
+
+
+def add_training_options(
+    parser: argparse.ArgumentParser, *, hidden: tuple[int, ...], epochs: int, batch_size: int, lr: float, early_stopping: bool
+) -> None:
+    """Add what is trained, on what and how, with these defaults."""
+    widths = ",".join(map(str, hidden))
+    parser.add_argument("--hidden", type=_sizes, default=hidden, metavar="A,B", help=f"default {widths}")
+    parser.add_argument("--activation", default="gelu")
+    parser.add_argument("--init", default="pca", choices=("pca", "random"))
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--batch-size", type=int, default=batch_size)
+    parser.add_argument("--lr", type=float, default=lr)
+    parser.add_argument("--weight-decay", type=float, default=0.0)
+    parser.add_argument("--early-stopping", action=argparse.BooleanOptionalAction, default=early_stopping)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, metavar="N", help="random training images; all where left out")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--verbose", action="store_true", help="show the progress of training")
+
+
+def parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """These options as the estimators' parameters."""
+    return {
+        "hidden_layer_sizes": args.hidden,
+        "activation": args.activation,
+        "init": args.init,
+        "weight_decay": args.weight_decay,
+        "learning_rate_init": args.lr,
+        "batch_size": args.batch_size,
+        "max_iter": args.epochs,
+        "early_stopping": args.early_stopping,
+        "random_state": args.seed,
+        "verbose": args.verbose,
+        "device": args.device,
+    }
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -17,14 +17,13 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.decomposition import PCA, FactorAnalysis
 
 import data
-from report import Rows, begin, parser, say, say_table, timed
+from report import Cell, Row, Rows, begin, by_cell, mean, parser, say, say_table, timed
 from skvae import VAETransformer
 
 FIT = {
@@ -33,9 +32,6 @@ FIT = {
     "skvae": lambda X, k, seed: VAETransformer(k, random_state=seed).fit(X),
 }
 RIVALS = ("PCA", "FactorAnalysis")
-
-Row = dict[str, Any]
-Cell = tuple[str, int]
 
 
 def measure(model: str, train: np.ndarray, test: np.ndarray, k: int, seed: int) -> Row:
@@ -57,19 +53,6 @@ def run_table(name: str, X: np.ndarray, n_splits: int, rows: Rows) -> Iterator[R
             parts = [f"{row['model']} {row['score']:.4f} ({row['seconds']:.1f} s)" for row in found]
             say(f"{name:14s} n={len(train)} d={train.shape[1]} k={k:<3d} split {seed}  {'  '.join(parts)}")
             yield from found
-
-
-def by_cell(rows: list[Row], model: str) -> dict[Cell, list[Row]]:
-    """The rows of a model, one per split, of every cell."""
-    cells: dict[Cell, list[Row]] = {}
-    for row in rows:
-        if row["model"] == model:
-            cells.setdefault((row["set"], row["k"]), []).append(row)
-    return cells
-
-
-def mean(rows: list[Row], what: str) -> float:
-    return float(np.mean([row[what] for row in rows]))
 
 
 def gains(rows: list[Row], rival: str) -> dict[Cell, float]:

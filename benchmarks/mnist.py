@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import data
-from images import draw_strips, one_of_each, settings, sizes
+from images import add_training_options, draw_strips, one_of_each, parameters, settings
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer
 
@@ -30,38 +30,13 @@ def error(reconstruction: np.ndarray, images: np.ndarray) -> float:
 
 
 def autoencoder(args: argparse.Namespace) -> AutoencoderTransformer:
-    return AutoencoderTransformer(
-        CODE_SIZE,
-        hidden_layer_sizes=args.hidden,
-        activation=args.activation,
-        init=args.init,
-        standardize=False,
-        weight_decay=args.weight_decay,
-        learning_rate_init=args.lr,
-        batch_size=args.batch_size,
-        max_iter=args.epochs,
-        early_stopping=args.early_stopping,
-        random_state=args.seed,
-        verbose=args.verbose,
-        device=args.device,
-    )
+    return AutoencoderTransformer(CODE_SIZE, standardize=False, **parameters(args))
 
 
 def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
     data.add_options(result, sets=False)
-    result.add_argument("--hidden", type=sizes, default=(1000, 500, 250), metavar="A,B", help="default 1000,500,250")
-    result.add_argument("--activation", default="gelu")
-    result.add_argument("--init", default="pca", choices=("pca", "random"))
-    result.add_argument("--epochs", type=int, default=100)
-    result.add_argument("--batch-size", type=int, default=256)
-    result.add_argument("--lr", type=float, default=1e-3)
-    result.add_argument("--weight-decay", type=float, default=0.0)
-    result.add_argument("--early-stopping", action=argparse.BooleanOptionalAction, default=True)
-    result.add_argument("--seed", type=int, default=0)
-    result.add_argument("--rows", type=int, metavar="N", help="random training images; all where left out")
-    result.add_argument("--device", default="auto")
-    result.add_argument("--verbose", action="store_true", help="show the progress of training")
+    add_training_options(result, hidden=(1000, 500, 250), epochs=100, batch_size=256, lr=1e-3, early_stopping=True)
     result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw ten images and their reconstructions")
     return result
 

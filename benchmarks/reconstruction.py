@@ -26,7 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 import data
-from report import Rows, begin, parser, say, say_table, timed
+from report import Row, Rows, begin, by_cell, mean, parser, say, say_table, timed
 from skvae import AutoencoderTransformer
 
 
@@ -47,9 +47,6 @@ FIT = {
 RIVALS = ("KernelPCA", "MLPRegressor")
 KERNEL_ROWS = 5000
 SMALL = 10_000  # rows; up to here rivals run by default
-
-Row = dict[str, Any]
-Cell = tuple[str, int]
 
 
 def models_for(n_rows: int, rivals: str) -> list[str]:
@@ -80,19 +77,6 @@ def run_table(name: str, X: np.ndarray, n_splits: int, models: list[str], rows: 
             parts = [f"{row['model']} {row['ratio']:.4f} ({row['seconds']:.1f} s)" for row in found]
             say(f"{name:14s} n={len(train)} d={train.shape[1]} k={k:<3d} split {seed}  {'  '.join(parts)}")
             yield from found
-
-
-def by_cell(rows: list[Row], model: str) -> dict[Cell, list[Row]]:
-    """The rows of a model, one per split, of every cell that it ran on."""
-    cells: dict[Cell, list[Row]] = {}
-    for row in rows:
-        if row["model"] == model:
-            cells.setdefault((row["set"], row["k"]), []).append(row)
-    return cells
-
-
-def mean(rows: list[Row], what: str) -> float:
-    return float(np.mean([row[what] for row in rows]))
 
 
 def say_cells(rows: list[Row], models: list[str]) -> None:

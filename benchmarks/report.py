@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, threads, a stopwatch, a file of raw rows, Markdown tables."""
+"""What all benchmarks share: options, threads, a stopwatch, a file of raw rows, cells, Markdown tables."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sklearn
 import torch
 from threadpoolctl import threadpool_limits
@@ -66,6 +67,23 @@ class Rows:
         """The row of this key, ``key | measure()`` where it is not there yet."""
         known = next((row for row in self.rows if key.items() <= row.items()), None)
         return known or self.add(key | measure())
+
+
+Row = dict[str, Any]
+Cell = tuple[str, int]
+
+
+def by_cell(rows: list[Row], model: str) -> dict[Cell, list[Row]]:
+    """The rows of a model, one per split, of every pair of a table and a code size that it ran on."""
+    cells: dict[Cell, list[Row]] = {}
+    for row in rows:
+        if row["model"] == model:
+            cells.setdefault((row["set"], row["k"]), []).append(row)
+    return cells
+
+
+def mean(rows: list[Row], what: str) -> float:
+    return float(np.mean([row[what] for row in rows]))
 
 
 def say_table(headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import data
-from images import draw_strips, one_of_each, settings, sizes
+from images import add_training_options, draw_strips, one_of_each, parameters, settings
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import VAETransformer
 
@@ -32,44 +32,18 @@ def binarise(images: np.ndarray, how: str, seed: int) -> np.ndarray:
 
 
 def autoencoder(args: argparse.Namespace) -> VAETransformer:
-    return VAETransformer(
-        CODE_SIZE,
-        n_importance_samples=args.samples,
-        hidden_layer_sizes=args.hidden,
-        activation=args.activation,
-        init=args.init,
-        likelihood="bernoulli",
-        beta_warmup=args.beta_warmup,
-        weight_decay=args.weight_decay,
-        learning_rate_init=args.lr,
-        batch_size=args.batch_size,
-        max_iter=args.epochs,
-        early_stopping=args.early_stopping,
-        random_state=args.seed,
-        verbose=args.verbose,
-        device=args.device,
-    )
+    own = {"n_importance_samples": args.samples, "likelihood": "bernoulli", "beta_warmup": args.beta_warmup}
+    return VAETransformer(CODE_SIZE, **own, **parameters(args))
 
 
 def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
     data.add_options(result, sets=False)
+    add_training_options(result, hidden=(200, 200), epochs=60, batch_size=100, lr=2e-3, early_stopping=False)
     result.add_argument("--binarise", default="sample", choices=("sample", "threshold"))
-    result.add_argument("--hidden", type=sizes, default=(200, 200), metavar="A,B", help="default 200,200")
-    result.add_argument("--activation", default="gelu")
-    result.add_argument("--init", default="pca", choices=("pca", "random"))
-    result.add_argument("--epochs", type=int, default=60)
-    result.add_argument("--batch-size", type=int, default=100)
-    result.add_argument("--lr", type=float, default=2e-3)
-    result.add_argument("--weight-decay", type=float, default=0.0)
     result.add_argument("--beta-warmup", type=int, default=0, metavar="EPOCHS")
-    result.add_argument("--early-stopping", action=argparse.BooleanOptionalAction, default=False)
     result.add_argument("--samples", type=int, default=5000, help="importance samples per test image; default 5000")
-    result.add_argument("--seed", type=int, default=0)
-    result.add_argument("--rows", type=int, metavar="N", help="random training images; all where left out")
     result.add_argument("--test-rows", type=int, metavar="N", help="random test images; all where left out")
-    result.add_argument("--device", default="auto")
-    result.add_argument("--verbose", action="store_true", help="show the progress of training")
     result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw images, reconstructions and samples")
     return result
 
