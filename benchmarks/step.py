@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._assemble import build_model, build_plan
-from skvae.core.objective import objective
+from skvae.core.objective import Objective
 from skvae.core.training import Run
 
 BATCH_SIZES = (32, 256, 1024)
@@ -54,7 +54,7 @@ def skvae_steps(X: Tensor, batch_size: int, kind: type, init: str, n_epochs: int
 
     def passes() -> None:
         for _ in range(N_BATCHES):
-            torch.autograd.grad(objective(eager, x, None, 1.0, generator), weights)
+            torch.autograd.grad(Objective().loss(eager, x, None, 1.0, generator), weights)
 
     return {STEP: run.epoch, PASS: passes}
 

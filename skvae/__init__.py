@@ -1,7 +1,33 @@
 """Autoencoders for people who use scikit-learn."""
 
 from skvae._autoencoder import AutoencoderTransformer
+from skvae._plot import (
+    InterpolationDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+    SamplesDisplay,
+)
 from skvae._vae import Elbo, VAETransformer
+from skvae.core.corruptions import GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 
-__all__ = ["AutoencoderTransformer", "Elbo", "VAETransformer"]
+__all__ = [
+    "L1",
+    "L2",
+    "AutoencoderTransformer",
+    "Contractive",
+    "Elbo",
+    "GaussianNoise",
+    "InterpolationDisplay",
+    "KLSparsity",
+    "LatentSpaceDisplay",
+    "LossCurveDisplay",
+    "Masking",
+    "ReconstructionDisplay",
+    "SaltAndPepper",
+    "SamplesDisplay",
+    "SwapNoise",
+    "VAETransformer",
+]
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,27 @@ import torch
 
 from skvae._linear_gaussian import LinearGaussian, factor_analysis, probabilistic_pca
 from skvae._statistics import PrincipalComponents, Table, principal_components
-from skvae.core.bottlenecks import Dense, GaussianPosterior
+from skvae.core.bottlenecks import Bottleneck, Dense, GaussianPosterior, TopK
+from skvae.core.corruptions import Columns, Corruption, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.likelihoods import Bernoulli, Gaussian, Likelihood, UnitGaussian
 from skvae.core.model import Autoencoder
 from skvae.core.networks import ACTIVATIONS, Network
+from skvae.core.objective import Objective
+from skvae.core.penalties import L1, L2, Contractive, KLSparsity, Penalty
 from skvae.core.training import TrainingPlan
 
 __all__ = [
     "ACTIVATIONS",
+    "CORRUPTIONS",
+    "PENALTIES",
+    "Corruption",
+    "Penalty",
     "build_model",
+    "build_objective",
     "build_plan",
+    "check_variant",
     "is_linear",
+    "is_plain",
     "is_solved_by_pca",
     "linear_gaussian",
     "name_of",
@@ -27,6 +38,17 @@ __all__ = [
     "start_at_pca",
 ]
 
+CORRUPTIONS = {"gaussian": GaussianNoise, "masking": Masking, "salt_and_pepper": SaltAndPepper, "swap": SwapNoise}
+PENALTIES = {"l1": L1, "l2": L2, "kl_sparsity": KLSparsity, "contractive": Contractive}
+BOUNDED = {"logistic"}  # activations between 0 and 1, of which a rate can be asked
+ALMOST_LINEAR = {  # offset and gain with which an activation does little more to a whitened code than to scale it
+    "identity": (0.0, 1.0),
+    "logistic": (0.0, 0.5),
+    "tanh": (0.0, 0.25),
+    "relu": (3.0, 1.0),
+    "silu": (4.0, 1.0),
+    "gelu": (3.0, 1.0),
+}
 AUTO_RATE = 1e-2
 NARROW = 16  # columns; beyond, with a posterior, the rate falls already
 WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the rate has to fall
@@ -74,13 +96,19 @@ def build_model(
     decoder_hidden = hidden[::-1] if decoder_hidden is None else tuple(decoder_hidden)
     dtype = torch.float32 if hidden or decoder_hidden else widest
     likelihood = build_likelihood(params, n_columns, unit_variance, floors, dtype)
-    bottleneck = GaussianPosterior() if params["variational"] else Dense()
+    bottleneck = build_bottleneck(params)
 
     from_pca = params["init"] == "pca"
     shape = (params["activation"], from_pca, generator, dtype)
     n_codes = n_components * bottleneck.expansion
     in_units = from_pca and params["variational"]
-    encoder = Network([n_columns, *hidden, n_codes], *shape, limited=from_pca and bool(hidden), in_units=in_units)
+    encoder = Network(
+        [n_columns, *hidden, n_codes],
+        *shape,
+        limited=from_pca and bool(hidden),
+        in_units=in_units,
+        out_activation=params["code_activation"],
+    )
     decoder = Network([n_components, *decoder_hidden, n_columns * likelihood.n_params], *shape, in_units=in_units)
     return Autoencoder(encoder, decoder, likelihood, bottleneck)
 
@@ -98,6 +126,75 @@ def build_likelihood(
     return Gaussian(n_columns, dtype=dtype, floor=floor, learned=params["variational"])
 
 
+def build_bottleneck(params: Mapping[str, Any]) -> Bottleneck:
+    if params["variational"]:
+        return GaussianPosterior()
+    return Dense() if params["n_nonzero_coefs"] is None else TopK(params["n_nonzero_coefs"])
+
+
+def build_objective(
+    params: Mapping[str, Any], table: Table, n_components: int, dtype: torch.dtype, device: torch.device
+) -> Objective:
+    """The loss that the parameters describe, for a model of these rows."""
+    corruption = build_corruption(params)
+    bound = None if corruption is None else partial(corruption, columns=_columns(table, dtype, device))
+    return Objective(bound, build_penalties(params, n_components))
+
+
+def build_corruption(params: Mapping[str, Any]) -> Corruption | None:
+    """The corruption of a name, of the level that is asked for, or the one that is given."""
+    corruption = params["corruption"]
+    return CORRUPTIONS[corruption](params["corruption_level"]) if isinstance(corruption, str) else corruption
+
+
+def _columns(table: Table, dtype: torch.dtype, device: torch.device) -> Columns:
+    rows = table.rows
+    statistics = (np.average(rows, axis=0, weights=table.counts), rows.min(axis=0), rows.max(axis=0))
+    return Columns(*(torch.from_numpy(values).to(dtype).to(device) for values in statistics))
+
+
+def build_penalties(params: Mapping[str, Any], n_components: int) -> tuple[Penalty, ...]:
+    """The penalties of a name, of the weight that is asked for, or those that are given; for a code of this size."""
+    penalty = params["penalty"]
+    if penalty is None:
+        return ()
+    if isinstance(penalty, str):
+        penalty = PENALTIES[penalty](params["penalty_weight"])
+    penalties = penalty if isinstance(penalty, tuple) else (penalty,)
+    for each in penalties:
+        if not isinstance(each, Penalty):
+            raise TypeError(f"penalty={penalty!r} holds {each!r}; a tuple holds objects such as skvae.L1(0.1).")
+    return tuple(each.bound(n_components, len(params["hidden_layer_sizes"])) for each in penalties)
+
+
+def check_variant(params: Mapping[str, Any], n_components: int) -> None:
+    """Refuse settings that contradict each other, and say why."""
+    kept = params["n_nonzero_coefs"]
+    if params["variational"] and kept is not None:
+        raise ValueError(
+            f"n_nonzero_coefs={kept!r} cannot be had with a posterior over codes: it is normal, and a normal code is never "
+            "exactly zero. Leave it None, or use AutoencoderTransformer."
+        )
+    if params["variational"] and params["code_activation"] != "identity":
+        raise ValueError(
+            f"code_activation={params['code_activation']!r} cannot be had with a posterior over codes: its prior is normal, "
+            'and takes all values. Leave it "identity", or use AutoencoderTransformer.'
+        )
+    if kept is not None and kept > n_components:
+        raise ValueError(f"n_nonzero_coefs={kept!r} is more than the {n_components} components of the code; lower it.")
+    build_corruption(params)
+    for penalty in build_penalties(params, n_components):
+        for name in penalty.bounded:
+            rate = f"penalty={params['penalty']!r} asks for a rate of activation, between 0 and 1"
+            if params["variational"]:
+                raise ValueError(
+                    f"{rate}, but a code that has a normal posterior takes all values. "
+                    "Use AutoencoderTransformer, or another penalty."
+                )
+            if params[name] not in BOUNDED:
+                raise ValueError(f'{rate}, which {name}={params[name]!r} does not bound. Set {name}="logistic".')
+
+
 def name_of(likelihood: Likelihood) -> str:
     """Which of the two Gaussian likelihoods it is."""
     return "gaussian_diag" if isinstance(likelihood, Gaussian) and likelihood.floor.ndim else "gaussian"
@@ -108,18 +205,25 @@ def is_linear(params: Mapping[str, Any]) -> bool:
     return all(sizes is None or len(sizes) == 0 for sizes in (params["hidden_layer_sizes"], params["decoder_layer_sizes"]))
 
 
+def is_plain(params: Mapping[str, Any]) -> bool:
+    """Whether nothing is done to the input and the code and nothing charged beside the likelihood."""
+    untouched = params["corruption"] is None and params["penalty"] is None
+    return untouched and params["n_nonzero_coefs"] is None and params["code_activation"] == "identity"
+
+
 def is_solved_by_pca(params: Mapping[str, Any]) -> bool:
     """Whether PCA, probabilistic PCA or factor analysis is the answer, so that there is nothing to train."""
     closed = params["likelihood"] != "bernoulli"
     if params["variational"] and params["likelihood"] == "gaussian_diag":
         closed = params["beta"] == 1
-    return closed and is_linear(params) and params["init"] == "pca"
+    return closed and is_linear(params) and is_plain(params) and params["init"] == "pca"
 
 
 def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     """Set a model to the PCA of the rows that it will see: whitened codes in, reconstruction out.
 
-    Directions without variance, and components beyond the number of axes, get a zero code.
+    Directions without variance, and components beyond the number of axes, get a zero code. Where the largest entries of a code
+    are to be kept, all are in one unit instead. An activation of the code is started where it is close to linear.
     """
     n_components, n_columns = model.encoder.out.out_features, len(pca.mean)
     dtype = model.encoder.out.weight.dtype
@@ -131,7 +235,15 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     encoder[:k][alive] = pca.axes[:k][alive] / deviations[alive, None]
     decoder = np.zeros((n_columns, n_components))
     decoder[:, :k] = pca.axes[:k].T * np.where(alive, deviations, 0.0)
-    _start_linear(model, encoder, np.zeros(n_components), decoder, pca.mean, pca.deviations)
+    if isinstance(model.bottleneck, TopK):
+        unit = np.ones(n_components)
+        unit[:k][alive] = deviations[alive] / np.sqrt(np.mean(deviations**2))
+        encoder, decoder = encoder * unit[:, None], decoder / unit
+    offset, gain = ALMOST_LINEAR[model.encoder.out_activation]
+    activation = ACTIVATIONS[model.encoder.out_activation]
+    below, centre, above = activation(offset + gain * torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64)).tolist()
+    constant, centre = np.full(n_components, offset), np.full(n_components, centre)
+    _start_linear(model, gain * encoder, constant, decoder / (above - below), pca.mean, pca.deviations, centre=centre)
 
 
 def start_at_linear_gaussian(model: Autoencoder, linear: LinearGaussian, beta: float) -> None:
@@ -160,8 +272,9 @@ def _start_linear(
     mean: np.ndarray,
     deviations: np.ndarray,
     units: tuple[np.ndarray, np.ndarray] | None = None,
+    centre: np.ndarray | float = 0.0,
 ) -> None:
-    """Encode to ``weight @ (x - mean) + constant`` and decode to ``loadings @ z + mean``.
+    """Encode to ``weight @ (x - mean) + constant`` and decode to ``loadings @ (z - centre) + mean``.
 
     For Bernoulli cells the reconstruction is carried to the logits around the column means: at first order where the code is
     exact; where it is drawn, by the largest variance of a cell, with which normal cells bound the likelihood of Bernoulli ones
@@ -177,6 +290,7 @@ def _start_linear(
     model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant - weight @ mean), code_unit)
     if model.encoder.limit is not None:
         model.encoder.limit.copy_(torch.from_numpy(np.abs(mean) + OUTLYING * deviations))
+    offset = offset - loadings @ (centre + np.zeros(loadings.shape[1]))
     model.decoder.start_linear_(torch.from_numpy(loadings), torch.from_numpy(offset), cell_unit)
 
 

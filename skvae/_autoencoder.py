@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from skvae._assemble import Corruption, Penalty
 from skvae._base import BaseAutoencoder
 
 
@@ -148,6 +149,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         init: str = "pca",
         standardize: bool = True,
         likelihood: str = "auto",
+        corruption: str | Corruption | None = None,
+        corruption_level: float = 0.1,
+        penalty: str | Penalty | tuple[Penalty, ...] | None = None,
+        penalty_weight: float = 1e-3,
+        code_activation: str = "identity",
+        n_nonzero_coefs: int | None = None,
         weight_decay: float = 0.0,
         learning_rate: str = "cosine",
         learning_rate_init: float | str = "auto",
@@ -171,6 +178,12 @@ class AutoencoderTransformer(BaseAutoencoder):
             init=init,
             standardize=standardize,
             likelihood=likelihood,
+            corruption=corruption,
+            corruption_level=corruption_level,
+            penalty=penalty,
+            penalty_weight=penalty_weight,
+            code_activation=code_activation,
+            n_nonzero_coefs=n_nonzero_coefs,
             weight_decay=weight_decay,
             learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,

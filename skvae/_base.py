@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import fields, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -14,7 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from skvae._assemble import ACTIVATIONS
+from skvae import _assemble
+from skvae._assemble import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty
 from skvae._fitting import Fit, Report, Task, fit_model
 from skvae._schema import Schema, index_of, library_of
 from skvae._statistics import Scaling, Table, least_variances, merge_equal_rows, principal_components
@@ -23,6 +25,7 @@ from skvae._validation import (
     RealNotInt,
     StrOptions,
     check_codes,
+    check_count,
     check_is_fitted,
     check_layer_sizes,
     check_rows,
@@ -32,10 +35,13 @@ from skvae._validation import (
     random_seed,
 )
 from skvae.core.device import is_available, resolve_device, threads_for, widest
-from skvae.core.inference import CHUNK_ROWS, apply
+from skvae.core.inference import CHUNK_ROWS, apply, jacobian
 from skvae.core.model import Autoencoder
 
 BLOCK_ROWS = 1 << 15  # rows that are scaled at once, so that memory beyond the result does not grow with the table
+
+
+PIECES = {"corruption": "corruption_level", "penalty": "penalty_weight"}  # parameters that may be objects with parameters
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -57,6 +63,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "init": [StrOptions({"pca", "random"})],
         "standardize": ["boolean"],
         "likelihood": [StrOptions({"auto", "gaussian", "mse", "bernoulli"})],
+        "corruption": [StrOptions(set(CORRUPTIONS)), Corruption, None],
+        "corruption_level": [Interval(Real, 0, None, closed="left")],
+        "penalty": [StrOptions(set(PENALTIES)), Penalty, tuple, None],
+        "penalty_weight": [Interval(Real, 0, None, closed="left")],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "learning_rate": [StrOptions({"cosine", "constant"})],
         "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
@@ -83,6 +95,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         init: str,
         standardize: bool,
         likelihood: str,
+        corruption: str | Corruption | None,
+        corruption_level: float,
+        penalty: str | Penalty | tuple[Penalty, ...] | None,
+        penalty_weight: float,
+        code_activation: str,
+        n_nonzero_coefs: int | None,
         weight_decay: float,
         learning_rate: str,
         learning_rate_init: float | str,
@@ -105,6 +123,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.init = init
         self.standardize = standardize
         self.likelihood = likelihood
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.penalty = penalty
+        self.penalty_weight = penalty_weight
+        self.code_activation = code_activation
+        self.n_nonzero_coefs = n_nonzero_coefs
         self.weight_decay = weight_decay
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
@@ -169,8 +193,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         scaling = self._scaling if goes_on else self._scaling_for(table)
         table = scaling.apply_to(table)
         n_components = self._resolve_n_components(table, goes_on)
+        params = {**self.get_params(deep=False), "variational": self._variational}
+        _assemble.check_variant(params, n_components)
         task = Task(
-            params={**self.get_params(deep=False), "variational": self._variational},
+            params=params,
             n_components=n_components,
             n_columns=rows.shape[1],
             unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
@@ -186,6 +212,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._scaling = scaling
         self._seed = task.seed
         self.n_components_ = self._n_features_out = n_components
+        self.penalties_ = _assemble.build_penalties(params, n_components)
         self._publish(fit, table, goes_on)
 
     def _held_out(self, X_val: Any, sample_weight_val: Any) -> Table | None:
@@ -237,6 +264,50 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+    # Parameters
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name; ``deep`` adds those of the corruption and the penalty, as ``penalty__weight``.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep)
+        if not deep:
+            return params
+        pieces = {name: params[name] for name in PIECES if isinstance(params[name], Corruption | Penalty)}
+        return params | {f"{name}__{f.name}": getattr(piece, f.name) for name, piece in pieces.items() for f in fields(piece)}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, those of the corruption and the penalty as ``penalty__weight``.
+
+        Parameters
+        ----------
+        **params : dict
+            A nested parameter replaces the object by a changed one, so that other estimators that hold it do not change.
+
+        Returns
+        -------
+        self : object
+        """
+        nested = {key: params.pop(key) for key in list(params) if key.partition("__")[0] in PIECES and "__" in key}
+        super().set_params(**params)
+        for key, value in nested.items():
+            name, _, field = key.partition("__")
+            piece = getattr(self, name)
+            if not isinstance(piece, Corruption | Penalty) or field not in {f.name for f in fields(piece)}:
+                raise ValueError(
+                    f"Invalid parameter {key!r}: {name}={piece!r} has no {field!r}. Only a single object has nested "
+                    f"parameters; for a name there is {PIECES[name]}."
+                )
+            setattr(self, name, replace(piece, **{field: value}))
+        return self
 
     # Applying
 
@@ -340,6 +411,79 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         score : float
         """
         return float(self.score_samples(X).mean())
+
+    def interpolate(self, X_start: Any, X_end: Any, n_steps: int = 10) -> Any:
+        """Rows along the straight line between the codes of two rows, decoded.
+
+        Parameters
+        ----------
+        X_start, X_end : array-like or frame of shape (n_rows, n_features_in_)
+            Where each line starts and ends.
+        n_steps : int, default=10
+            Rows per line, both ends included; at least 2.
+
+        Returns
+        -------
+        rows : ndarray or frame of shape (n_rows * n_steps, n_features_in_)
+            Line after line.
+        """
+        check_is_fitted(self)
+        check_count(2, n_steps=n_steps)
+        start, end = (self._map(self.module_.encode, self._admit(X)) for X in (X_start, X_end))
+        if start.shape != end.shape:
+            raise ValueError(f"X_start has {len(start)} rows and X_end {len(end)}; each line needs one of both.")
+        steps = np.linspace(0, 1, n_steps, dtype=start.dtype)[:, None]
+        lines = start[:, None] + steps * (end - start)[:, None]
+        return self.inverse_transform(lines.reshape(-1, self.n_components_))
+
+    def encoder_jacobian(self, X: Any) -> np.ndarray:
+        """Derivative of each row's code by its cells.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        jacobians : ndarray of shape (n_rows, n_components_, n_features_in_)
+            Change of each component per unit of each column, in the units of the input.
+        """
+        scaled = self._map(jacobian(self.module_.encode), self._admit(X), dtype=np.float64)
+        return scaled / self._scaling.scale
+
+    def tangent_space(self, X: Any, n_directions: int = 1) -> np.ndarray:
+        """Directions in which the reconstruction of each row moves most when its code does.
+
+        The leading left singular vectors of the decoder's Jacobian at the row's code: an orthonormal basis of the tangent space
+        of the manifold that the decoder spans, the most sensitive direction first. For a linear model, the span of the
+        principal axes.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+        n_directions : int, default=1
+            At most ``min(n_components_, n_features_in_)``.
+
+        Returns
+        -------
+        directions : ndarray of shape (n_rows, n_directions, n_features_in_)
+            Unit vectors in the units of the input, with the largest entry positive. In directions in which nothing moves they
+            are arbitrary.
+
+        References
+        ----------
+        S. Rifai, Y. Dauphin, P. Vincent, Y. Bengio, X. Muller (2011). The manifold tangent classifier. NeurIPS.
+        """
+        rows = self._admit(X)
+        most = min(self.n_components_, self.n_features_in_)
+        check_count(1, n_directions=n_directions)
+        if n_directions > most:
+            raise ValueError(f"n_directions={n_directions!r}, but the reconstruction moves in at most {most}; lower it.")
+        codes = self._map(self.module_.encode, rows)
+        scaled = self._map(jacobian(self.module_.decode), codes, scaled=True, dtype=np.float64)
+        directions = np.linalg.svd(scaled * self._scaling.scale[:, None], full_matrices=False)[0][..., :n_directions].mT
+        largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=2, keepdims=True), axis=2)
+        return directions * np.where(largest < 0, -1.0, 1.0)
 
     def _admit(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

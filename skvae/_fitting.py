@@ -200,6 +200,8 @@ def _is_worthwhile(task: Task, result: TrainingResult, start_error: float, squar
     if task.params["variational"]:
         gain = result.validation_losses[0] - result.validation_losses[result.best_iter]
         return gain >= WORTHWHILE_NATS * task.n_columns
+    if not _assemble.is_plain(task.params):
+        return True  # judged by its own objective, of which the squared error of clean rows says nothing
     return squared_error <= (1 - WORTHWHILE) * start_error
 
 
@@ -245,7 +247,10 @@ def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Au
         _assemble.start_at_linear_gaussian(model, linear or task.linear_gaussian(table), task.params["beta"])
     elif task.params["init"] == "pca":
         _assemble.start_at_pca(model, principal_components(table))
-        model.likelihood.fit_(_pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))))
+        plain = _assemble.is_plain(task.params)
+        model.likelihood.fit_(
+            _pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))) if plain else 1.0
+        )
     return model.to(task.device)
 
 
@@ -276,7 +281,8 @@ def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_
     if weights is not None:
         weights = weights / weights.mean()
     validation = None if held_out is None else _tensors(held_out, model, task)
-    return Run(model, rows, weights, plan, task.generator(), validation)
+    objective = _assemble.build_objective(task.params, table, task.n_components, rows.dtype, task.device)
+    return Run(model, rows, weights, plan, task.generator(), validation, objective)
 
 
 def _stopping(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvae._assemble import Corruption, Penalty
 from skvae._base import BaseAutoencoder
 from skvae._fitting import Fit
 from skvae._statistics import Table, moments
@@ -223,6 +224,12 @@ class VAETransformer(BaseAutoencoder):
         init: str = "pca",
         standardize: bool = True,
         likelihood: str = "auto",
+        corruption: str | Corruption | None = None,
+        corruption_level: float = 0.1,
+        penalty: str | Penalty | tuple[Penalty, ...] | None = None,
+        penalty_weight: float = 1e-3,
+        code_activation: str = "identity",
+        n_nonzero_coefs: int | None = None,
         weight_decay: float = 0.0,
         learning_rate: str = "cosine",
         learning_rate_init: float | str = "auto",
@@ -246,6 +253,12 @@ class VAETransformer(BaseAutoencoder):
             init=init,
             standardize=standardize,
             likelihood=likelihood,
+            corruption=corruption,
+            corruption_level=corruption_level,
+            penalty=penalty,
+            penalty_weight=penalty_weight,
+            code_activation=code_activation,
+            n_nonzero_coefs=n_nonzero_coefs,
             weight_decay=weight_decay,
             learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,
@@ -392,30 +405,6 @@ class VAETransformer(BaseAutoencoder):
         likelihood = deepcopy(self.module_.likelihood).cpu().double()
         cells = likelihood.sample(params, generator) if noise else likelihood.mean(params)
         return self.schema_.restore(self._scaling.invert(cells.detach().numpy()))
-
-    def interpolate(self, X_start: Any, X_end: Any, n_steps: int = 10) -> Any:
-        """Rows along the straight line between the codes of two rows, decoded.
-
-        Parameters
-        ----------
-        X_start, X_end : array-like or frame of shape (n_rows, n_features_in_)
-            Where each line starts and ends.
-        n_steps : int, default=10
-            Rows per line, both ends included; at least 2.
-
-        Returns
-        -------
-        rows : ndarray or frame of shape (n_rows * n_steps, n_features_in_)
-            Line after line.
-        """
-        check_is_fitted(self)
-        check_count(2, n_steps=n_steps)
-        start, end = (self._map(self.module_.encode, self._admit(X)) for X in (X_start, X_end))
-        if start.shape != end.shape:
-            raise ValueError(f"X_start has {len(start)} rows and X_end {len(end)}; each line needs one of both.")
-        steps = np.linspace(0, 1, n_steps, dtype=start.dtype)[:, None]
-        lines = start[:, None] + steps * (end - start)[:, None]
-        return self.inverse_transform(lines.reshape(-1, self.n_components_))
 
     def _weigh(self, summary: Callable[[Tensor], Tensor], rows: np.ndarray, beta: float = 1.0) -> np.ndarray:
         """A summary over draws of the importance weights of each row."""

@@ -41,6 +41,20 @@ class Dense(Bottleneck):
 
 
 @dataclass(frozen=True)
+class TopK(Bottleneck):
+    """The encoder's output with all but the ``n_nonzero`` entries of a row that are largest in magnitude set to zero.
+
+    Exactly that many are kept, also where entries are equal, and gradients pass through those alone (Makhzani and Frey, 2014).
+    """
+
+    n_nonzero: int
+
+    def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        kept = h.abs().topk(self.n_nonzero, dim=-1, sorted=False).indices
+        return h * torch.zeros_like(h).scatter(-1, kept, 1.0)
+
+
+@dataclass(frozen=True)
 class GaussianPosterior(Bottleneck):
     """The code is drawn from ``q(z | x) = N(mean, diag(variance))``; its prior is ``p(z) = N(0, I)``.
 

@@ -1,5 +1,6 @@
 """Applying a model to any number of rows."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,8 +15,8 @@ DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor, chunk_rows: int) -> Tensor:
-    """``function(rows)``, computed chunk by chunk. ``function`` maps ``(n, ...)`` to ``(n, ...)`` row by row."""
-    return torch.cat([function(chunk) for chunk in rows.split(chunk_rows)])
+    """``function(rows)``, computed in chunks as even as can be. ``function`` maps ``(n, ...)`` to ``(n, ...)``."""
+    return torch.cat([function(chunk) for chunk in rows.tensor_split(max(1, math.ceil(len(rows) / chunk_rows)))])
 
 
 @torch.inference_mode()
@@ -45,6 +46,15 @@ def evenly_spread_noise(n_samples: int, n_components: int, seed: int) -> Tensor:
         return torch.randn(n_samples, n_components, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     points = SobolEngine(n_components, scramble=True, seed=seed).draw(n_samples, dtype=torch.float64)
     return torch.special.ndtri(points.clamp(POINT_SPACING / 2, 1 - POINT_SPACING / 2))
+
+
+def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The derivative of a function of rows, ``(n, n_in) -> (n, n_out, n_in)``."""
+
+    def of_row(row: Tensor) -> Tensor:
+        return function(row[None])[0]
+
+    return torch.func.vmap(torch.func.jacrev(of_row))
 
 
 @torch.no_grad()

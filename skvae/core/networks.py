@@ -21,7 +21,7 @@ ACTIVATIONS = {
 class Network(nn.Module):
     """Fully connected layers, with or without a linear path from the input to the output.
 
-    ``y = W_out a(... a(W_1 x + b_1) ...) + b_out [+ L x]``
+    ``y = b(W_out a(... a(W_1 x + b_1) ...) + b_out [+ L x])``, with b the identity where nothing else is said.
 
     The linear path L is what lets a network start exactly at a linear map: L is that map and W_out is zero. Without hidden
     layers the network is ``W_out x + b_out``, and the path would be the same map twice, so there is none.
@@ -44,6 +44,8 @@ class Network(nn.Module):
     in_units : bool
         Whether outputs are ``unit``, a buffer that starts at 1, times what the layers put out. Where some outputs may err by
         1 and others by 0.001 only, one learning rate then suits both.
+    out_activation : str
+        A name in ``ACTIVATIONS``, applied to the output.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class Network(nn.Module):
         dtype: torch.dtype,
         limited: bool = False,
         in_units: bool = False,
+        out_activation: str = "identity",
     ) -> None:
         super().__init__()
         self.activation = activation
+        self.out_activation = out_activation
         layers = [_linear(n_in, n_out, generator, dtype) for n_in, n_out in pairwise(sizes)]
         self.hidden = nn.ModuleList(layers[:-1])
         self.out = layers[-1]
@@ -70,21 +74,30 @@ class Network(nn.Module):
         self.register_buffer("unit", torch.ones(sizes[-1], dtype=dtype) if in_units else None)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)[-1]
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """The output of every layer, hidden ones first."""
         activation = ACTIVATIONS[self.activation]
         product = functional.linear if self.training else _aligned_linear
+        outputs = []
         h = x if self.limit is None else x.clamp(-self.limit, self.limit)
         for layer in self.hidden:
             h = activation(product(h, *layer.parameters()))
+            outputs.append(h)
         y = product(h, *self.out.parameters())
         if self.path is not None:
             y = y + product(x, self.path)
-        return y if self.unit is None else y * self.unit
+        if self.unit is not None:
+            y = y * self.unit
+        return [*outputs, ACTIVATIONS[self.out_activation](y)]
 
     @torch.no_grad()
     def start_linear_(self, weight: Tensor, bias: Tensor, unit: Tensor | None = None) -> None:
         """Make the network equal to ``weight @ x + bias``, with the hidden layers ready to depart from it.
 
-        ``unit`` is that of each output; it changes how the network departs, not where it starts.
+        An activation of the output comes after it. ``unit`` is that of each output; it changes how the network departs, not
+        where it starts.
         """
         if self.unit is not None:
             self.unit.copy_(torch.ones_like(bias) if unit is None else unit)

@@ -2,38 +2,84 @@
 
 Summed and not averaged over columns: an average would rescale everything that is ever added to it by the number of columns.
 With a posterior at the bottleneck its divergence from the prior is added, times beta: for beta = 1 the negative evidence lower
-bound (Kingma and Welling, 2014), else that of the beta-VAE (Higgins et al., 2017).
+bound (Kingma and Welling, 2014), else that of the beta-VAE (Higgins et al., 2017). A corruption stands between the row and the
+encoder, never between the row and the likelihood; penalties are added, each times its weight.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from skvae.core.corruptions import BoundCorruption
 from skvae.core.model import Autoencoder
+from skvae.core.penalties import Pass, Penalty
 
 
-def objective(
-    model: Autoencoder, x: Tensor, weight: Tensor | None, beta: Tensor | float = 1.0, generator: torch.Generator | None = None
-) -> Tensor:
-    """Weighted mean of the rows' losses; ``weight`` has mean 1 over the table, None stands for all ones."""
-    h = model.encoder(x)
-    losses = -_total(model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x), weight)
-    if model.bottleneck.has_posterior:
-        losses = losses + beta * _total(model.bottleneck.divergence(h), weight)
-    return losses / len(x)
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a model, with what is done to its input and what is charged beside its likelihood."""
 
+    corruption: BoundCorruption | None = None
+    penalties: tuple[Penalty, ...] = ()
 
-def row_losses(model: Autoencoder, x: Tensor, beta: Tensor | float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-    """Loss of each row in nats, ``(n_rows,)``, to judge a model by.
+    def loss(
+        self,
+        model: Autoencoder,
+        x: Tensor,
+        weight: Tensor | None,
+        beta: Tensor | float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Weighted mean of the rows' losses; ``weight`` has mean 1 over the table, None stands for all ones."""
+        seen = self._corrupted(x, generator)
+        *hidden, h = model.encoder.layers(seen)
+        losses = -_total(model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x), weight)
+        if model.bottleneck.has_posterior:
+            losses = losses + beta * _total(model.bottleneck.divergence(h), weight)
+        for charge in self._charges(model, seen, hidden, h, weight, generator):
+            losses = losses + _total(charge[:, None], weight)
+        return losses / len(x)
 
-    The divergence is estimated by ``log q(z | x) - log p(z)`` at the drawn code, not by its closed form: the error cancels
-    that of the likelihood at the same code, completely where the posterior is exact, as it is at the start.
-    """
-    h = model.encoder(x)
-    if not model.bottleneck.has_posterior:
-        return -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x).sum(1)
-    noise = torch.randn(len(x), h.shape[1] // model.bottleneck.expansion, generator=generator, dtype=x.dtype, device=x.device)
-    code, log_ratio = model.bottleneck.at(h, noise)
-    return -model.likelihood.log_prob(model.decoder(code), x).sum(1) - beta * log_ratio
+    def row_losses(
+        self, model: Autoencoder, x: Tensor, beta: Tensor | float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Loss of each row in nats, ``(n_rows,)``, to judge a model by.
+
+        The divergence is estimated by ``log q(z | x) - log p(z)`` at the drawn code, not by its closed form: the error cancels
+        that of the likelihood at the same code, completely where the posterior is exact, as it is at the start.
+        """
+        seen = self._corrupted(x, generator)
+        *hidden, h = model.encoder.layers(seen)
+        if model.bottleneck.has_posterior:
+            shape = (len(x), h.shape[1] // model.bottleneck.expansion)
+            noise = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
+            code, log_ratio = model.bottleneck.at(h, noise)
+            losses = -model.likelihood.log_prob(model.decoder(code), x).sum(1) - beta * log_ratio
+        else:
+            losses = -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x).sum(1)
+        for charge in self._charges(model, seen, hidden, h, None, generator):
+            losses = losses + charge
+        return losses
+
+    def _corrupted(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        return x if self.corruption is None else self.corruption(x, generator)
+
+    def _charges(
+        self,
+        model: Autoencoder,
+        seen: Tensor,
+        hidden: list[Tensor],
+        h: Tensor,
+        weight: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> list[Tensor]:
+        """What each penalty charges each row, times its weight."""
+        if not self.penalties:
+            return []
+        code = model.bottleneck(h, None)
+        rows = Pass(seen, hidden, code, weight, model.encode, model.decoder, generator)
+        return [penalty.weight * penalty(rows) for penalty in self.penalties]
 
 
 def _total(values: Tensor, weight: Tensor | None) -> Tensor:

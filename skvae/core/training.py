@@ -13,11 +13,12 @@ from skvae.core.device import threads_for
 from skvae.core.graphs import compiled
 from skvae.core.inference import DEVICE_CHUNK_ROWS, in_chunks
 from skvae.core.model import Autoencoder
-from skvae.core.objective import objective, row_losses
+from skvae.core.objective import Objective
 from skvae.core.stopping import NoImprovement
 
 MANY_ROWS = 500  # validation rows
 DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
+PLAIN = Objective()
 ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
 
 
@@ -113,8 +114,10 @@ class Run:
         plan: TrainingPlan,
         generator: torch.Generator,
         validation: tuple[Tensor, Tensor | None] | None = None,
+        objective: Objective = PLAIN,
     ) -> None:
         self.model = model
+        self.objective = objective
         self.plan = plan
         self.validation = validation
         self.batches = Batches(rows, weights, plan.batch_size, plan.shuffle, generator)
@@ -142,7 +145,7 @@ class Run:
 
     @torch.enable_grad()
     def _loss_and_gradients(self) -> list[Tensor]:
-        loss = objective(self.model, self.batches.x, self.batches.weight, self.beta, self.noise)
+        loss = self.objective.loss(self.model, self.batches.x, self.batches.weight, self.beta, self.noise)
         return [loss, *torch.autograd.grad(loss, self.flat.parameters, self.gradient_scale)]
 
     def epoch(self) -> float:
@@ -175,7 +178,7 @@ class Run:
         rows = self.validation[0]
         losses = rows.new_empty(len(rows))
         noise = torch.Generator(rows.device)
-        of_rows = partial(row_losses, self.model, beta=self.plan.beta, generator=noise)
+        of_rows = partial(self.objective.row_losses, self.model, beta=self.plan.beta, generator=noise)
 
         @torch.no_grad()
         def forward() -> list[Tensor]:

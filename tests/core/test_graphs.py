@@ -14,7 +14,7 @@ from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.graphs import Recording
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.networks import ACTIVATIONS
-from skvae.core.objective import objective
+from skvae.core.objective import Objective
 from skvae.core.training import ALIGNMENT
 
 
@@ -283,7 +283,7 @@ NETS = {"linear": (), "one layer": (8,), "two layers": (8, 3)}
 
 def step(model, x, weight, beta=1.0, generator=None):
     parameters = [p for p in model.parameters() if p.requires_grad]
-    return lambda: grad(objective(model, x, weight, beta, generator), *parameters)
+    return lambda: grad(Objective().loss(model, x, weight, beta, generator), *parameters)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])

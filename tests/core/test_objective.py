@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
-from skvae.core.objective import objective, row_losses
+from skvae.core.objective import Objective
 
 NORMAL_CELLS = {
     "gaussian": lambda d: Gaussian(d, 0.3, learned=True),
@@ -70,13 +70,13 @@ def test_objective_is_the_loss_of_a_beta_vae(likelihood, beta, weighted, hidden,
     reconstruction, divergence = parts(model, x)
     losses = reconstruction + beta * divergence
     expected = losses.mean() if weight is None else (losses * weight).sum() / len(x)
-    torch.testing.assert_close(objective(model, x, weight, beta, seeded()), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(Objective().loss(model, x, weight, beta, seeded()), expected, rtol=1e-6, atol=0)
 
 
 def test_beta_is_1_where_nothing_is_said(variational, x):
     model = variational()
-    assert torch.equal(objective(model, x, None, generator=seeded()), objective(model, x, None, 1.0, seeded()))
-    assert torch.equal(row_losses(model, x, generator=seeded()), row_losses(model, x, 1.0, seeded()))
+    assert torch.equal(Objective().loss(model, x, None, generator=seeded()), Objective().loss(model, x, None, 1.0, seeded()))
+    assert torch.equal(Objective().row_losses(model, x, generator=seeded()), Objective().row_losses(model, x, 1.0, seeded()))
 
 
 def without_scatter(model):
@@ -90,8 +90,8 @@ def without_scatter(model):
 @pytest.mark.parametrize("beta", [0.0, 1.0, 100.0])
 def test_integer_weights_are_repeated_rows(likelihood, beta, variational, x):
     model, counts = without_scatter(variational(likelihood)), torch.arange(len(x)) % 3
-    weighted = objective(model, x, counts / counts.double().mean(), beta, seeded())
-    repeated = objective(model, x.repeat_interleave(counts, 0), None, beta, seeded(1))
+    weighted = Objective().loss(model, x, counts / counts.double().mean(), beta, seeded())
+    repeated = Objective().loss(model, x.repeat_interleave(counts, 0), None, beta, seeded(1))
     torch.testing.assert_close(weighted, repeated, rtol=1e-9, atol=0)
 
 
@@ -108,14 +108,14 @@ PARTS_OF_THE_MODEL = {
 @pytest.mark.parametrize("beta", [0.0, 1.0])
 def test_every_part_of_the_model_moves_the_loss(part, beta, variational, x):
     model = variational()
-    before = objective(model, x, None, beta, seeded()).item()
+    before = Objective().loss(model, x, None, beta, seeded()).item()
     part(model).detach().add_(0.1)
-    assert objective(model, x, None, beta, seeded()).item() != pytest.approx(before, rel=1e-6)
+    assert Objective().loss(model, x, None, beta, seeded()).item() != pytest.approx(before, rel=1e-6)
 
 
 def test_beta_weighs_the_divergence_alone(variational, x):
     model = variational()
-    at_0, at_1, at_3 = (objective(model, x, None, beta, seeded()) for beta in (0.0, 1.0, 3.0))
+    at_0, at_1, at_3 = (Objective().loss(model, x, None, beta, seeded()) for beta in (0.0, 1.0, 3.0))
     divergence = parts(model, x)[1].mean()
     assert divergence > 0.1
     torch.testing.assert_close(at_1 - at_0, divergence)
@@ -145,7 +145,7 @@ class Loss(nn.Module):
         self.model, self.weight = model, weight
 
     def forward(self, x):
-        return objective(self.model, x, self.weight, 0.7, seeded())
+        return Objective().loss(self.model, x, self.weight, 0.7, seeded())
 
 
 # The loss of each row
@@ -166,8 +166,8 @@ def test_row_losses_are_the_bound_in_the_mean(beta, linear_gaussian, x, generato
     n = 20_000
     model, _ = linear_gaussian(too_wide=1.7, hidden=())
     with torch.no_grad():
-        losses = row_losses(model, x[:3].repeat_interleave(n, 0), beta, generator).view(3, n)
-        repeated = objective(model, x[:3].repeat_interleave(n, 0), None, beta, generator)
+        losses = Objective().row_losses(model, x[:3].repeat_interleave(n, 0), beta, generator).view(3, n)
+        repeated = Objective().loss(model, x[:3].repeat_interleave(n, 0), None, beta, generator)
         expected = -elbo(model, x[:3], model.decoder.out.weight, beta)
     error = losses.std(1) / n**0.5
     assert ((losses.mean(1) - expected).abs() < 4 * error).all()
@@ -178,7 +178,7 @@ def test_row_losses_are_the_bound_in_the_mean(beta, linear_gaussian, x, generato
 @pytest.mark.parametrize("hidden", [(), (8,)])
 def test_where_the_posterior_is_exact_no_draw_changes_the_loss(beta, hidden, linear_gaussian, x):
     model, density = linear_gaussian(beta, hidden=hidden)
-    first, second = (row_losses(model, x, beta, seeded(seed)) for seed in (1, 2))
+    first, second = (Objective().row_losses(model, x, beta, seeded(seed)) for seed in (1, 2))
     tempered = MultivariateNormal(density.mean, density.covariance_matrix + (beta - 1) * model.likelihood.variance.diag())
     volumes = 0.5 * torch.log(2 * math.pi * torch.stack([beta * model.likelihood.variance, model.likelihood.variance])).sum(1)
     expected = -beta * (tempered.log_prob(x) + volumes[0]) + volumes[1]
@@ -188,7 +188,7 @@ def test_where_the_posterior_is_exact_no_draw_changes_the_loss(beta, hidden, lin
 
 def test_where_it_is_not_they_do(linear_gaussian, x):
     model, _ = linear_gaussian(too_wide=1.7)
-    first, second = (row_losses(model, x, 1.0, seeded(seed)) for seed in (1, 2))
+    first, second = (Objective().row_losses(model, x, 1.0, seeded(seed)) for seed in (1, 2))
     assert ((first - second).abs() > 1e-6).all()
 
 
@@ -200,7 +200,9 @@ def test_a_row_losses_estimate_takes_the_divergence_at_the_draw(beta, variationa
     posterior = Normal(mean, (0.5 * log_variance).exp())
     code = posterior.mean + posterior.stddev * noise
     ratio = (posterior.log_prob(code) - Normal(0.0, 1.0).log_prob(code)).sum(1)
-    torch.testing.assert_close(row_losses(model, x, beta, seeded()), parts(model, x)[0] + beta * ratio, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        Objective().row_losses(model, x, beta, seeded()), parts(model, x)[0] + beta * ratio, rtol=1e-9, atol=1e-9
+    )
 
 
 # Without a posterior
@@ -210,7 +212,7 @@ def test_a_row_losses_estimate_takes_the_divergence_at_the_draw(beta, variationa
 def test_a_dense_bottleneck_knows_neither_beta_nor_the_generator(likelihood, autoencoder, x, generator):
     model = autoencoder(likelihood=likelihood, bottleneck=Dense(), dtype=torch.float64)
     state = generator.get_state()
-    for loss in (lambda *a: objective(model, x, None, *a), lambda *a: row_losses(model, x, *a)):
+    for loss in (lambda *a: Objective().loss(model, x, None, *a), lambda *a: Objective().row_losses(model, x, *a)):
         assert torch.equal(loss(100.0, generator), loss(0.0, None))
     assert torch.equal(generator.get_state(), state)
 
@@ -222,5 +224,5 @@ def test_without_a_posterior_the_loss_is_the_squared_error_over_twice_the_varian
     squares = (model.decoder(model.encoder(x)) - x).square().sum(1)
     losses = squares / 0.6 + 2.5 * math.log(2 * math.pi * 0.3)
     expected = losses.mean() if weight is None else (losses * weight).mean()
-    torch.testing.assert_close(objective(model, x, weight), expected)
-    torch.testing.assert_close(row_losses(model, x), losses)
+    torch.testing.assert_close(Objective().loss(model, x, weight), expected)
+    torch.testing.assert_close(Objective().row_losses(model, x), losses)

@@ -12,7 +12,7 @@ from torch import nn
 from skvae.core import training
 from skvae.core.bottlenecks import GaussianPosterior
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
-from skvae.core.objective import objective, row_losses
+from skvae.core.objective import Objective
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import FlatParameters, Run, TrainingPlan, TrainingResult, gain_in_standard_errors, train
 
@@ -100,7 +100,7 @@ def test_steps_are_those_of_adamw_on_separate_parameters(hidden, weight_decay, l
     for step in range(1, 6):
         optimizer.param_groups[0]["lr"] = plan.rate(step / (plan.max_iter + 1))
         optimizer.zero_grad()
-        loss = objective(usual, rows, None)
+        loss = Objective().loss(usual, rows, None)
         loss.backward()
         optimizer.step()
         assert run.epoch() == pytest.approx(loss.item(), rel=1e-6)
@@ -111,7 +111,9 @@ def test_an_epoch_returns_the_mean_of_its_steps(autoencoder, rows):
     model = autoencoder()
     run = run_of(model, rows, plan=replace(PLAN, learning_rate_init=1e-12, shuffle=False))
     with torch.no_grad():
-        expected = [objective(model, batch, None) for batch in (rows[:14], rows[14:28], torch.cat([rows[28:], rows[:2]]))]
+        expected = [
+            Objective().loss(model, batch, None) for batch in (rows[:14], rows[14:28], torch.cat([rows[28:], rows[:2]]))
+        ]
     assert run.epoch() == pytest.approx(sum(expected).item() / 3, rel=1e-6)
 
 
@@ -129,9 +131,9 @@ def test_weights_are_repetitions(autoencoder, rows):
 def test_objective_is_the_mean_of_row_losses_summed_over_cells(likelihood, autoencoder, rows, generator):
     model, weights = autoencoder(likelihood=likelihood), torch.rand(len(rows), generator=generator)
     cells = torch.stack([model.likelihood.log_prob(model.decoder(model.encoder(x)), x) for x in rows[:, None]])[:, 0]
-    torch.testing.assert_close(row_losses(model, rows), -cells.sum(1))
-    torch.testing.assert_close(objective(model, rows, None), -cells.sum(1).mean())
-    torch.testing.assert_close(objective(model, rows, weights), -(cells.sum(1) * weights).mean())
+    torch.testing.assert_close(Objective().row_losses(model, rows), -cells.sum(1))
+    torch.testing.assert_close(Objective().loss(model, rows, None), -cells.sum(1).mean())
+    torch.testing.assert_close(Objective().loss(model, rows, weights), -(cells.sum(1) * weights).mean())
 
 
 # Flat parameters
@@ -215,7 +217,7 @@ def test_the_best_epoch_is_restored(rate, autoencoder, rows):
     model = autoencoder()
     plan = replace(PLAN, learning_rate_init=rate, learning_rate="constant", batch_size=3)
     result, seen = history(run_of(model, training, validation=validation, plan=plan))
-    expected = [objective(with_parameters(model, parameters), validation[0], None).item() for parameters in seen]
+    expected = [Objective().loss(with_parameters(model, parameters), validation[0], None).item() for parameters in seen]
     assert result.validation_losses == pytest.approx(expected, rel=1e-5)
     assert result.best_iter == expected.index(min(expected)) > 0
     assert_equal(values(model), seen[result.best_iter])
@@ -252,7 +254,7 @@ def test_the_start_is_returned_where_the_gain_is_under_the_threshold(share, kept
     validation = held[0], None if weights is None else torch.full((len(held[0]),), weights)
     start, best = autoencoder(), autoencoder()
     trained(run_of(best, training, validation=validation))
-    before, after = (row_losses(model, held[0]).detach().double() for model in (start, best))
+    before, after = (Objective().row_losses(model, held[0]).detach().double() for model in (start, best))
     threshold = share * stats.ttest_rel(before, after).statistic
 
     model = autoencoder()
@@ -272,7 +274,7 @@ def test_validation_rows_are_weighted(autoencoder, rows):
     training, (held, _) = split(rows)
     weights = torch.arange(1.0, len(held) + 1)
     model = autoencoder()
-    losses = row_losses(model, held).detach()
+    losses = Objective().row_losses(model, held).detach()
     result = trained(run_of(model, training, validation=(held, weights)))
     assert result.validation_losses[0] == pytest.approx(((losses * weights).sum() / weights.sum()).item(), rel=1e-5)
 
@@ -285,7 +287,12 @@ def test_several_runs_share_the_epoch_that_is_best_for_all_rows(autoencoder, row
     seen = [[values(m) for m in models]]
     result = trained(*runs, report=lambda *_: seen.append([values(m) for m in models]))
     pooled = [
-        torch.cat([row_losses(with_parameters(*pair), rows[part]) for *pair, part in zip(models, state, parts, strict=True)])
+        torch.cat(
+            [
+                Objective().row_losses(with_parameters(*pair), rows[part])
+                for *pair, part in zip(models, state, parts, strict=True)
+            ]
+        )
         for state in seen
     ]
     expected = [losses.mean().item() for losses in pooled]
@@ -472,7 +479,7 @@ def test_an_exact_posterior_is_judged_without_noise(chunk_rows, beta, linear_gau
     monkeypatch.setattr(training, "DEVICE_CHUNK_ROWS", chunk_rows)
     model, density = linear_gaussian(beta)
     rows, held = rows[:30].double(), rows[30:].double()
-    expected = row_losses(model, held, beta, torch.Generator().manual_seed(7)).mean().item()
+    expected = Objective().row_losses(model, held, beta, torch.Generator().manual_seed(7)).mean().item()
     result = trained(run_of(model, rows, validation=(held, None), plan=replace(PLAN, beta=beta, beta_warmup=5)))
     assert result.validation_losses[0] == pytest.approx(expected, rel=1e-9)
     if beta == 1:
