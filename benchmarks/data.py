@@ -8,6 +8,7 @@ benchmarks run on scikit-learn's tables and say so.
 
 import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,32 @@ def mnist(folder: Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with np.load(_file("mnist", folder)) as file:
         train, test = (file[part].astype(np.float32) / 255 for part in ("X_train", "X_test"))
         return train, test, file["y_test"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of digits, flat, pixels in [0, 1], and which digit each shows."""
+
+    train: np.ndarray
+    test: np.ndarray
+    train_digits: np.ndarray
+    test_digits: np.ndarray
+
+    @property
+    def side(self) -> int:
+        return int(self.train.shape[1] ** 0.5)
+
+
+def images(name: str, folder: Path | None, seed: int, rows: int | None = None) -> Images:
+    """ "digits", a random 75/25 split, or "mnist", the official split with so many of its training images, at random."""
+    if name == "digits":
+        X, y = datasets.load_digits(return_X_y=True)
+        return Images(*train_test_split(X / 16, y, test_size=0.25, random_state=seed))
+    train, test, test_digits = mnist(folder)
+    with np.load(_file("mnist", folder)) as file:
+        train_digits = file["y_train"]
+    order = np.random.default_rng(seed).permutation(len(train))[:rows]
+    return Images(train[order], test, train_digits[order], test_digits)
 
 
 def standardiser() -> Pipeline:

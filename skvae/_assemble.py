@@ -159,7 +159,8 @@ def build_penalties(params: Mapping[str, Any], n_components: int) -> tuple[Penal
     if penalty is None:
         return ()
     if isinstance(penalty, str):
-        penalty = PENALTIES[penalty](params["penalty_weight"])
+        weight = params["penalty_weight"]
+        penalty = PENALTIES[penalty]() if weight == "auto" else PENALTIES[penalty](weight)
     penalties = penalty if isinstance(penalty, tuple) else (penalty,)
     for each in penalties:
         if not isinstance(each, Penalty):

@@ -12,7 +12,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     An encoder network maps each row to a code of ``n_components`` numbers and a decoder network maps the code to the row that
     it expects. Both start as PCA's linear maps and are trained to depart from them where that raises the likelihood of rows
     that were held out; where it does not clearly, the result is PCA itself. Rows that come later from elsewhere, a random start
-    and ``early_stopping=False`` are without that assurance.
+    and ``early_stopping=False`` are without that assurance. Denoising, sparse, contractive and k-sparse autoencoders are
+    settings of it, which have aims of their own and are judged by these.
 
     Parameters
     ----------
@@ -37,6 +38,26 @@ class AutoencoderTransformer(BaseAutoencoder):
         How a cell is scored. ``"gaussian"``: normal with one learned variance. ``"mse"``: normal with unit variance, in
         standardised units where ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not
         standardised. ``"auto"`` is ``"gaussian"``.
+    corruption : {"gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default=None
+        What is done to the input, anew in every step, while the output is held against the clean row: a denoising autoencoder
+        (Vincent et al., 2008). An object, such as ``SwapNoise(0.2)``, brings its own level. Epochs are then chosen on corrupted
+        held-out rows too. Applying the model corrupts nothing.
+    corruption_level : float, default=0.1
+        Of a corruption that is given by name: the share of the cells that are damaged, for ``"gaussian"`` the noise's standard
+        deviation, of standardised columns.
+    penalty : {"l1", "l2", "kl_sparsity", "contractive"}, penalty object, tuple of them or None, default=None
+        What is charged beside the likelihood. ``"kl_sparsity"`` needs ``code_activation="logistic"``.
+        An object, such as ``Contractive(0.3)``, brings its own weight, which can be searched as ``penalty__weight``. Charges
+        do not depend on the scale of the code, and are set against half the squared error on the scale of the
+        networks.
+    penalty_weight : float or "auto", default="auto"
+        Of a penalty that is given by name. ``"auto"`` is the penalty's own default.
+    code_activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="identity"
+        Of the code. With ``init="pca"`` it starts where it is almost linear.
+    n_nonzero_coefs : int or None, default=None
+        How many entries of each row's code are kept, the largest in magnitude, while the others are exactly zero: a k-sparse
+        autoencoder (Makhzani and Frey, 2014). None keeps all. Dictionaries of more components than columns are best learned
+        with ``init="random"`` and ``code_activation="relu"``.
     weight_decay : float, default=0.0
         Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
         rate.
@@ -54,12 +75,13 @@ class AutoencoderTransformer(BaseAutoencoder):
     tol : float, default=1e-4
         An epoch counts as progress when the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation
-        below 2000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that
-        many epochs. A start at PCA is left only for a gain of more than two standard errors (three with fewer than 500 rows
-        held out in all) and 1 % of the squared error. ``"auto"`` turns it on where something nonlinear is trained or ``X_val``
-        is given. Below 10 distinct rows nothing can be held out: the answer is PCA, or with ``init="random"`` the last epoch.
-        What PCA solves, a linear model from its start, is not trained at all.
+        Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation below
+        2000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that many
+        epochs. A start at PCA is left only for a gain of more than two standard errors (three with fewer than 500 rows held out
+        in all) and 1 % of the squared error; with corruption or penalties for the former in what is then minimised. ``"auto"``
+        turns it on where something nonlinear is trained or ``X_val`` is given. Below 10 distinct rows nothing can be held out:
+        the answer is PCA, or with ``init="random"`` the last epoch. What PCA solves, a linear model from its start, is not
+        trained at all.
     validation_fraction : float, default=0.1
         Share of the rows held out where there is one split: from 2000 distinct rows on, and with ``warm_start``.
     n_iter_no_change : int or "auto", default="auto"
@@ -90,10 +112,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         input units.
     loss_curve_ : list of float
         Training loss per epoch of the last training, in nats per row at the start's variance, after those of earlier fits with
-        ``warm_start``. Empty where nothing was trained.
+        ``warm_start``. With a corruption, a penalty, a sparse or an activated code at a variance of 1 on the scale of the
+        networks, penalties included. Empty where nothing was trained.
     validation_scores_ : list of float or None
-        Mean log-likelihood of the held-out rows, those of all folds, at the start's variance, in nats; higher is better. Entry
-        0 is the start. None where no rows were held out.
+        Mean log-likelihood of the held-out rows, those of all folds, at the variance of ``loss_curve_``, less the penalties, in
+        nats; higher is better. Entry 0 is the start. None where no rows were held out.
+    penalties_ : tuple of penalties
+        As they were charged: for ``Contractive`` with ``n_probes`` decided.
     n_iter_ : int
         Epochs of the last training, at least 1.
     best_iter_ : int
@@ -125,6 +150,14 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     G. E. Hinton, R. R. Salakhutdinov (2006). Reducing the dimensionality of data with neural networks. Science 313.
 
+    P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol (2008). Extracting and composing robust features with denoising
+    autoencoders. ICML.
+
+    S. Rifai, P. Vincent, X. Muller, X. Glorot, Y. Bengio (2011). Contractive auto-encoders: explicit invariance during feature
+    extraction. ICML.
+
+    A. Makhzani, B. Frey (2014). k-sparse autoencoders. ICLR.
+
     D. P. Kingma, J. Ba (2015). Adam: a method for stochastic optimization. ICLR.
 
     I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. ICLR.
@@ -137,6 +170,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> codes = AutoencoderTransformer(n_components=2, random_state=0).fit_transform(X)
     >>> codes.shape
     (150, 2)
+
+    A denoising autoencoder, with more components than columns:
+
+    >>> denoiser = AutoencoderTransformer(16, corruption="swap", max_iter=20, early_stopping=False, random_state=0).fit(X)
+    >>> denoiser.reconstruct(X[:1]).shape
+    (1, 4)
     """
 
     def __init__(
@@ -152,7 +191,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         corruption: str | Corruption | None = None,
         corruption_level: float = 0.1,
         penalty: str | Penalty | tuple[Penalty, ...] | None = None,
-        penalty_weight: float = 1e-3,
+        penalty_weight: float | str = "auto",
         code_activation: str = "identity",
         n_nonzero_coefs: int | None = None,
         weight_decay: float = 0.0,

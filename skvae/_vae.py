@@ -79,6 +79,23 @@ class VAETransformer(BaseAutoencoder):
         is on the scale of the logits and claims nothing exact. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
         without a mild prior on the noise, makes held-out rows likelier than probabilistic PCA by more than two standard errors
         and 0.005 nats per column, else ``"gaussian"``, as also where no rows are held out.
+    corruption : {"gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default=None
+        What is done to the input, anew in every step, while the output is held against the clean row: a denoising variational
+        autoencoder (Im et al., 2017). An object, such as ``SwapNoise(0.2)``, brings its own level. Epochs are then chosen on
+        corrupted held-out rows too. Applying the model corrupts nothing.
+    corruption_level : float, default=0.1
+        Of a corruption that is given by name: the share of the cells that are damaged, for ``"gaussian"`` the noise's standard
+        deviation, of standardised columns.
+    penalty : {"l1", "l2", "contractive"}, penalty object, tuple of them or None, default=None
+        What is charged beside the likelihood. The code that they see is the posterior mean.
+        An object, such as ``Contractive(0.3)``, brings its own weight, which can be searched as ``penalty__weight``. Charges
+        do not depend on the scale of the code, and are set against the evidence lower bound, in nats.
+    penalty_weight : float or "auto", default="auto"
+        Of a penalty that is given by name. ``"auto"`` is the penalty's own default.
+    code_activation : "identity", default="identity"
+        Nothing else: codes are normal. It is here so that settings carry over, and are refused with the reason.
+    n_nonzero_coefs : None, default=None
+        Nothing else: a normal code is never exactly zero.
     weight_decay : float, default=0.0
         Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
         rate.
@@ -145,6 +162,8 @@ class VAETransformer(BaseAutoencoder):
     validation_scores_ : list of float or None
         Mean evidence lower bound of the held-out rows, those of all folds, in nats, with the divergence weighed by ``beta``;
         higher is better. Entry 0 is the start. None where no rows were held out.
+    penalties_ : tuple of penalties
+        As they were charged: for ``Contractive`` with ``n_probes`` decided.
     n_iter_ : int
         Epochs of the last training, at least 1.
     best_iter_ : int
@@ -184,6 +203,8 @@ class VAETransformer(BaseAutoencoder):
     Y. Burda, R. Grosse, R. Salakhutdinov (2016). Importance weighted autoencoders. ICLR.
 
     I. Higgins et al. (2017). beta-VAE: learning basic visual concepts with a constrained variational framework. ICLR.
+
+    D. J. Im, S. Ahn, R. Memisevic, Y. Bengio (2017). Denoising criterion for variational auto-encoding framework. AAAI.
 
     S. R. Bowman et al. (2016). Generating sentences from a continuous space. CoNLL.
 
@@ -227,7 +248,7 @@ class VAETransformer(BaseAutoencoder):
         corruption: str | Corruption | None = None,
         corruption_level: float = 0.1,
         penalty: str | Penalty | tuple[Penalty, ...] | None = None,
-        penalty_weight: float = 1e-3,
+        penalty_weight: float | str = "auto",
         code_activation: str = "identity",
         n_nonzero_coefs: int | None = None,
         weight_decay: float = 0.0,

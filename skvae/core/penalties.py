@@ -52,7 +52,7 @@ class Pass:
 class Penalty:
     """What every penalty offers."""
 
-    weight: float = 1e-3
+    weight: float = 0.1
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < math.inf:
@@ -80,7 +80,7 @@ class L1(Penalty):
 
     Parameters
     ----------
-    weight : float, default=1e-3
+    weight : float, default=0.1
     """
 
     def __call__(self, of: Pass) -> Tensor:
@@ -95,7 +95,7 @@ class L2(Penalty):
 
     Parameters
     ----------
-    weight : float, default=1e-3
+    weight : float, default=0.1
     """
 
     def __call__(self, of: Pass) -> Tensor:
@@ -115,19 +115,20 @@ class KLSparsity(Penalty):
 
     Parameters
     ----------
-    weight : float, default=1e-3
+    weight : float, default=10.0
     target : float or tuple of float, default=0.05
         Rate, between 0 and 1. A tuple has one for each of ``layer_weights``.
     layer_weights : tuple of float or None, default=None
         Relative weights of the encoder's layers, hidden ones first, the code last. None charges the code alone. Hidden layers
         must be bounded too then, ``activation="logistic"``.
-    decay : float, default=0.01
+    decay : float, default=0.003
         Weight of the charge for magnifying, relative to that of the divergence.
     """
 
+    weight: float = 10.0
     target: float | tuple[float, ...] = 0.05
     layer_weights: tuple[float, ...] | None = None
-    decay: float = 0.01
+    decay: float = 0.003
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,9 +164,9 @@ class KLSparsity(Penalty):
         return replace(self, target=targets, layer_weights=weights)
 
     def __call__(self, of: Pass) -> Tensor:
-        t = self.targets[-1]
-        charge = self.decay * t * (1 - t) * of.probe_decoder().square().sum(1)
-        for layer, weight, target in zip([*of.hidden, of.code], self.layer_weights or (), self.targets, strict=True):
+        weights, t = self.layer_weights or (), self.targets[-1]
+        charge = weights[-1] * self.decay * t * (1 - t) * of.probe_decoder().square().sum(1)
+        for layer, weight, target in zip([*of.hidden, of.code], weights, self.targets, strict=True):
             if weight:
                 charge = charge + weight * kl_of_rates(target, of.mean(layer)).sum()
         return charge
@@ -186,7 +187,7 @@ class Contractive(Penalty):
 
     Parameters
     ----------
-    weight : float, default=1e-3
+    weight : float, default=0.1
     n_probes : {"auto", "exact"} or int, default="auto"
         ``"exact"`` computes the whole Jacobian, one pass backward per component. A number estimates the norm without bias from
         that many random directions (Hutchinson, 1990). ``"auto"`` is exact up to 16 components, and one direction per row
