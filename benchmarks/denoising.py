@@ -1,14 +1,14 @@
 """Salt-and-pepper noise taken off images of digits.
 
-Protocol: a fifth of the cells of each held-out image replaced by the lowest or the highest value of that pixel among the training
-images, with equal odds; peak signal-to-noise ratio from the squared error pooled over all cells, with a peak of 1. Digits: 75/25
-splits. MNIST: the official split. One setting of ours for all: a code of 512, one hidden layer of 512 on either side, pixels not
-standardised, ``corruption="salt_and_pepper"`` at a level of 0.2; ``--lr`` and ``--epochs`` are the same for the plain autoencoder
-beside it, which differs by the corruption alone.
+Protocol: a fifth of the cells of each held-out image replaced by the lowest or the highest value of that pixel among the
+training images, with equal odds; peak signal-to-noise ratio from the squared error pooled over all cells, with a peak of 1.
+Digits: 75/25 splits. MNIST: the official split. One setting of ours for all: a code of 512, one hidden layer of 512 on either
+side, pixels not standardised, ``corruption="salt_and_pepper"`` at a level of 0.2; ``--lr`` and ``--epochs`` are the same for
+the plain autoencoder beside it, which differs by the corruption alone.
 
 Rivals: PCA at the number of components that is best on the held-out noisy images themselves, which favours it; a linear ridge
-denoiser from noisy to clean training images (five noisy copies of each of the small set); a median filter of 3 x 3 pixels, one
-pass or two, whichever is better on the held-out images.
+denoiser from noisy to clean training images (five noisy copies of each of the small set); a median filter of 3 x 3 pixels,
+one pass or two, whichever is better on the held-out images.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -133,12 +134,18 @@ def build_bottleneck(params: Mapping[str, Any]) -> Bottleneck:
 
 
 def build_objective(
-    params: Mapping[str, Any], table: Table, n_components: int, dtype: torch.dtype, device: torch.device
+    params: Mapping[str, Any], table: Table, n_components: int, unit_variance: float, like: torch.Tensor
 ) -> Objective:
-    """The loss that the parameters describe, for a model of these rows."""
+    """The loss that the parameters describe, for a model of these rows.
+
+    With ``likelihood="mse"`` squared errors count in the units of the input; penalties are brought to the same, so that their
+    weights mean the same in any unit.
+    """
     corruption = build_corruption(params)
-    bound = None if corruption is None else partial(corruption, columns=_columns(table, dtype, device))
-    return Objective(bound, build_penalties(params, n_components))
+    bound = None if corruption is None else partial(corruption, columns=_columns(table, like))
+    unit = unit_variance if params["likelihood"] == "mse" else 1.0
+    penalties = (replace(penalty, weight=penalty.weight / unit) for penalty in build_penalties(params, n_components))
+    return Objective(bound, tuple(penalties))
 
 
 def build_corruption(params: Mapping[str, Any]) -> Corruption | None:
@@ -147,10 +154,10 @@ def build_corruption(params: Mapping[str, Any]) -> Corruption | None:
     return CORRUPTIONS[corruption](params["corruption_level"]) if isinstance(corruption, str) else corruption
 
 
-def _columns(table: Table, dtype: torch.dtype, device: torch.device) -> Columns:
+def _columns(table: Table, like: torch.Tensor) -> Columns:
     rows = table.rows
     statistics = (np.average(rows, axis=0, weights=table.counts), rows.min(axis=0), rows.max(axis=0))
-    return Columns(*(torch.from_numpy(values).to(dtype).to(device) for values in statistics))
+    return Columns(*(torch.from_numpy(values).to(like.dtype).to(like.device) for values in statistics))
 
 
 def build_penalties(params: Mapping[str, Any], n_components: int) -> tuple[Penalty, ...]:
@@ -208,7 +215,7 @@ def is_linear(params: Mapping[str, Any]) -> bool:
 
 def is_plain(params: Mapping[str, Any]) -> bool:
     """Whether nothing is done to the input and the code and nothing charged beside the likelihood."""
-    untouched = params["corruption"] is None and params["penalty"] is None
+    untouched = params["corruption"] is None and params["penalty"] in (None, ())
     return untouched and params["n_nonzero_coefs"] is None and params["code_activation"] == "identity"
 
 

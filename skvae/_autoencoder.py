@@ -173,7 +173,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     A denoising autoencoder, with more components than columns:
 
-    >>> denoiser = AutoencoderTransformer(16, corruption="swap", max_iter=20, early_stopping=False, random_state=0).fit(X)
+    >>> denoiser = AutoencoderTransformer(16, corruption="swap", early_stopping=False, random_state=0).fit(X)
     >>> denoiser.reconstruct(X[:1]).shape
     (1, 4)
     """

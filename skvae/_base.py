@@ -481,7 +481,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise ValueError(f"n_directions={n_directions!r}, but the reconstruction moves in at most {most}; lower it.")
         codes = self._map(self.module_.encode, rows)
         scaled = self._map(jacobian(self.module_.decode), codes, scaled=True, dtype=np.float64)
-        directions = np.linalg.svd(scaled * self._scaling.scale[:, None], full_matrices=False)[0][..., :n_directions].mT
+        unit = self._scaling.scale * self._scaling.varies
+        directions = np.linalg.svd(scaled * unit[:, None], full_matrices=False)[0][..., :n_directions].mT
         largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=2, keepdims=True), axis=2)
         return directions * np.where(largest < 0, -1.0, 1.0)
 

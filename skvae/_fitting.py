@@ -149,8 +149,7 @@ class _Candidate:
 
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
     model = _start(task, table)
-    if held_out is not None:
-        _fit_noise(task, [(model, held_out)])
+    _fit_noise(task, [(model, table if held_out is None else held_out)])
     return Fit(model)
 
 
@@ -247,10 +246,8 @@ def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Au
         _assemble.start_at_linear_gaussian(model, linear or task.linear_gaussian(table), task.params["beta"])
     elif task.params["init"] == "pca":
         _assemble.start_at_pca(model, principal_components(table))
-        plain = _assemble.is_plain(task.params)
-        model.likelihood.fit_(
-            _pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))) if plain else 1.0
-        )
+        on_cpu = replace(task, device=torch.device("cpu"))
+        model.likelihood.fit_(_pooled_squared_error([(model, table)], on_cpu) if _assemble.is_plain(task.params) else 1.0)
     return model.to(task.device)
 
 
@@ -269,6 +266,8 @@ def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
             f"warm_start=True, but the parameters describe another model than the earlier fit's. {error}\n"
             "Set warm_start=False, or the parameters back."
         ) from error
+    if not (task.params["variational"] or _assemble.is_plain(task.params)):
+        model.likelihood.fit_(1.0)  # as a new one has it while it is trained
     return model.to(task.device)
 
 
@@ -281,7 +280,7 @@ def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_
     if weights is not None:
         weights = weights / weights.mean()
     validation = None if held_out is None else _tensors(held_out, model, task)
-    objective = _assemble.build_objective(task.params, table, task.n_components, rows.dtype, task.device)
+    objective = _assemble.build_objective(task.params, table, task.n_components, task.unit_variance, rows)
     return Run(model, rows, weights, plan, task.generator(), validation, objective)
 
 

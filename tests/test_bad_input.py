@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
-from skvae import AutoencoderTransformer, VAETransformer
+from skvae import L1, AutoencoderTransformer, Contractive, Masking, VAETransformer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
@@ -198,6 +198,12 @@ REFUSED = {
     "init": ["zeros"],
     "standardize": ["yes"],
     "likelihood": ["poisson"],
+    "corruption": ["noise", 0.1, L1(), (Masking(),), Masking],
+    "corruption_level": [-0.1, math.nan, math.inf, "a", None],
+    "penalty": ["l3", 0.1, Masking(), [L1()], ("l1",), (L1(), None), L1],
+    "penalty_weight": [-0.1, math.nan, math.inf, "a", None],
+    "code_activation": ["swish", None],
+    "n_nonzero_coefs": [0, -1, 2.5, 3, "a"],
     "weight_decay": [-1.0, math.nan],
     "learning_rate": ["step"],
     "learning_rate_init": [0, -1e-3, math.nan],
@@ -376,7 +382,14 @@ SETTINGS = {
     "no validation": (AutoencoderTransformer, {"early_stopping": False}),
     "linear": (AutoencoderTransformer, {"hidden_layer_sizes": ()}),
     "linear, random": (AutoencoderTransformer, {"hidden_layer_sizes": (), "init": "random", "early_stopping": True}),
+    "denoising, contractive": (AutoencoderTransformer, {"corruption": "swap", "penalty": (L1(), Contractive())}),
+    "top-k of a relu code": (
+        AutoencoderTransformer,
+        {"n_nonzero_coefs": 1, "code_activation": "relu", "corruption": "salt_and_pepper", "early_stopping": False},
+    ),
+    "rates": (AutoencoderTransformer, {"penalty": "kl_sparsity", "code_activation": "logistic", "hidden_layer_sizes": ()}),
     "vae": (VAETransformer, {}),
+    "vae, denoising, contractive": (VAETransformer, {"corruption": "gaussian", "penalty": "contractive"}),
     "vae, random": (VAETransformer, {"init": "random", "early_stopping": False}),
     "vae, linear": (VAETransformer, {"hidden_layer_sizes": (), "likelihood": "gaussian_diag"}),
 }

@@ -4,10 +4,26 @@ import pytest
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 
-from skvae import AutoencoderTransformer, VAETransformer
+from skvae import L1, AutoencoderTransformer, Contractive, KLSparsity, SwapNoise, VAETransformer
 
 RANDOM = {"init": "random", "max_iter": 5}
 DEEP = {"hidden_layer_sizes": (64, 64), "activation": "relu", "standardize": False, "max_iter": 5}
+QUICK = {"hidden_layer_sizes": (8,), "max_iter": 3, "early_stopping": False}
+ALL_AT_ONCE = {"corruption": SwapNoise(0.2), "penalty": (L1(0.1), Contractive(0.1)), "n_nonzero_coefs": 1}
+VARIANTS = {
+    "gaussian": AutoencoderTransformer(corruption="gaussian", **QUICK),
+    "masking": AutoencoderTransformer(corruption="masking", **QUICK),
+    "salt and pepper": AutoencoderTransformer(corruption="salt_and_pepper", **QUICK),
+    "swap": AutoencoderTransformer(corruption="swap", **QUICK),
+    "l1": AutoencoderTransformer(penalty="l1", **QUICK),
+    "l2": AutoencoderTransformer(penalty="l2", **QUICK),
+    "contractive": AutoencoderTransformer(penalty="contractive", **QUICK),
+    "rates": AutoencoderTransformer(penalty=KLSparsity(target=0.2), code_activation="logistic", **QUICK),
+    "top-k": AutoencoderTransformer(n_nonzero_coefs=1, **QUICK),
+    "relu code": AutoencoderTransformer(penalty="l1", code_activation="relu", **QUICK),
+    "all at once": AutoencoderTransformer(**ALL_AT_ONCE, **QUICK | {"early_stopping": True}),
+    "vae, denoising": VAETransformer(corruption="masking", **QUICK),
+}
 SHORT = {
     "linear": AutoencoderTransformer(hidden_layer_sizes=()),
     "random": AutoencoderTransformer(**RANDOM),
@@ -16,6 +32,7 @@ SHORT = {
     "vae, linear, noise per column": VAETransformer(hidden_layer_sizes=(), likelihood="gaussian_diag"),
     "vae, random": VAETransformer(**RANDOM | {"hidden_layer_sizes": (16,), "early_stopping": False}),
     "vae, deep": VAETransformer(**DEEP | {"hidden_layer_sizes": (16, 16), "max_iter": 2}),
+    **VARIANTS,
 }
 DEFAULT = {"default": AutoencoderTransformer(), "vae, default": VAETransformer()}
 MUST_PASS = {
@@ -47,7 +64,7 @@ BESIDE = [
 
 pytestmark = [
     pytest.mark.uses_global_rng,  # by scikit-learn, in the checks
-    # Five epochs are too few to converge, which the estimator rightly says.
+    # A few epochs are too few to converge, which the estimator rightly says.
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 

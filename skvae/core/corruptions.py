@@ -4,6 +4,7 @@ A corruption is a frozen dataclass, ``corruption(x, generator, columns)``; bound
 ``(x, generator) -> x``. Every cell is damaged, or not, by itself.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -32,7 +33,7 @@ class Corruption:
     highest_level: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.level <= self.highest_level:
+        if not (0 <= self.level <= self.highest_level and self.level < math.inf):
             raise ValueError(f"{type(self).__name__}: level={self.level!r} must lie between 0 and {self.highest_level:g}.")
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
@@ -48,9 +49,18 @@ class GaussianNoise(Corruption):
     level : float, default=0.1
         Standard deviation of the noise, of standardised columns. With ``standardize=False`` in root mean square deviations of
         all columns, with ``likelihood="bernoulli"`` in units of the input.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, GaussianNoise
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(2, corruption=GaussianNoise(0.5), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 2)
     """
 
-    highest_level: ClassVar[float] = float("inf")
+    highest_level: ClassVar[float] = math.inf
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         return x + self.level * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
@@ -64,6 +74,15 @@ class Masking(Corruption):
     ----------
     level : float, default=0.1
         Share of the cells.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, Masking
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(2, corruption=Masking(0.3), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 2)
     """
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
@@ -78,6 +97,15 @@ class SaltAndPepper(Corruption):
     ----------
     level : float, default=0.1
         Share of the cells.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, SaltAndPepper
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(2, corruption=SaltAndPepper(0.2), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 2)
     """
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
@@ -97,6 +125,20 @@ class SwapNoise(Corruption):
     ----------
     level : float, default=0.1
         Share of the cells.
+
+    References
+    ----------
+    P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol (2008). Extracting and composing robust features with denoising
+    autoencoders. ICML.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, SwapNoise
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(2, corruption=SwapNoise(0.15), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 2)
     """
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:

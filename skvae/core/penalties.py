@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 EXACT = 16  # components up to which a Jacobian is computed row by row of it
-STILL = 1e-6  # share of the mean variance, and its square the variance, that a component is taken to have at least
+SILENT = 1e-6  # rate of activation below which a unit counts as one of this rate
+STILL = 1e-6  # standard deviation, as a share of its size, below which a component does not move
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ class L1(Penalty):
     Parameters
     ----------
     weight : float, default=0.1
+
+    References
+    ----------
+    B. A. Olshausen, D. J. Field (1996). Emergence of simple-cell receptive field properties by learning a sparse code for
+    natural images. Nature 381.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, L1
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(10, penalty=L1(0.1), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 10)
     """
 
     def __call__(self, of: Pass) -> Tensor:
@@ -96,6 +111,15 @@ class L2(Penalty):
     Parameters
     ----------
     weight : float, default=0.1
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, L2
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(2, penalty=L2(0.1), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 2)
     """
 
     def __call__(self, of: Pass) -> Tensor:
@@ -123,6 +147,19 @@ class KLSparsity(Penalty):
         must be bounded too then, ``activation="logistic"``.
     decay : float, default=0.003
         Weight of the charge for magnifying, relative to that of the divergence.
+
+    References
+    ----------
+    A. Ng (2011). Sparse autoencoder. CS294A lecture notes, Stanford University.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, KLSparsity
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(10, penalty=KLSparsity(10, target=0.1), code_activation="logistic", **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 10)
     """
 
     weight: float = 10.0
@@ -132,6 +169,9 @@ class KLSparsity(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("target", "layer_weights"):
+            if isinstance(getattr(self, name), list):
+                raise TypeError(f"KLSparsity: {name}={getattr(self, name)!r} must be a tuple.")
         if not all(0 < target < 1 for target in self.targets):
             raise ValueError(
                 f"KLSparsity: target={self.target!r} must lie strictly between 0 and 1; it is a rate of activation."
@@ -141,8 +181,10 @@ class KLSparsity(Penalty):
                 f"KLSparsity: target={self.target!r} has {len(self.targets)} rates for {len(self.layer_weights or [1])} "
                 f"layers, layer_weights={self.layer_weights!r}; give one for each, or one number for all."
             )
-        if self.decay < 0:
-            raise ValueError(f"KLSparsity: decay={self.decay!r} must be 0 or more.")
+        if not all(0 <= weight < math.inf for weight in self.layer_weights or ()):
+            raise ValueError(f"KLSparsity: layer_weights={self.layer_weights!r} must be finite numbers, 0 or more.")
+        if not 0 <= self.decay < math.inf:
+            raise ValueError(f"KLSparsity: decay={self.decay!r} must be a finite number, 0 or more.")
 
     @property
     def targets(self) -> tuple[float, ...]:
@@ -158,7 +200,7 @@ class KLSparsity(Penalty):
         if len(weights) != n_hidden + 1:
             raise ValueError(
                 f"KLSparsity: layer_weights={self.layer_weights!r} has {len(weights)} weights, but the encoder has "
-                f"{n_hidden} hidden layers and the code; give {n_hidden + 1}."
+                f"{n_hidden} hidden layer{'s' * (n_hidden != 1)} and the code; give {n_hidden + 1}."
             )
         targets = self.targets * len(weights) if len(self.targets) == 1 else self.targets
         return replace(self, target=targets, layer_weights=weights)
@@ -174,7 +216,7 @@ class KLSparsity(Penalty):
 
 def kl_of_rates(target: float, rate: Tensor) -> Tensor:
     """Divergence of a Bernoulli variable of rate ``rate`` from one of rate ``target``, in nats."""
-    rate = rate.clamp(1e-6, 1 - 1e-6)
+    rate = rate + (rate.clamp(SILENT, 1 - SILENT) - rate).detach()  # the gradient goes on, so that a silent unit can come back
     return target * (math.log(target) - rate.log()) + (1 - target) * (math.log1p(-target) - torch.log1p(-rate))
 
 
@@ -192,6 +234,23 @@ class Contractive(Penalty):
         ``"exact"`` computes the whole Jacobian, one pass backward per component. A number estimates the norm without bias from
         that many random directions (Hutchinson, 1990). ``"auto"`` is exact up to 16 components, and one direction per row
         beyond; the estimator's ``penalties_`` says which it was.
+
+    References
+    ----------
+    S. Rifai, P. Vincent, X. Muller, X. Glorot, Y. Bengio (2011). Contractive auto-encoders: explicit invariance during feature
+    extraction. ICML.
+
+    M. F. Hutchinson (1990). A stochastic estimator of the trace of the influence matrix for Laplacian smoothing splines.
+    Communications in Statistics 19.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, Contractive
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(2, penalty=Contractive(0.3), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 2)
     """
 
     n_probes: str | int = "auto"
@@ -209,7 +268,7 @@ class Contractive(Penalty):
     def __call__(self, of: Pass) -> Tensor:
         code, pull_back = torch.func.vjp(of.encode, of.input)[:2]
         variance = of.mean((code - of.mean(code)).square())
-        unit = (variance + STILL * variance.mean() + STILL**2).rsqrt()
+        unit = (variance + STILL**2 * of.mean(code.square()) + STILL**4).rsqrt()
         if isinstance(self.n_probes, str):
             directions = torch.diag(unit)[:, None].expand(-1, len(code), -1)
             return torch.func.vmap(pull_back)(directions)[0].square().sum((0, 2))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean, pvariance
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from skvae.core.objective import Objective
 from skvae.core.stopping import NoImprovement
 
 MANY_ROWS = 500  # validation rows
+MANY_EPOCHS = 5  # to tell how much a loss goes up and down
 DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
 PLAIN = Objective()
 ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
@@ -65,13 +67,19 @@ class TrainingResult:
     def still_falling(self) -> bool:
         """Whether it ran out of epochs with the loss falling: the last tenth of them brought over 1 % of the whole fall.
 
-        The loss is that of the validation rows where there are any.
+        Where rows are corrupted or codes drawn the loss goes up and down, and must have fallen by more than that from the last
+        tenth but one. The loss is that of the validation rows where there are any.
         """
         curve = self.validation_losses or self.losses
         if self.stopped or len(curve) < 2:
             return False
-        before = curve[-1 - math.ceil((len(curve) - 1) / 10)]
-        return before - curve[-1] > 0.01 * (curve[0] - curve[-1]) > 0
+        n_late = math.ceil((len(curve) - 1) / 10)
+        substantial = curve[-1 - n_late] - curve[-1] > 0.01 * (curve[0] - curve[-1]) > 0
+        if n_late < MANY_EPOCHS:
+            return substantial
+        late, before = curve[-n_late:], curve[-2 * n_late : -n_late]
+        noise = math.sqrt((pvariance(late) + pvariance(before)) / n_late)
+        return substantial and fmean(before) - fmean(late) > 3 * noise
 
 
 class FlatParameters:

@@ -38,11 +38,13 @@ def autoencoder() -> Callable[..., Autoencoder]:
         likelihood=Gaussian,
         bottleneck=None,
         in_units=False,
+        out_activation="identity",
     ):
         bottleneck = bottleneck or Dense()
         generator = torch.Generator().manual_seed(0)
         shape = (activation, linear_path, generator, dtype)
-        encoder = Network((n_columns, *hidden, n_components * bottleneck.expansion), *shape, in_units=in_units)
+        sizes = (n_columns, *hidden, n_components * bottleneck.expansion)
+        encoder = Network(sizes, *shape, in_units=in_units, out_activation=out_activation)
         decoder = Network((n_components, *hidden[::-1], n_columns), *shape, in_units=in_units)
         return Autoencoder(encoder, decoder, likelihood(n_columns).to(dtype), bottleneck)
 

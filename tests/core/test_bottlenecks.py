@@ -7,9 +7,9 @@ import torch
 from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
-from skvae.core.bottlenecks import Dense, GaussianPosterior
+from skvae.core.bottlenecks import Dense, GaussianPosterior, TopK
 
-BOTTLENECKS = {"dense": Dense(), "gaussian": GaussianPosterior()}
+BOTTLENECKS = {"dense": Dense(), "top-1": TopK(1), "gaussian": GaussianPosterior()}
 each_bottleneck = pytest.mark.parametrize("bottleneck", BOTTLENECKS.values(), ids=BOTTLENECKS)
 GAUSSIAN = GaussianPosterior()
 EXTREMES = [-1e4, -30.0, -1.0, 1e-3, 2.0, 1e4]  # of the parameter of the log-variance
@@ -70,6 +70,85 @@ def test_rows_do_not_influence_each_other(bottleneck, generator):
 def test_gradients_pass_through_the_code(bottleneck, drawn, generator):
     code = seeded(bottleneck) if drawn else lambda h: bottleneck(h, None)
     assert torch.autograd.gradcheck(code, output(bottleneck, generator).requires_grad_())
+
+
+# The largest entries alone
+
+TIES = {
+    "none": [[0.1, -3.0, 2.0, 0.5, -0.4]],
+    "of two": [[1.0, 2.0, -2.0, 2.0, 0.5]],
+    "of all": [[1.5] * 5],
+    "of all in magnitude": [[1.5, -1.5, 1.5, -1.5, -1.5]],
+}
+each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 5])
+@pytest.mark.parametrize("ties", TIES)
+@pytest.mark.parametrize("drawn", [False, True])
+@each_dtype
+def test_exactly_so_many_entries_are_kept(dtype, drawn, ties, k, generator):
+    h = torch.tensor(TIES[ties], dtype=dtype).repeat(7, 1)
+    code = TopK(k)(h, generator if drawn else None)
+    kept = code != 0
+    assert kept.sum(1).tolist() == [k] * 7
+    assert torch.equal(code[kept], h[kept])
+    magnitudes = h.abs().sort(dim=1, descending=True).values[:, :k]
+    assert torch.equal(code.abs().sort(dim=1, descending=True).values[:, :k], magnitudes)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@each_dtype
+def test_the_kept_are_the_largest_in_magnitude(dtype, k, generator):
+    h = torch.randn(1000, 6, generator=generator, dtype=dtype)
+    code = TopK(k)(h, None)
+    dropped = torch.where(code == 0, h.abs(), 0).amax(1)
+    assert (torch.where(code != 0, h.abs(), math.inf).amin(1) >= dropped).all()
+    assert ((code == 0).sum(1) == 6 - k).all()
+
+
+@each_dtype
+def test_of_zeros_nothing_is_left_but_as_many_have_gradients(dtype):
+    h = torch.zeros(4, 5, dtype=dtype, requires_grad=True)
+    code = TopK(2)(h, None)
+    assert torch.equal(code, torch.zeros(4, 5, dtype=dtype))
+    (gradient,) = torch.autograd.grad(code.sum(), h)
+    assert sorted(gradient.unique().tolist()) == [0, 1]
+    assert gradient.sum(1).tolist() == [2] * 4
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_all_components_are_the_encoders_output(drawn, generator):
+    h = torch.randn(10, 4, generator=generator)
+    assert torch.equal(TopK(4)(h, generator if drawn else None), h)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_gradients_pass_through_the_kept_alone(k, generator):
+    h = torch.randn(6, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda h: TopK(k)(h, None).exp(), h)
+    code = TopK(k)(h, None)
+    (gradient,) = torch.autograd.grad(code.sum(), h)
+    assert torch.equal(gradient, (code != 0).double())
+
+
+def test_so_do_second_ones(generator):
+    h = torch.randn(6, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda h: TopK(2)(h, None).exp(), h, torch.ones_like(h).requires_grad_())
+
+
+@each_dtype
+def test_ties_are_broken_in_a_row_as_among_others(dtype, generator):
+    h = torch.randint(-2, 3, (500, 7), generator=generator).to(dtype)
+    together = TopK(3)(h, None)
+    assert torch.equal(torch.cat([TopK(3)(row, None) for row in h[:, None]]), together)
+    assert torch.equal(TopK(3)(h.flip(0), None), together.flip(0))
+
+
+def test_it_draws_nothing(generator):
+    state = generator.get_state()
+    TopK(1)(torch.randn(3, 4, generator=torch.Generator().manual_seed(1)), generator)
+    assert torch.equal(generator.get_state(), state)
 
 
 # A normal posterior

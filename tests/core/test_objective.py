@@ -1,6 +1,7 @@
 """The objective against torch.distributions, closed forms and finite differences."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from torch.distributions import Bernoulli as BernoulliCells
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.func import functional_call
 
-from skvae.core.bottlenecks import Dense, GaussianPosterior
+from skvae.core.bottlenecks import Dense, GaussianPosterior, TopK
+from skvae.core.corruptions import Columns, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.objective import Objective
+from skvae.core.penalties import L1, L2, Contractive, KLSparsity, Pass
 
 NORMAL_CELLS = {
     "gaussian": lambda d: Gaussian(d, 0.3, learned=True),
@@ -226,3 +229,137 @@ def test_without_a_posterior_the_loss_is_the_squared_error_over_twice_the_varian
     expected = losses.mean() if weight is None else (losses * weight).mean()
     torch.testing.assert_close(Objective().loss(model, x, weight), expected)
     torch.testing.assert_close(Objective().row_losses(model, x), losses)
+
+
+# With a corruption
+
+CORRUPTIONS = {kind.__name__: kind(0.4) for kind in (GaussianNoise, Masking, SaltAndPepper, SwapNoise)}
+each_corruption = pytest.mark.parametrize("corruption", CORRUPTIONS.values(), ids=CORRUPTIONS)
+
+
+def bound(corruption, x):
+    return partial(corruption, columns=Columns(x.mean(0), x.min(0).values, x.max(0).values))
+
+
+def test_the_target_is_the_clean_row(autoencoder):
+    """By hand: the code is the sum of the cells, half of which is expected in each, and all that is seen is 3 and 5."""
+    model = autoencoder(2, 1, hidden=(), linear_path=False, dtype=torch.float64, likelihood=lambda d: UnitGaussian(d, 1.0))
+    model.encoder.start_linear_(torch.ones(1, 2), torch.zeros(1))
+    model.decoder.start_linear_(torch.full((2, 1), 0.5), torch.zeros(2))
+    x = torch.tensor([[1.0, 2.0], [0.0, -4.0]], dtype=torch.float64)
+    columns = Columns(*[torch.tensor([3.0, 5.0], dtype=torch.float64)] * 3)
+    objective = Objective(partial(Masking(1.0), columns=columns))
+    squares = torch.tensor([(4 - 1) ** 2 + (4 - 2) ** 2, (4 - 0) ** 2 + (4 + 4) ** 2], dtype=torch.float64)
+    expected = 0.5 * squares + math.log(2 * math.pi)
+    weight = torch.tensor([0.5, 1.5], dtype=torch.float64)
+    torch.testing.assert_close(objective.row_losses(model, x, generator=seeded()), expected)
+    torch.testing.assert_close(objective.loss(model, x, None, generator=seeded()), expected.mean())
+    torch.testing.assert_close(objective.loss(model, x, weight, generator=seeded()), (weight * expected).mean())
+
+
+@each_corruption
+@each_likelihood
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_encoder_sees_the_damaged_row(weighted, likelihood, corruption, autoencoder, x, generator):
+    model = autoencoder(likelihood=likelihood, dtype=torch.float64)
+    weight = torch.rand(len(x), generator=generator, dtype=torch.float64) if weighted else None
+    corrupt = bound(corruption, x)
+    seen = corrupt(x, seeded())
+    losses = -model.likelihood.log_prob(model.decoder(model.encoder(seen)), x).sum(1)
+    torch.testing.assert_close(Objective(corrupt).row_losses(model, x, generator=seeded()), losses)
+    expected = losses.mean() if weight is None else (losses * weight).mean()
+    torch.testing.assert_close(Objective(corrupt).loss(model, x, weight, generator=seeded()), expected)
+    assert (losses - Objective().row_losses(model, x)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+def test_a_posterior_is_that_of_the_damaged_row(beta, variational, x):
+    corrupt = bound(Masking(0.4), x)
+    model, generator = variational(), seeded()
+    seen = corrupt(x, generator)
+    code = model.bottleneck(model.encoder(seen), generator)
+    expected = beta * model.divergence(seen).sum(1) - model.likelihood.log_prob(model.decoder(code), x).sum(1)
+    torch.testing.assert_close(Objective(corrupt).loss(model, x, None, beta, seeded()), expected.mean())
+
+
+@each_corruption
+def test_every_call_damages_anew(corruption, autoencoder, x, generator):
+    objective, model = Objective(bound(corruption, x)), autoencoder(dtype=torch.float64)
+    first, second = (objective.loss(model, x, None, generator=generator) for _ in range(2))
+    assert first != second
+
+
+# With penalties
+
+PENALTIES = {
+    "l1": L1(0.3),
+    "l2": L2(0.3),
+    "contractive": Contractive(0.3, n_probes="exact"),
+    "kl_sparsity": KLSparsity(0.3, target=0.2).bound(2, 1),
+}
+
+
+def bounded(autoencoder, **options):
+    return autoencoder(dtype=torch.float64, activation="logistic", out_activation="logistic", **options)
+
+
+def charges_of(penalty, model, x, weight=None):
+    *hidden, h = model.encoder.layers(x)
+    return penalty(Pass(x, hidden, model.bottleneck(h, None), weight, model.encode, model.decoder, seeded()))
+
+
+@pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_penalty_is_added_times_its_weight(weighted, penalty, autoencoder, x, generator):
+    model = bounded(autoencoder)
+    weight = torch.rand(len(x), generator=generator, dtype=torch.float64) if weighted else None
+    objective = Objective(penalties=(penalty,))
+    charges = charges_of(penalty, model, x, weight)
+    added = charges.mean() if weight is None else (charges * weight).mean()
+    expected = Objective().loss(model, x, weight) + 0.3 * added
+    torch.testing.assert_close(objective.loss(model, x, weight, generator=seeded()), expected, rtol=1e-9, atol=0)
+    if weight is None:
+        expected = Objective().row_losses(model, x) + 0.3 * charges
+        torch.testing.assert_close(objective.row_losses(model, x, generator=seeded()), expected, rtol=1e-9, atol=0)
+
+
+def test_several_penalties_are_added_up(autoencoder, x):
+    model = bounded(autoencoder)
+    several = (PENALTIES["contractive"], KLSparsity(2.0, target=0.1, decay=0.0).bound(2, 1))
+    plain = Objective().loss(model, x, None)
+    apart = sum(Objective(penalties=(penalty,)).loss(model, x, None, generator=seeded()) - plain for penalty in several)
+    torch.testing.assert_close(Objective(penalties=several).loss(model, x, None, generator=seeded()), plain + apart)
+
+
+VARIANTS = {
+    "plain": (Dense(), None, ()),
+    "denoising": (Dense(), SwapNoise(0.3), ()),
+    "top-k": (TopK(1), None, ()),
+    **{name: (Dense(), None, (penalty,)) for name, penalty in PENALTIES.items()},
+    "all at once": (TopK(1), Masking(0.3), (PENALTIES["l1"], PENALTIES["contractive"])),
+}
+
+
+@each_likelihood
+@pytest.mark.parametrize(("bottleneck", "corruption", "penalties"), VARIANTS.values(), ids=VARIANTS)
+def test_the_loss_is_the_mean_of_the_rows(bottleneck, corruption, penalties, likelihood, autoencoder, x):
+    model = bounded(autoencoder, bottleneck=bottleneck, likelihood=likelihood)
+    objective = Objective(corruption and bound(corruption, x), penalties)
+    losses = objective.row_losses(model, x, generator=seeded())
+    assert losses.shape == (len(x),)
+    torch.testing.assert_close(losses.mean(), objective.loss(model, x, None, generator=seeded()), rtol=1e-9, atol=0)
+
+
+def test_without_any_of_it_nothing_is_drawn(autoencoder, x, generator):
+    state = generator.get_state()
+    Objective().loss(autoencoder(dtype=torch.float64), x, None, generator=generator)
+    assert torch.equal(generator.get_state(), state)
+
+
+@pytest.mark.parametrize("in_units", [False, True])
+def test_a_model_with_a_posterior_is_charged_at_its_mean(in_units, variational, x):
+    model = variational(in_units=in_units)
+    objective = Objective(penalties=(Contractive(0.3, n_probes="exact"),))
+    charges = charges_of(Contractive(n_probes="exact"), model, x)
+    expected = Objective().loss(model, x, None, 0.7, seeded()) + 0.3 * charges.mean()
+    torch.testing.assert_close(objective.loss(model, x, None, 0.7, seeded()), expected, rtol=1e-9, atol=0)

@@ -3,6 +3,7 @@ import math
 import pickle
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from scipy import stats
 from torch import nn
 
 from skvae.core import training
-from skvae.core.bottlenecks import GaussianPosterior
+from skvae.core.bottlenecks import Dense, GaussianPosterior, TopK
+from skvae.core.corruptions import Columns, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.objective import Objective
+from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import FlatParameters, Run, TrainingPlan, TrainingResult, gain_in_standard_errors, train
 
@@ -29,8 +32,8 @@ PLAN = TrainingPlan(
 HARMFUL = replace(PLAN, learning_rate_init=3.0)
 
 
-def run_of(model, rows, weights=None, validation=None, plan=PLAN):
-    return Run(model, rows, weights, plan, torch.Generator().manual_seed(0), validation)
+def run_of(model, rows, weights=None, validation=None, plan=PLAN, objective=training.PLAIN):
+    return Run(model, rows, weights, plan, torch.Generator().manual_seed(0), validation, objective)
 
 
 def trained(*runs, **options):
@@ -496,6 +499,103 @@ def test_the_best_epoch_of_a_noisy_training_is_restored(variational, rows):
     assert_equal(values(model), seen[result.best_iter])
     again = run_of(model, training_rows, validation=validation, plan=plan).judge().mean().item()
     assert again == pytest.approx(result.validation_losses[result.best_iter], rel=1e-6)
+
+
+# Variants of the objective and of the code
+
+VARIANTS = {
+    "gaussian": {"corruption": GaussianNoise(0.3)},
+    "masking": {"corruption": Masking(0.3)},
+    "salt and pepper": {"corruption": SaltAndPepper(0.3)},
+    "swap": {"corruption": SwapNoise(0.3)},
+    "l1": {"penalties": [L1(0.3)]},
+    "l2": {"penalties": [L2(0.3)]},
+    "contractive": {"penalties": [Contractive(0.3)]},
+    "contractive, probed": {"penalties": [Contractive(0.3, n_probes=2)]},
+    "kl_sparsity": {"penalties": [KLSparsity(0.3, target=0.2)], "out_activation": "logistic"},
+    "top-k": {"bottleneck": TopK(1)},
+    "relu code": {"penalties": [L1(0.3)], "out_activation": "relu"},
+    "all at once": {
+        "corruption": SwapNoise(0.3),
+        "penalties": [KLSparsity(0.3, target=0.2), Contractive(0.3)],
+        "bottleneck": TopK(2),
+        "out_activation": "logistic",
+    },
+    "variational": {"corruption": Masking(0.3), "penalties": [Contractive(0.3), L1(0.3)], "bottleneck": GaussianPosterior()},
+}
+each_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+
+
+@pytest.fixture
+def variant_of(autoencoder, rows):
+    """A function that builds the model of a variant, and its objective."""
+
+    def build(hidden, corruption=None, penalties=(), bottleneck=None, out_activation="identity"):
+        bottleneck = bottleneck or Dense()
+        model = autoencoder(
+            n_components=3,
+            hidden=hidden,
+            bottleneck=bottleneck,
+            out_activation=out_activation,
+            likelihood=lambda d: Gaussian(d, learned=bottleneck.has_posterior),
+        )
+        columns = Columns(rows.mean(0), rows.min(0).values, rows.max(0).values)
+        bound = tuple(penalty.bound(3, len(hidden)) for penalty in penalties)
+        return model, Objective(corruption and partial(corruption, columns=columns), bound)
+
+    return build
+
+
+@each_variant
+@each_net
+def test_every_variant_lowers_its_own_loss(hidden, variant, variant_of, rows):
+    model, objective = variant_of(hidden, **variant)
+    many = rows.repeat(50, 1)  # so that the draws hardly matter
+    loss = partial(objective.loss, model, many, None)
+    before = loss(generator=torch.Generator().manual_seed(0)).item()
+    trained(run_of(model, rows, objective=objective))
+    assert loss(generator=torch.Generator().manual_seed(0)).item() < before - 0.5
+
+
+@each_variant
+@each_net
+@pytest.mark.parametrize("weighted", [False, True])
+def test_recorded_training_of_every_variant_is_eager_training(
+    weighted, hidden, variant, variant_of, rows, generator, monkeypatch
+):
+    weights = torch.rand(30, generator=generator) if weighted else None
+    plan = replace(PLAN, max_iter=5)
+
+    def outcome():
+        model, objective = variant_of(hidden, **variant)
+        return trained(run_of(model, rows[:30], weights, (rows[30:], None), plan, objective)), values(model)
+
+    expected = outcome()
+    monkeypatch.setattr(training, "compiled", eager)
+    result, weights_after = outcome()
+    assert result == expected[0]
+    assert_equal(weights_after, expected[1])
+
+
+@each_variant
+def test_every_variant_is_judged_alike_in_every_epoch(variant, variant_of, rows):
+    model, objective = variant_of((8,), **variant)
+    run = run_of(model, rows[:30], None, (rows[30:], None), objective=objective)
+    before = run.judge().clone()
+    assert before.isfinite().all()
+    assert torch.equal(run.judge(), before)
+    run.epoch()
+    assert not torch.equal(run.judge(), before)
+    run.flat.vector.detach().copy_(run.start)
+    assert torch.equal(run.judge(), before)
+
+
+@each_variant
+def test_every_step_of_a_random_variant_draws_anew(variant, variant_of, rows):
+    model, objective = variant_of((8,), **variant)
+    run = run_of(model, rows, plan=STILL, objective=objective)
+    probed = any(not isinstance(p, Contractive) or p.n_probes == 2 for p in variant.get("penalties", []))
+    assert (run.epoch() != run.epoch()) == ("corruption" in variant or probed)
 
 
 FALLING = [100.0 - k for k in range(20)]

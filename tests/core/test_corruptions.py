@@ -1,0 +1,269 @@
+"""A new corruption is one more row of CORRUPTIONS."""
+
+import itertools
+import math
+from dataclasses import FrozenInstanceError
+
+import pytest
+import torch
+from scipy import stats
+
+from skvae.core.corruptions import Columns, GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.graphs import Recording
+
+CORRUPTIONS = {"gaussian": GaussianNoise, "masking": Masking, "salt_and_pepper": SaltAndPepper, "swap": SwapNoise}
+OF_SHARES = {name: kind for name, kind in CORRUPTIONS.items() if kind is not GaussianNoise}
+each_corruption = pytest.mark.parametrize("kind", CORRUPTIONS.values(), ids=CORRUPTIONS)
+each_of_shares = pytest.mark.parametrize("kind", OF_SHARES.values(), ids=OF_SHARES)
+each_level = pytest.mark.parametrize("level", [0.02, 0.1, 0.5, 0.9])
+N_ROWS, N_COLUMNS = 200_000, 5
+
+
+@pytest.fixture(scope="module")
+def table():
+    """A million cells, all different, each column with values of its own."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.rand(N_ROWS, N_COLUMNS, generator=generator, dtype=torch.float64) + 10 * torch.arange(N_COLUMNS)
+
+
+def columns_of(x):
+    return Columns(x.mean(0), x.min(0).values, x.max(0).values)
+
+
+def damaged(corruption, x, seed=0):
+    return corruption(x, torch.Generator().manual_seed(seed), columns_of(x))
+
+
+def assert_share(values, share):
+    """Within 4 standard errors of what so many independent events come to."""
+    assert abs(values.double().mean() - share) < 4 * (share * (1 - share) / values.numel()) ** 0.5
+
+
+# What holds for all
+
+
+@each_corruption
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_rows", [1, 7])
+def test_shape_and_dtype_stay(kind, dtype, n_rows, table):
+    x = table[:n_rows].to(dtype)
+    out = damaged(kind(0.5), x)
+    assert (out.shape, out.dtype) == (x.shape, dtype)
+    assert out.isfinite().all()
+
+
+@each_corruption
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_the_input_is_not_touched(kind, level, table):
+    x = table[:100].clone()
+    out = damaged(kind(level), x)
+    assert torch.equal(x, table[:100])
+    assert out.data_ptr() != x.data_ptr()
+
+
+@each_corruption
+def test_the_generator_determines_the_damage(kind, table):
+    x = table[:100]
+    first, same, other = (damaged(kind(0.5), x, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+@each_corruption
+def test_one_generator_gives_new_damage_each_time(kind, table, generator):
+    x = table[:100]
+    first, second = (kind(0.5)(x, generator, columns_of(x)) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+@each_corruption
+def test_the_global_generator_is_left_alone(kind, table):
+    before = torch.get_rng_state()
+    damaged(kind(0.5), table[:100])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@each_corruption
+def test_level_0_is_the_identity(kind, table):
+    assert torch.equal(damaged(kind(0.0), table), table)
+    assert torch.equal(damaged(kind(0), table.float()), table.float())
+
+
+@each_corruption
+def test_level_1_leaves_no_cell(kind, table):
+    kept = (damaged(kind(1.0), table) == table).sum().item()
+    # A donor may be the row itself, and the extreme the cell's own value.
+    assert kept <= {SwapNoise: 30, SaltAndPepper: 2 * N_COLUMNS}.get(kind, 0)
+
+
+@each_corruption
+@each_level
+def test_a_replay_draws_anew_and_in_step_with_the_computation(kind, level, table):
+    x = table[:50].float().clone()
+    columns = columns_of(x)
+    recorded, eager = (torch.Generator().manual_seed(0) for _ in range(2))
+    output = torch.zeros_like(x)
+    kind(level)(x, eager, columns)  # the recording runs it once
+    recording = Recording(lambda: [kind(level)(x, recorded, columns)], [output])
+    seen = []
+    for rows in table[50:250].float().split(50):
+        x.copy_(rows)
+        recording.replay()
+        assert torch.equal(output, kind(level)(x, eager, columns))
+        assert torch.equal(x, rows)
+        seen.append(output == x)
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(seen)) or kind is GaussianNoise
+
+
+def test_replays_of_noise_are_fresh():
+    x, output = torch.zeros(50, 5), torch.zeros(50, 5)
+    generator = torch.Generator().manual_seed(0)
+    recording = Recording(lambda: [GaussianNoise(0.1)(x, generator, columns_of(x))], [output])
+    seen = []
+    for _ in range(4):
+        recording.replay()
+        seen.append(output.clone())
+    assert not any((a == b).any() for a, b in itertools.pairwise(seen))
+
+
+@each_corruption
+@pytest.mark.parametrize("level", [-0.1, -1, math.nan])
+def test_a_level_that_cannot_be_is_refused(kind, level):
+    with pytest.raises(ValueError, match=f"{kind.__name__}: level={level!r} must lie between 0 and"):
+        kind(level)
+
+
+@each_of_shares
+@pytest.mark.parametrize("level", [1.0001, 2, math.inf])
+def test_a_share_of_more_than_all_is_refused(kind, level):
+    with pytest.raises(ValueError, match=f"{kind.__name__}: level={level!r} must lie between 0 and 1"):
+        kind(level)
+
+
+def test_noise_may_be_of_any_size():
+    assert GaussianNoise(25.0).level == 25.0
+
+
+def test_noise_of_infinite_size_is_refused():
+    with pytest.raises(ValueError, match="GaussianNoise: level=inf"):
+        GaussianNoise(math.inf)
+
+
+@each_corruption
+def test_it_is_a_value(kind):
+    assert kind() == kind(0.1) == kind(level=0.1) != kind(0.2)
+    assert hash(kind()) == hash(kind(0.1))
+    assert repr(kind(0.25)) == f"{kind.__name__}(level=0.25)"
+    with pytest.raises(FrozenInstanceError):
+        kind().level = 0.3
+
+
+# How many cells, and which
+
+
+@each_of_shares
+@each_level
+def test_the_share_of_cells_is_the_level(kind, level, table):
+    changed = damaged(kind(level), table) != table
+    assert_share(changed, level)  # of swapped cells one in 200,000 meets itself
+    for column in changed.T:
+        assert_share(column, level)
+
+
+@each_of_shares
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cells_are_chosen_independently(kind, dtype, table):
+    changed = (damaged(kind(0.3), table.to(dtype)) != table.to(dtype)).double()
+    together = changed.T.corrcoef() - torch.eye(N_COLUMNS)
+    assert together.abs().max() < 4.5 / N_ROWS**0.5
+    neighbours = torch.stack([changed[:-1, 0], changed[1:, 0]]).corrcoef()[0, 1]
+    assert neighbours.abs() < 4 / N_ROWS**0.5
+
+
+@each_of_shares
+def test_whether_a_cell_is_chosen_does_not_depend_on_its_value(kind, table):
+    changed = (damaged(kind(0.3), table) != table).double()
+    for cells, chosen in zip(table.T, changed.T, strict=True):
+        assert torch.stack([cells, chosen]).corrcoef()[0, 1].abs() < 4 / N_ROWS**0.5
+
+
+# What the cells become
+
+
+@pytest.mark.parametrize("level", [0.1, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_noise_is_normal_with_the_levels_deviation(level, dtype):
+    x = torch.linspace(-1, 1, 10, dtype=dtype).expand(100_000, 10)
+    noise = (GaussianNoise(level)(x, torch.Generator().manual_seed(0), columns_of(x)) - x).double()
+    n = noise.numel()
+    assert abs(noise.mean()) < 4 * level / n**0.5
+    assert abs(noise.std() / level - 1) < 4 / (2 * n) ** 0.5
+    assert stats.kstest(noise.flatten()[:200_000].numpy() / level, "norm").pvalue > 0.01
+    assert (noise.T.corrcoef() - torch.eye(10)).abs().max() < 5 / len(x) ** 0.5
+
+
+@each_level
+def test_masked_cells_are_the_mean_of_their_column(level, table):
+    out = damaged(Masking(level), table)
+    changed = out != table
+    assert torch.equal(out[changed], table.mean(0).expand_as(table)[changed])
+
+
+@each_level
+def test_salt_and_pepper_are_the_extremes_with_equal_odds(level, table):
+    out, columns = damaged(SaltAndPepper(level), table), columns_of(table)
+    changed = out != table
+    lowest, highest = out == columns.lowest, out == columns.highest
+    assert (lowest | highest)[changed].all()
+    assert_share(lowest[changed], 0.5)
+    for column in range(N_COLUMNS):
+        assert_share(lowest[:, column][changed[:, column]], 0.5)
+
+
+def test_the_statistics_are_those_of_the_training_rows_not_of_the_batch(table):
+    columns = Columns(*(torch.full((N_COLUMNS,), value, dtype=torch.float64) for value in (7.0, -8.0, 9.0)))
+    for corruption, expected in [(Masking(1.0), {7.0}), (SaltAndPepper(1.0), {-8.0, 9.0})]:
+        out = corruption(table[:100], torch.Generator().manual_seed(0), columns)
+        assert set(out.unique().tolist()) == expected
+
+
+def donors_of(x, out):
+    """Which row each cell comes from, where all cells of a column differ."""
+    order = x.argsort(0)
+    place = torch.stack([torch.searchsorted(x[order[:, j], j].contiguous(), out[:, j].contiguous()) for j in range(x.shape[1])])
+    donors = torch.stack([order[place[j], j] for j in range(x.shape[1])], 1)
+    assert torch.equal(x.gather(0, donors), out)  # every cell is one of its own column
+    return donors
+
+
+@each_level
+def test_swapped_cells_are_of_the_same_column_of_other_rows(level, table):
+    donors = donors_of(table, damaged(SwapNoise(level), table))
+    swapped = donors != torch.arange(N_ROWS)[:, None]
+    assert_share(swapped, level)
+    donor = donors[swapped].double()
+    n = len(donor)
+    assert abs(donor.mean() / N_ROWS - 0.5) < 4 / (12 * n) ** 0.5  # uniform over the rows
+    assert stats.kstest(donor[:200_000].numpy() / N_ROWS, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("n", [10, 50])
+def test_two_cells_of_a_row_have_donors_of_their_own(n, table):
+    pairs = []
+    for seed, x in enumerate(table[: 2000 * n].split(n)):
+        donors = donors_of(x, damaged(SwapNoise(1.0), x, seed))
+        pairs += [donors[:, a] == donors[:, b] for a, b in itertools.combinations(range(N_COLUMNS), 2)]
+    assert_share(torch.cat(pairs), 1 / n)  # the 10 pairs of a row are pairwise independent
+
+
+def test_swapped_cells_are_as_plausible_as_the_column(table):
+    skewed = torch.stack([table[:, 0].exp(), (table[:, 1] - 10).round(), (table[:, 2] - 20) ** 8], 1)
+    out = damaged(SwapNoise(1.0), skewed)
+    for before, after in zip(skewed.T, out.T, strict=True):
+        assert set(after.unique().tolist()) <= set(before.unique().tolist())
+        assert abs(after.mean() - before.mean()) < 4 * before.std() / N_ROWS**0.5
+        assert stats.ks_2samp(before[:100_000].numpy(), after[100_000:].numpy()).pvalue > 0.01
+
+
+def test_a_single_row_has_nothing_to_swap_with(table):
+    assert torch.equal(damaged(SwapNoise(1.0), table[:1]), table[:1])
