@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import fields, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 from skvae import _assemble
 from skvae._assemble import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty
 from skvae._fitting import Fit, Report, Task, fit_model
+from skvae._parameters import NestedParameters
 from skvae._schema import Schema, index_of, library_of
 from skvae._statistics import Scaling, Table, least_variances, merge_equal_rows, principal_components
 from skvae._validation import (
@@ -41,10 +41,7 @@ from skvae.core.model import Autoencoder
 BLOCK_ROWS = 1 << 15  # rows that are scaled at once, so that memory beyond the result does not grow with the table
 
 
-PIECES = {"corruption": "corruption_level", "penalty": "penalty_weight"}  # parameters that may be objects with parameters
-
-
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """From a table to a fitted model, and from the model to codes, rows and scores."""
 
     module_: Autoencoder
@@ -264,50 +261,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 ConvergenceWarning,
                 stacklevel=5,
             )
-
-    # Parameters
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; ``deep`` adds those of the corruption and the penalty, as ``penalty__weight``.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-
-        Returns
-        -------
-        params : dict
-        """
-        params = super().get_params(deep)
-        if not deep:
-            return params
-        pieces = {name: params[name] for name in PIECES if isinstance(params[name], Corruption | Penalty)}
-        return params | {f"{name}__{f.name}": getattr(piece, f.name) for name, piece in pieces.items() for f in fields(piece)}
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters, those of the corruption and the penalty as ``penalty__weight``.
-
-        Parameters
-        ----------
-        **params : dict
-            A nested parameter replaces the object by a changed one, so that other estimators that hold it do not change.
-
-        Returns
-        -------
-        self : object
-        """
-        nested = {key: params.pop(key) for key in list(params) if key.partition("__")[0] in PIECES and "__" in key}
-        super().set_params(**params)
-        for key, value in nested.items():
-            name, _, field = key.partition("__")
-            piece = getattr(self, name)
-            if not isinstance(piece, Corruption | Penalty) or field not in {f.name for f in fields(piece)}:
-                raise ValueError(
-                    f"Invalid parameter {key!r}: {name}={piece!r} has no {field!r}. Only a single object has nested "
-                    f"parameters; for a name there is {PIECES[name]}."
-                )
-            setattr(self, name, replace(piece, **{field: value}))
-        return self
 
     # Applying
 

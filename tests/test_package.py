@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 def test_public_names_are_those_of_all() -> None:
     public = {name for name, value in vars(skvae).items() if not name.startswith("_") and not isinstance(value, type(skvae))}
     assert public == set(skvae.__all__)
-    assert skvae.__all__ == sorted(skvae.__all__)
 
 
 def test_version_is_that_of_the_installed_package() -> None:
@@ -41,5 +40,5 @@ def test_oldest_versions_tested_are_those_promised() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     promised = {*project["dependencies"], *project["optional-dependencies"]["test"]}
     pins = (ROOT / ".ci" / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
-    tested = {pin.replace("==", ">=") for pin in pins if not pin.startswith(("#", "torch=="))}
+    tested = {pin.replace("==", ">=") for pin in pins if not pin.startswith(("#", "torch==", "pyparsing=="))}
     assert tested == {floor for floor in promised if not floor.startswith("torch>")}

@@ -716,3 +716,13 @@ def test_a_vae_has_every_method_with_every_variant(likelihood, params):
         assert np.isfinite(values).all()
     assert fitted.elbo(X).total.mean() <= fitted.score(X) + 1e-3
     assert fitted.encoder_jacobian(X[:2]).shape == (2, 3, 13)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("variant", ["gaussian", "masking", "salt_and_pepper", "swap", "l1", "l2", "contractive"])
+def test_on_an_accelerator(variant):
+    corruption, penalty = (None, variant) if variant in ("l1", "l2", "contractive") else (variant, None)
+    params = {"corruption": corruption, "penalty": penalty, "early_stopping": False, "n_nonzero_coefs": 2}
+    on_cpu, on_gpu = (build(**params, device=device).fit(X) for device in ("cpu", "cuda"))
+    assert on_gpu.reconstruction_error(X).mean() == pytest.approx(on_cpu.reconstruction_error(X).mean(), rel=0.25)
+    np.testing.assert_array_equal(on_gpu.transform(X), on_gpu.transform(X))

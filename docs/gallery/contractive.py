@@ -1,12 +1,12 @@
 """What the contractive penalty does: codes that change along the data, and hardly across it.
 
-Points lie around an arc in the plane, so they vary along one curve and scatter across it. An autoencoder with two components for
-two columns can copy its input, and learns nothing. The contractive penalty (Rifai et al., 2011) charges the squared slopes of
-the code, each component measured in its own standard deviation. The code cannot do without slopes along the arc, as it must tell
-its points apart; across the arc it can, at the price of the scatter. What is left is the arc.
+Points lie around an arc in the plane, so they vary along one curve and scatter across it. An autoencoder with two components
+for two columns can copy its input, and learns nothing. The contractive penalty (Rifai et al., 2011) charges the squared
+slopes of the code, each component measured in its own standard deviation. The code cannot do without slopes along the arc, as
+it must tell its points apart; across the arc it can, at the price of the scatter. What is left is the arc.
 
-``encoder_jacobian`` gives the slopes. Their root mean square along and across the arc, both components together, is measured on
-the arc and 0.3 off it. Along an arc of length L no component of unit variance can have less than pi / L (Poincare's
+``encoder_jacobian`` gives the slopes. Their root mean square along and across the arc, both components together, is measured
+on the arc and 0.3 off it. Along an arc of length L no component of unit variance can have less than pi / L (Poincare's
 inequality), which is what the penalty should leave.
 """
 
@@ -69,7 +69,7 @@ def main(figure=None, small=False):
 
 
 def plot(X, models, table):
-    fig, axes = plt.subplots(1, 3, figsize=(13, 4.2), width_ratios=(1, 1, 1.05), layout="constrained")
+    _, axes = plt.subplots(1, 3, figsize=(13, 4.2), width_ratios=(1, 1, 1.05), layout="constrained")
     grid = np.stack(np.meshgrid(*[np.linspace(-1.5, 1.5, 19)] * 2), axis=-1).reshape(-1, 2)
     grid = grid[pairwise_distances(grid, X).min(axis=1) < 0.3]  # far from all data, arrows say little
     for ax, (name, model) in zip(axes, models.items(), strict=False):

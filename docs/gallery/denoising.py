@@ -1,12 +1,13 @@
 """Take noise off images: a denoising autoencoder against PCA and a median filter.
 
-A fifth of the pixels of each image of a digit is replaced by the darkest or the brightest value that this pixel takes anywhere in
-the training images: salt and pepper. An autoencoder that sees such rows, but is to put out the clean ones, learns what digits
-look like and which pixels do not fit (Vincent et al., 2008). It needs clean images to train on; the noise it makes by itself.
+A fifth of the pixels of each image of a digit is replaced by the darkest or the brightest value that this pixel takes
+anywhere in the training images: salt and pepper. An autoencoder that sees such rows, but is to put out the clean ones, learns
+what digits look like and which pixels do not fit (Vincent et al., 2008). It needs clean images to train on; the noise it
+makes by itself.
 
-The code may be larger than the image, because copying the input is no solution here. PCA does not know of noise; it takes some
-off by leaving out components, and gets here the number of them that is best on the test images themselves, which favours it.
-The median filter looks at 3 x 3 neighbours and knows nothing of digits.
+The code may be larger than the image, because copying the input is no solution here. PCA does not know of noise; it takes
+some off by leaving out components, and gets here the number of them that is best on the test images themselves, which favours
+it. The median filter looks at 3 x 3 neighbours and knows nothing of digits.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def main(figure=None, small=False):
 
 
 def plot(results, decibels, n_images=12):
-    fig, axes = plt.subplots(len(results), figsize=(8, 3.6), layout="constrained")
+    _, axes = plt.subplots(len(results), figsize=(8, 3.6), layout="constrained")
     for ax, (name, images) in zip(axes, results.items(), strict=True):
         strip = np.pad(images[:n_images].reshape(-1, 8, 8), ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
         ax.imshow(strip.swapaxes(0, 1).reshape(8, -1)[:, :-1], cmap="gray", vmin=0, vmax=1)

@@ -4,14 +4,13 @@ The estimator stands in a pipeline before a logistic regression, so that in each
 learnt from the training rows alone. It never sees the labels. The accuracy says how much of what tells digits apart is left
 in a code of 2, 4 or 8 numbers and can be read off by straight lines; PCA has codes of the same size.
 
-As in the search, noise on the input makes the autoencoder place like images at near codes. With more components PCA catches up:
-16 of them keep most of what 64 pixels hold.
+As in the search, noise on the input makes the autoencoder place like images at near codes. With more components PCA catches
+up: 16 of them keep most of what 64 pixels hold.
 """
 
 import argparse
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -68,7 +67,7 @@ def plot(X, y, accuracies, sizes, small):
     left.set(xlabel="components of the code, k", ylabel="accuracy of logistic regression")
     left.legend(loc="lower right")
 
-    train, test, y_train, y_test = train_test_split(X, y, random_state=0)
+    train, test, _, y_test = train_test_split(X, y, random_state=0)
     for ax, (name, transformer) in zip(middle, transformers(2, small).items(), strict=True):
         display = LatentSpaceDisplay(transformer.fit(train).transform(test), y_test).plot(ax)
         ax.set(title=f"{name}, k = 2: held-out images", xticks=[], yticks=[])

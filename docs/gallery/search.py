@@ -1,8 +1,8 @@
 """Search by example: the images most like a given one, by the distance between codes.
 
-A search compares a query with every stored row, so short codes make it fast and small: four numbers in place of the 64 pixels of
-a digit. Whether near codes mean like images is measured by the labels, which no model saw: the share of a query's ten nearest
-training images that show the same digit (precision at 10).
+A search compares a query with every stored row, so short codes make it fast and small: four numbers in place of the 64 pixels
+of a digit. Whether near codes mean like images is measured by the labels, which no model saw: the share of a query's ten
+nearest training images that show the same digit (precision at 10).
 
 The autoencoder is trained with noise on its input. It then has to give nearly the same code to an image and to what could be
 the same image, and distances between codes say more. PCA has codes of the same size; the distance between pixels is the
@@ -65,7 +65,7 @@ def main(figure=None, small=False):
 
 
 def plot(train, test, digits, test_digits, found, precisions, sizes, n_shown=8):
-    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.9, 1), layout="constrained")
+    _, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=(1.9, 1), layout="constrained")
     methods = ("PCA", "autoencoder")
     queries = [np.flatnonzero(test_digits == digit)[0] for digit in range(10)]
     starts = {"query": 0, methods[0]: 11, methods[1]: 22 + 9 * (n_shown - 1)}  # left edges, in pixels

@@ -8,8 +8,8 @@ a dictionary. Three ways to keep a code sparse:
 * ``L1`` charges every component for how far it moves the reconstruction;
 * ``KLSparsity`` asks that each component be on in 5 % of the rows, of a code between 0 and 1 (Ng, 2011).
 
-PCA uses all its components for every image. It is given as many as the sparse code has on in the mean, rounded up, so that both
-describe an image by as many numbers; the sparse code also says which ones.
+PCA uses all its components for every image. It is given as many as the sparse code has on in the mean, rounded up, so that
+both describe an image by as many numbers; the sparse code also says which ones.
 """
 
 import argparse
