@@ -130,7 +130,7 @@ def build_likelihood(
 def build_bottleneck(params: Mapping[str, Any]) -> Bottleneck:
     if params["variational"]:
         return GaussianPosterior()
-    return Dense() if params["n_nonzero_coefs"] is None else TopK(params["n_nonzero_coefs"])
+    return Dense() if params["n_nonzero_coefs"] is None else TopK(int(params["n_nonzero_coefs"]))
 
 
 def build_objective(
@@ -189,7 +189,14 @@ def check_variant(params: Mapping[str, Any], n_components: int) -> None:
             'and takes all values. Leave it "identity", or use AutoencoderTransformer.'
         )
     if kept is not None and kept > n_components:
-        raise ValueError(f"n_nonzero_coefs={kept!r} is more than the {n_components} components of the code; lower it.")
+        raise ValueError(
+            f"n_nonzero_coefs={kept!r} is more than the {n_components} components of the code; lower it, or raise n_components."
+        )
+    if params["penalty_weight"] != "auto" and not isinstance(params["penalty"], str | None):
+        raise ValueError(
+            f"penalty_weight={params['penalty_weight']!r} weighs a penalty that is given by name, but {params['penalty']!r} "
+            "has a weight of its own. Set it there, or search penalty__weight."
+        )
     build_corruption(params)
     for penalty in build_penalties(params, n_components):
         for name in penalty.bounded:

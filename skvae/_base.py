@@ -336,7 +336,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         """Log-likelihood of each row given its own code, ``log p(x | encoder(x))``.
 
         Comparable between models with equally many components only: a larger code leaves less to be explained, and what the
-        code itself costs is not counted.
+        code itself costs is not counted. For the same reason it speaks against any penalty and corruption.
 
         Parameters
         ----------
@@ -401,7 +401,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         jacobians : ndarray of shape (n_rows, n_components_, n_features_in_)
             Change of each component per unit of each column, in the units of the input.
         """
-        scaled = self._map(jacobian(self.module_.encode), self._admit(X), dtype=np.float64)
+        rows = self._admit(X)
+        scaled = self._map(jacobian(self.module_.encode), rows, dtype=np.float64)
         return scaled / self._scaling.scale
 
     def tangent_space(self, X: Any, n_directions: int = 1) -> np.ndarray:

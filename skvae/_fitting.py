@@ -259,6 +259,14 @@ def _new(task: Task) -> Autoencoder:
 def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
     """A new model with the weights of an earlier one."""
     model = _new(task)
+    for name, now, before in (
+        ("activation", model.encoder.activation, earlier.encoder.activation),
+        ("code_activation", model.encoder.out_activation, earlier.encoder.out_activation),
+    ):
+        if now != before:
+            raise ValueError(
+                f"warm_start=True, but {name}={now!r} and the earlier fit's was {before!r}. Set warm_start=False, or it back."
+            )
     try:
         model.load_state_dict(earlier.state_dict())
     except RuntimeError as error:

@@ -44,13 +44,17 @@ class NestedParameters(BaseEstimator):
         """
         nested = {key: params.pop(key) for key in list(params) if key.partition("__")[0] in PIECES and "__" in key}
         super().set_params(**params)
+        changes: dict[str, dict[str, Any]] = {name: {} for name in PIECES}
         for key, value in nested.items():
             name, _, field = key.partition("__")
             piece = getattr(self, name)
             if not isinstance(piece, Corruption | Penalty) or field not in {f.name for f in fields(piece)}:
                 raise ValueError(
                     f"Invalid parameter {key!r}: {name}={piece!r} has no {field!r}. Only a single object has nested "
-                    f"parameters; for a name there is {PIECES[name]}."
+                    f"parameters; for a name there is {PIECES[name]}, and tuples are searched as a whole."
                 )
-            setattr(self, name, replace(piece, **{field: value}))
+            changes[name][field] = value
+        for name, fields_of_it in changes.items():
+            if fields_of_it:
+                setattr(self, name, replace(getattr(self, name), **fields_of_it))
         return self

@@ -9,6 +9,7 @@ from scipy.linalg import subspace_angles
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -153,7 +154,7 @@ def test_a_penalty_by_name_is_the_object(weight, name):
     kind, needed = OF_PENALTY[name]
     named = build(penalty=name, penalty_weight=weight, **needed).fit(X)
     assert_same(named, build(penalty=kind(weight), **needed).fit(X))
-    assert_same(build(penalty=(kind(weight),), penalty_weight=0.9, **needed).fit(X), named)
+    assert_same(build(penalty=(kind(weight),), **needed).fit(X), named)
     assert_same(build(penalty=name, **needed).fit(X), build(penalty=kind(), **needed).fit(X))
     assert [penalty.weight for penalty in named.penalties_] == [weight]
 
@@ -726,3 +727,47 @@ def test_on_an_accelerator(variant):
     on_cpu, on_gpu = (build(**params, device=device).fit(X) for device in ("cpu", "cuda"))
     assert on_gpu.reconstruction_error(X).mean() == pytest.approx(on_cpu.reconstruction_error(X).mean(), rel=0.25)
     np.testing.assert_array_equal(on_gpu.transform(X), on_gpu.transform(X))
+
+
+def test_a_weight_beside_an_object_is_refused():
+    with pytest.raises(ValueError, match=r"penalty_weight=3.*L1\(weight=0.1\).*penalty__weight"):
+        build(penalty=L1(), penalty_weight=3).fit(X)
+
+
+@pytest.mark.parametrize(("name", "value"), [("activation", "tanh"), ("code_activation", "logistic")])
+def test_a_warm_start_keeps_the_activations(name, value):
+    model = build(warm_start=True).fit(X)
+    before = model.transform(X)
+    with pytest.raises(ValueError, match=rf"warm_start=True.*{name}='{value}'"):
+        model.set_params(**{name: value}).fit(X)
+    np.testing.assert_array_equal(model.transform(X), before)
+
+
+def test_nested_parameters_that_fit_together_are_set_together():
+    model = build(penalty=KLSparsity()).set_params(penalty__target=(0.1, 0.2), penalty__layer_weights=(1.0, 1.0))
+    assert model.penalty == KLSparsity(target=(0.1, 0.2), layer_weights=(1.0, 1.0))
+
+
+def test_a_single_held_out_row_does_not_explode():
+    model = build(penalty=Contractive(), early_stopping=True).fit(X, X_val=X[:1])
+    assert min(model.validation_scores_) > -1e4
+
+
+def test_jacobians_need_a_fit():
+    with pytest.raises(NotFittedError):
+        build().encoder_jacobian(X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SwapNoise("a"),
+        lambda: L1(None),
+        lambda: Contractive(weight="auto"),
+        lambda: KLSparsity(target="a"),
+        lambda: KLSparsity(layer_weights=1.0),
+    ],
+)
+def test_what_is_no_number_is_named(make):
+    with pytest.raises(TypeError, match=r"(level|weight|target|layer_weights)=.* must be a"):
+        make()

@@ -51,7 +51,7 @@ class TopK(Bottleneck):
 
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         kept = h.abs().topk(self.n_nonzero, dim=-1, sorted=False).indices
-        return h * torch.zeros_like(h).scatter(-1, kept, 1.0)
+        return torch.where(torch.zeros_like(h, dtype=torch.bool).scatter(-1, kept, True), h, 0.0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ A corruption is a frozen dataclass, ``corruption(x, generator, columns)``; bound
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class Corruption:
     highest_level: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
+        if not _is_number(self.level):
+            raise TypeError(f"{type(self).__name__}: level={self.level!r} must be a number.")
         if not (0 <= self.level <= self.highest_level and self.level < math.inf):
             raise ValueError(f"{type(self).__name__}: level={self.level!r} must lie between 0 and {self.highest_level:g}.")
 
@@ -119,7 +122,8 @@ class SwapNoise(Corruption):
     """Replace cells by those of other rows, in the same column.
 
     What comes in is plausible for the column, whatever its distribution; only its row is wrong. Each cell has a donor of its
-    own, drawn from the rows of the batch, so that no two swapped cells of a row tell of each other.
+    own, drawn from the rows of the batch, so that no two swapped cells of a row tell of each other. It may draw itself: in a
+    batch of n rows a share of 1 / n of the swaps changes nothing.
 
     Parameters
     ----------
@@ -144,6 +148,10 @@ class SwapNoise(Corruption):
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         donors = torch.randint(len(x), x.shape, generator=generator, device=x.device)
         return torch.where(_uniform(x, generator) < self.level, x.gather(0, donors), x)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
 
 
 def _uniform(x: Tensor, generator: torch.Generator | None) -> Tensor:
