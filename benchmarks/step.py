@@ -10,7 +10,9 @@ All contenders take turns in one process, so that a slower moment of the machine
 rounds in microseconds, after warm-up; the ratio is the median of the rounds' ratios. Below 1, a step costs less than the eager
 forward and backward pass alone.
 
-``--rivals`` adds, for context and on the plain network, a textbook loop (DataLoader, Adam) and scikit-learn's MLPRegressor.
+``--variants`` times instead the step of every corruption, penalty and sparse code over that of the plain autoencoder, batches
+of 128. ``--rivals`` adds, for context and on the plain network, a textbook loop (DataLoader, Adam) and scikit-learn's
+MLPRegressor.
 """
 
 from collections.abc import Callable
@@ -24,8 +26,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from report import Rows, begin, parser, say, say_table, timed
-from skvae import AutoencoderTransformer, VAETransformer
-from skvae._assemble import build_model, build_plan
+from skvae import AutoencoderTransformer, Contractive, VAETransformer
+from skvae._assemble import build_model, build_objective, build_plan
+from skvae._statistics import Table
 from skvae.core.objective import Objective
 from skvae.core.training import Run
 
@@ -33,6 +36,22 @@ BATCH_SIZES = (32, 256, 1024)
 N_BATCHES = 32  # steps per measurement
 WARM_UP = 3  # rounds
 STEP, PASS = "step", "forward + backward"
+
+PLAIN = "plain"
+LOGISTIC = {"code_activation": "logistic"}
+VARIANTS: dict[str, dict[str, Any]] = {
+    PLAIN: {},
+    "GaussianNoise": {"corruption": "gaussian"},
+    "Masking": {"corruption": "masking"},
+    "SaltAndPepper": {"corruption": "salt_and_pepper"},
+    "SwapNoise": {"corruption": "swap"},
+    "4 largest of 8": {"n_nonzero_coefs": 4},
+    "L1": {"penalty": "l1"},
+    "L2": {"penalty": "l2"},
+    "KLSparsity": {"penalty": "kl_sparsity"} | LOGISTIC,
+    "Contractive, exact": {"penalty": Contractive(n_probes="exact")},
+    "Contractive, one probe": {"penalty": Contractive(n_probes=1)},
+}
 
 Steps = Callable[[], object]
 
@@ -57,6 +76,20 @@ def skvae_steps(X: Tensor, batch_size: int, kind: type, init: str, n_epochs: int
             torch.autograd.grad(Objective().loss(eager, x, None, 1.0, generator), weights)
 
     return {STEP: run.epoch, PASS: passes}
+
+
+def variant_steps(X: Tensor, batch_size: int, n_epochs: int) -> dict[str, Steps]:
+    """An epoch of training of each variant."""
+    table, runs = Table(X.double().numpy(), None), {}
+    for name, variant in VARIANTS.items():
+        network = {"hidden_layer_sizes": (64,), "activation": "relu", "init": "random"}
+        estimator = AutoencoderTransformer(8, **network, batch_size=batch_size, max_iter=n_epochs, **variant)
+        params = {**estimator.get_params(), "variational": False}
+        generator = torch.Generator().manual_seed(0)
+        model = build_model(params, X.shape[1], 8, 1.0, np.full(X.shape[1], 1e-6), generator)
+        objective = build_objective(params, table, 8, 1.0, X)
+        runs[name] = Run(model, X, None, build_plan(params, *X.shape), generator, objective=objective).epoch
+    return runs
 
 
 def textbook_steps(X: Tensor, batch_size: int) -> Steps:
@@ -108,12 +141,23 @@ def measure(batch_size: int, kind: type, init: str, rivals: bool, n_rounds: int)
     }
 
 
+def compare_variants(n_rounds: int) -> None:
+    X = torch.randn(N_BATCHES * 128, 30, generator=torch.Generator().manual_seed(0))
+    times = interleaved(variant_steps(X, 128, WARM_UP + n_rounds), n_rounds)
+    ratios = {name: np.median(values / times[PLAIN]) for name, values in times.items()}
+    say_table(["variant", "step, us", "over plain"], [[n, f"{np.median(times[n]):.0f}", f"{r:.2f}"] for n, r in ratios.items()])
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=50, metavar="N", help="turns of each contender; default 50")
     options.add_argument("--rivals", action="store_true", help="time other loops, too")
+    options.add_argument("--variants", action="store_true", help="time the variants of the autoencoder against each other")
     args = options.parse_args()
     begin(args)
+    if args.variants:
+        compare_variants(args.rounds)
+        return
     rows, columns, lines = Rows(args.json), [STEP, PASS, "ratio"], []
     if args.rivals:
         columns += ["DataLoader + Adam", "MLPRegressor"]

@@ -231,7 +231,7 @@ class Contractive(Penalty):
 
     ``sum_j ||dz_j / dx||^2 / var(z_j)``, with x on the scale of the networks (standardised columns) and the variance over the
     rows of the batch: the squared Frobenius norm of the encoder's Jacobian, with every component in its own standard deviation.
-    That wants batches of more than a few rows; a single one is charged nothing. A step takes two to five times as long.
+    That wants batches of more than a few rows; a single one is charged nothing. A step takes two to four times as long.
 
     Parameters
     ----------
