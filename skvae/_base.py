@@ -436,7 +436,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         codes = self._map(self.module_.encode, rows)
         scaled = self._map(jacobian(self.module_.decode), codes, scaled=True, dtype=np.float64)
         unit = self._scaling.scale * self._scaling.varies
-        directions = np.linalg.svd(scaled * unit[:, None], full_matrices=False)[0][..., :n_directions].mT
+        left = np.linalg.svd(scaled * unit[:, None], full_matrices=False)[0]
+        directions = left[:, :, :n_directions].swapaxes(1, 2)
         largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=2, keepdims=True), axis=2)
         return directions * np.where(largest < 0, -1.0, 1.0)
 

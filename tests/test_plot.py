@@ -44,6 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def no_figure_left():
     """Nothing stays open, and the user's settings stay as they were. No window opens."""
     backend = mpl.get_backend()
+    plt.close("all")
     plt.switch_backend("Agg")
     before = dict(mpl.rcParams)
     yield
