@@ -29,6 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import data
+from images import add_split_options, splits
 from report import Row, Rows, begin, mean, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, Contractive, KLSparsity
 
@@ -67,11 +68,6 @@ def search(images: data.Images, k: int, model: str, args: argparse.Namespace) ->
 
 def features(images: data.Images, k: int, model: str, args: argparse.Namespace) -> Row:
     pipeline = make_pipeline(MODELS[model](k, args), StandardScaler(), LogisticRegression(max_iter=1000))
-    if images.side > 8:
-        accuracy, seconds = timed(
-            lambda: pipeline.fit(images.train, images.train_digits).score(images.test, images.test_digits)
-        )
-        return {"value": accuracy, "seconds": seconds}
     X, y = np.concatenate([images.train, images.test]), np.concatenate([images.train_digits, images.test_digits])
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     accuracies, seconds = timed(lambda: cross_val_score(pipeline, X, y, cv=folds))
@@ -112,8 +108,7 @@ Task = Callable[[data.Images, int, str, argparse.Namespace], Row]
 def tasks(args: argparse.Namespace) -> list[tuple[str, Task, str, int, int, str]]:
     """Name, function, images, split, code size and model of each."""
     result: list[tuple[str, Task, str, int, int, str]] = []
-    sets = [("digits", seed) for seed in range(args.splits)] + ([("mnist", 0)] if args.data else [])
-    for name, seed in sets:
+    for name, seed in splits(args):
         result.append(("search", search, name, seed, 0, "pixels"))
         for k in SIZES[name]:
             result += [("search", search, name, seed, k, model) for model in MODELS]
@@ -131,14 +126,10 @@ def tasks(args: argparse.Namespace) -> list[tuple[str, Task, str, int, int, str]
 
 def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
-    data.add_options(result, sets=False)
+    add_split_options(result)
     result.add_argument("--only", metavar="A,B", help="some of search, features, top-k, contractive, sparse")
-    result.add_argument("--splits", type=int, default=5, help="of digits")
-    result.add_argument("--rows", type=int, metavar="N", help="random training images of MNIST; all where left out")
     result.add_argument("--hidden", type=lambda text: tuple(map(int, text.split(","))), default=(512, 256), metavar="A,B")
     result.add_argument("--level", type=float, default=2.0, help="of the noise, for search and features")
-    result.add_argument("--epochs", type=lambda text: text if text == "auto" else int(text), default="auto")
-    result.add_argument("--verbose", action="store_true")
     return result
 
 

@@ -88,10 +88,6 @@ class Images:
     train_digits: np.ndarray
     test_digits: np.ndarray
 
-    @property
-    def side(self) -> int:
-        return int(self.train.shape[1] ** 0.5)
-
 
 def images(name: str, folder: Path | None, seed: int, rows: int | None = None) -> Images:
     """ "digits", a random 75/25 split, or "mnist", the official split with so many of its training images, at random."""

@@ -12,7 +12,7 @@ one pass or two, whichever is better on the held-out images.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
 import data
+from images import add_split_options, splits
 from report import Row, Rows, begin, mean, parser, say, say_table, timed
 from skvae import AutoencoderTransformer
 
@@ -69,13 +70,6 @@ def by_median(train: np.ndarray, noisy: np.ndarray, clean: np.ndarray, noise: No
     return max((images.reshape(noisy.shape) for images in (once, twice)), key=lambda result: psnr(result, clean))
 
 
-def splits(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
-    """Name and seed of each split."""
-    yield from (("digits", seed) for seed in range(args.splits))
-    if args.data:
-        yield "mnist", 0
-
-
 def measure(denoise: Callable[..., np.ndarray], train: np.ndarray, noisy: np.ndarray, clean: np.ndarray, noise: Noise) -> Row:
     result, seconds = timed(lambda: denoise(train, noisy, clean, noise))
     return {"psnr": psnr(result, clean), "seconds": seconds}
@@ -102,12 +96,8 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[..., np.ndarray]]:
 
 def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
-    data.add_options(result, sets=False)
-    result.add_argument("--splits", type=int, default=5, help="of digits")
-    result.add_argument("--rows", type=int, metavar="N", help="random training images of MNIST; all where left out")
+    add_split_options(result)
     result.add_argument("--lr", type=lambda text: text if text == "auto" else float(text), default=2e-3)
-    result.add_argument("--epochs", type=lambda text: text if text == "auto" else int(text), default="auto")
-    result.add_argument("--verbose", action="store_true")
     return result
 
 

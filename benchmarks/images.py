@@ -1,10 +1,29 @@
 """What the benchmarks on images of digits share."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import data
+
+
+def add_split_options(parser: argparse.ArgumentParser) -> None:
+    """Add what digits and MNIST are split into, and how long to train on them."""
+    data.add_options(parser, sets=False)
+    parser.add_argument("--splits", type=int, default=5, help="of digits")
+    parser.add_argument("--rows", type=int, metavar="N", help="random training images of MNIST; all where left out")
+    parser.add_argument("--epochs", type=lambda text: text if text == "auto" else int(text), default="auto")
+    parser.add_argument("--verbose", action="store_true", help="show the progress of training")
+
+
+def splits(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    """Name and seed of each split: those of digits, and MNIST's own where there is a folder of data."""
+    yield from (("digits", seed) for seed in range(args.splits))
+    if args.data:
+        yield "mnist", 0
 
 
 def one_of_each(digits: np.ndarray) -> list[int]:

@@ -117,14 +117,13 @@ def denoising_takes_noise_off() -> None:
     train, test = train_test_split(load_digits().data, random_state=0)
     noisy = with_salt_and_pepper(test, train)
     row("images", "as they are", "PCA", "plain", "denoising", "seconds")
-    by_pca = max(decibels(PCA(k).fit(train), noisy, test) for k in (8, 12, 16, 24))
+    by_pca = max(decibels(restored(PCA(k).fit(train), noisy), test) for k in (8, 12, 16, 24))
     network: dict[str, Any] = {"hidden_layer_sizes": (256,), "standardize": False, "early_stopping": False, "random_state": 0}
     plain = AutoencoderTransformer(64, **network).fit(train)
     denoiser = AutoencoderTransformer(64, corruption="salt_and_pepper", corruption_level=0.2, **network)
     seconds = timed(denoiser.fit, train)
-    before = -10 * np.log10(np.mean((noisy - test) ** 2) / PEAK**2)
-    after = (by_pca, decibels(plain, noisy, test), decibels(denoiser, noisy, test))
-    row("digits", *(f"{value:.1f}" for value in (before, *after, seconds)))
+    by_plain, by_denoiser = (decibels(restored(model, noisy), test) for model in (plain, denoiser))
+    row("digits", *(f"{value:.1f}" for value in (decibels(noisy, test), by_pca, by_plain, by_denoiser, seconds)))
 
 
 def with_salt_and_pepper(rows: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -133,14 +132,19 @@ def with_salt_and_pepper(rows: np.ndarray, train: np.ndarray) -> np.ndarray:
     return np.where(draw < 0.1, train.min(axis=0), np.where(draw < 0.2, train.max(axis=0), rows))
 
 
-def decibels(model: PCA | AutoencoderTransformer, noisy: np.ndarray, clean: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of what a model makes of noisy images."""
-    return float(-10 * np.log10(np.mean((model.inverse_transform(model.transform(noisy)) - clean) ** 2) / PEAK**2))
+def decibels(images: np.ndarray, clean: np.ndarray) -> float:
+    """Peak signal-to-noise ratio."""
+    return float(-10 * np.log10(np.mean((images - clean) ** 2) / PEAK**2))
+
+
+def restored(model: PCA | AutoencoderTransformer, X: np.ndarray) -> np.ndarray:
+    """What a model makes of rows."""
+    return model.inverse_transform(model.transform(X))
 
 
 def squared_error(model: PCA | AutoencoderTransformer, X: np.ndarray) -> float:
     """Mean over rows of the squared reconstruction error."""
-    return float(((X - model.inverse_transform(model.transform(X))) ** 2).sum(axis=1).mean())
+    return float(((X - restored(model, X)) ** 2).sum(axis=1).mean())
 
 
 def timed(function: Callable[[np.ndarray], object], X: np.ndarray) -> float:

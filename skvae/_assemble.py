@@ -128,6 +128,7 @@ def build_likelihood(
 
 
 def build_bottleneck(params: Mapping[str, Any]) -> Bottleneck:
+    """What is done at the code."""
     if params["variational"]:
         return GaussianPosterior()
     return Dense() if params["n_nonzero_coefs"] is None else TopK(int(params["n_nonzero_coefs"]))
@@ -257,8 +258,8 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     offset, gain = ALMOST_LINEAR[model.encoder.out_activation]
     activation = ACTIVATIONS[model.encoder.out_activation]
     below, centre, above = activation(offset + gain * torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64)).tolist()
-    constant, centre = np.full(n_components, offset), np.full(n_components, centre)
-    _start_linear(model, gain * encoder, constant, decoder / (above - below), pca.mean, pca.deviations, centre=centre)
+    decoder, constant = decoder / (above - below), np.full(n_components, offset)
+    _start_linear(model, gain * encoder, constant, decoder, pca.mean, pca.deviations, centre=centre)
 
 
 def start_at_linear_gaussian(model: Autoencoder, linear: LinearGaussian, beta: float) -> None:
@@ -287,7 +288,7 @@ def _start_linear(
     mean: np.ndarray,
     deviations: np.ndarray,
     units: tuple[np.ndarray, np.ndarray] | None = None,
-    centre: np.ndarray | float = 0.0,
+    centre: float = 0.0,
 ) -> None:
     """Encode to ``weight @ (x - mean) + constant`` and decode to ``loadings @ (z - centre) + mean``.
 
@@ -305,7 +306,7 @@ def _start_linear(
     model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant - weight @ mean), code_unit)
     if model.encoder.limit is not None:
         model.encoder.limit.copy_(torch.from_numpy(np.abs(mean) + OUTLYING * deviations))
-    offset = offset - loadings @ (centre + np.zeros(loadings.shape[1]))
+    offset = offset - centre * loadings.sum(axis=1)
     model.decoder.start_linear_(torch.from_numpy(loadings), torch.from_numpy(offset), cell_unit)
 
 

@@ -149,7 +149,8 @@ class _Candidate:
 
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
     model = _start(task, table)
-    _fit_noise(task, [(model, table if held_out is None else held_out)])
+    if held_out is not None:
+        _fit_noise(task, [(model, held_out)])
     return Fit(model)
 
 
@@ -246,8 +247,7 @@ def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Au
         _assemble.start_at_linear_gaussian(model, linear or task.linear_gaussian(table), task.params["beta"])
     elif task.params["init"] == "pca":
         _assemble.start_at_pca(model, principal_components(table))
-        on_cpu = replace(task, device=torch.device("cpu"))
-        model.likelihood.fit_(_pooled_squared_error([(model, table)], on_cpu) if _assemble.is_plain(task.params) else 1.0)
+        model.likelihood.fit_(_pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))))
     return model.to(task.device)
 
 
@@ -274,8 +274,6 @@ def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
             f"warm_start=True, but the parameters describe another model than the earlier fit's. {error}\n"
             "Set warm_start=False, or the parameters back."
         ) from error
-    if not (task.params["variational"] or _assemble.is_plain(task.params)):
-        model.likelihood.fit_(1.0)  # as a new one has it while it is trained
     return model.to(task.device)
 
 
@@ -284,6 +282,8 @@ def _plan(task: Task, table: Table) -> TrainingPlan:
 
 
 def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None) -> Run:
+    if not (task.params["variational"] or _assemble.is_plain(task.params)):
+        model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
     rows, weights = _tensors(table, model, task)
     if weights is not None:
         weights = weights / weights.mean()
