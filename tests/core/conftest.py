@@ -52,6 +52,22 @@ def autoencoder() -> Callable[..., Autoencoder]:
 
 
 @pytest.fixture
+def autoencoder_with_paths(autoencoder) -> Callable[..., Autoencoder]:
+    """The same in float64, with linear paths that are not zero."""
+
+    def build(dtype=torch.float64, **options):
+        model = autoencoder(dtype=dtype, **options)
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for network in (model.encoder, model.decoder):
+                if network.path is not None:
+                    network.path.normal_(generator=generator)
+        return model
+
+    return build
+
+
+@pytest.fixture
 def linear_gaussian(autoencoder) -> Callable[..., tuple[Autoencoder, MultivariateNormal]]:
     """A function that builds a model ``x = W z + m + e`` with its exact posterior, and the density of its rows.
 

@@ -26,17 +26,11 @@ each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), id
 
 
 @pytest.fixture
-def variational(autoencoder):
+def variational(autoencoder_with_paths):
     """A function that builds the same small model in float64, with a variance of the posterior and a linear path that vary."""
 
     def build(likelihood=NORMAL_CELLS["gaussian"], **options):
-        model = autoencoder(likelihood=likelihood, bottleneck=GaussianPosterior(), dtype=torch.float64, **options)
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for network in (model.encoder, model.decoder):
-                if network.path is not None:
-                    network.path.normal_(generator=generator)
-        return model
+        return autoencoder_with_paths(likelihood=likelihood, bottleneck=GaussianPosterior(), **options)
 
     return build
 

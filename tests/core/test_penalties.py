@@ -35,19 +35,8 @@ def seeded(seed=0):
 
 
 @pytest.fixture
-def model(autoencoder):
-    """A function that builds the same small model in float64, with linear paths that are not zero."""
-
-    def build(dtype=torch.float64, **options):
-        model = autoencoder(dtype=dtype, **options)
-        generator = seeded(2)
-        with torch.no_grad():
-            for network in (model.encoder, model.decoder):
-                if network.path is not None:
-                    network.path.normal_(generator=generator)
-        return model
-
-    return build
+def model(autoencoder_with_paths):
+    return autoencoder_with_paths
 
 
 @pytest.fixture
