@@ -1,6 +1,7 @@
 """Autoencoders for people who use scikit-learn."""
 
 from skvae._autoencoder import AutoencoderTransformer
+from skvae._imputer import AutoencoderImputer
 from skvae._plot import (
     InterpolationDisplay,
     LatentSpaceDisplay,
@@ -15,6 +16,7 @@ from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 __all__ = [
     "L1",
     "L2",
+    "AutoencoderImputer",
     "AutoencoderTransformer",
     "Contractive",
     "Elbo",

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from skvae._linear_gaussian import LinearGaussian, factor_analysis, probabilistic_pca
-from skvae._statistics import PrincipalComponents, Table, principal_components
+from skvae._encoding import BOOLEAN, Encoding
+from skvae._linear_gaussian import Completed, LinearGaussian, expectation_maximisation, factor_analysis, probabilistic_pca
+from skvae._statistics import PrincipalComponents, Table, extremes, moments, principal_components
 from skvae.core.bottlenecks import Bottleneck, Dense, GaussianPosterior, TopK
 from skvae.core.corruptions import Columns, Corruption, GaussianNoise, Masking, SaltAndPepper, SwapNoise
-from skvae.core.likelihoods import Bernoulli, Gaussian, Likelihood, UnitGaussian
+from skvae.core.inputs import Inputs
+from skvae.core.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Mixed, Part, UnitGaussian
 from skvae.core.model import Autoencoder
 from skvae.core.networks import ACTIVATIONS, Network
 from skvae.core.objective import Objective
@@ -25,6 +27,7 @@ __all__ = [
     "CORRUPTIONS",
     "PENALTIES",
     "Corruption",
+    "Masking",
     "Penalty",
     "build_model",
     "build_objective",
@@ -56,6 +59,11 @@ WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the r
 AUTO_BATCH = 128
 AUTO_BATCH_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
 LARGEST_VARIANCE = 0.25  # of a cell that is 0 or 1
+LARGEST_CURVATURE = 0.5  # of a categorical cell's log-likelihood in its logits (Bohning, 1992), where 0.25 is a boolean's
+RAREST = 0.01  # probability that a start gives to a level
+AUTO_HIDDEN = Masking((0.0, 0.5))  # observed cells that are hidden while training, where cells may be missing
+MOST_FACTORS = 10  # of the linear model that missing cells are filled in by, ...
+MOST_FACTORS_LINEAR = 32  # ... and where it is the whole model
 NARROWEST = 1e-12  # variance of a posterior to start from, where it should be zero
 OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; its linear path sees all of it
 AUTO_STEPS = 1500
@@ -72,6 +80,7 @@ def build_model(
     floors: np.ndarray,
     generator: torch.Generator,
     widest: torch.dtype = torch.float64,
+    encoding: Encoding | None = None,
 ) -> Autoencoder:
     """The untrained model that the parameters describe.
 
@@ -91,33 +100,83 @@ def build_model(
         Source of the initial weights.
     widest : torch.dtype
         That the device has.
+    encoding : Encoding or None
+        Of a table with missing cells or other columns than numbers; None for a complete table of numbers.
     """
     hidden = tuple(params["hidden_layer_sizes"])
     decoder_hidden = params["decoder_layer_sizes"]
     decoder_hidden = hidden[::-1] if decoder_hidden is None else tuple(decoder_hidden)
     dtype = torch.float32 if hidden or decoder_hidden else widest
-    likelihood = build_likelihood(params, n_columns, unit_variance, floors, dtype)
+    likelihood = build_likelihood(params, n_columns, unit_variance, floors, dtype, encoding)
     bottleneck = build_bottleneck(params)
+    inputs = build_inputs(params, n_columns, n_components, dtype, encoding)
+    n_inputs = likelihood.n_params + n_columns * inputs.marked
 
     from_pca = params["init"] == "pca"
     shape = (params["activation"], from_pca, generator, dtype)
     n_codes = n_components * bottleneck.expansion
     in_units = from_pca and params["variational"]
     encoder = Network(
-        [n_columns, *hidden, n_codes],
+        [n_inputs, *hidden, n_codes],
         *shape,
         limited=from_pca and bool(hidden),
         in_units=in_units,
         out_activation=params["code_activation"],
     )
-    decoder = Network([n_components, *decoder_hidden, n_columns * likelihood.n_params], *shape, in_units=in_units)
-    return Autoencoder(encoder, decoder, likelihood, bottleneck)
+    decoder = Network([n_components, *decoder_hidden, likelihood.n_params], *shape, in_units=in_units)
+    return Autoencoder(inputs, encoder, decoder, likelihood, bottleneck)
+
+
+def build_inputs(
+    params: Mapping[str, Any], n_columns: int, n_components: int, dtype: torch.dtype, encoding: Encoding | None
+) -> Inputs:
+    """What the encoder sees of each cell."""
+    if encoding is None:
+        return Inputs.of_numbers(n_columns, n_factors(params, n_columns, n_components), dtype=dtype)
+    column, level, mean, unit = map(torch.from_numpy, (encoding.column, encoding.level, encoding.mean, encoding.unit))
+    factors = n_factors(params, len(column), n_components)
+    return Inputs(column, level, mean, unit, factors, marked=True, dtype=dtype)
+
+
+def n_factors(params: Mapping[str, Any], n_features: int, n_components: int) -> int:
+    """Of the linear model that fills in missing cells: the code's own where all is linear, else as many as may help."""
+    if is_linear(params):
+        return min(n_components, n_features, MOST_FACTORS_LINEAR)
+    return min(n_features // 2, MOST_FACTORS)
 
 
 def build_likelihood(
+    params: Mapping[str, Any],
+    n_columns: int,
+    unit_variance: float,
+    floors: np.ndarray,
+    dtype: torch.dtype,
+    encoding: Encoding | None,
+) -> Likelihood:
+    """The likelihood of a name, per column where columns are of several kinds or cells are missing.
+
+    "auto" is Gaussian, with one variance for all columns of a complete table of numbers and else with one per column.
+    """
+    if encoding is None:
+        return _of_numbers(params, n_columns, unit_variance, floors, dtype)
+    n_levels = encoding.n_levels
+    kinds = (n_levels == 0, n_levels == BOOLEAN, n_levels > BOOLEAN)
+    likelihoods = (
+        lambda columns: _of_numbers(params, len(columns), unit_variance, floors[columns], dtype),
+        lambda columns: Bernoulli(len(columns)),
+        lambda columns: Categorical(n_levels[columns].tolist()),
+    )
+    parts = []
+    for kind, build in zip(kinds, likelihoods, strict=True):
+        if kind.any():
+            columns = np.flatnonzero(kind)
+            parts.append(Part(build(columns), columns.tolist(), np.flatnonzero(kind[encoding.column]).tolist()))
+    return Mixed(parts)
+
+
+def _of_numbers(
     params: Mapping[str, Any], n_columns: int, unit_variance: float, floors: np.ndarray, dtype: torch.dtype
 ) -> Likelihood:
-    """The likelihood of a name; "auto" is Gaussian, with one variance for all columns."""
     name = params["likelihood"]
     if name == "bernoulli":
         return Bernoulli(n_columns)
@@ -135,7 +194,12 @@ def build_bottleneck(params: Mapping[str, Any]) -> Bottleneck:
 
 
 def build_objective(
-    params: Mapping[str, Any], table: Table, n_components: int, unit_variance: float, like: torch.Tensor
+    params: Mapping[str, Any],
+    table: Table,
+    n_components: int,
+    unit_variance: float,
+    like: torch.Tensor,
+    encoding: Encoding | None,
 ) -> Objective:
     """The loss that the parameters describe, for a model of these rows.
 
@@ -143,10 +207,28 @@ def build_objective(
     weights mean the same in any unit.
     """
     corruption = build_corruption(params)
-    bound = None if corruption is None else partial(corruption, columns=_columns(table, like))
+    bound = None if corruption is None else partial(corruption, columns=_columns(table, like, encoding))
     unit = unit_variance if params["likelihood"] == "mse" else 1.0
     penalties = (replace(penalty, weight=penalty.weight / unit) for penalty in build_penalties(params, n_components))
-    return Objective(bound, tuple(penalties))
+    hidden_only = encoding is not None and isinstance(corruption, Masking) and corruption.hidden_only
+    return Objective(bound, tuple(penalties), hidden_only)
+
+
+def is_told(params: Mapping[str, Any], n_levels: np.ndarray, is_complete: bool) -> bool:
+    """Whether the encoder is told what is missing, and cells of all kinds: not of a complete table of numbers."""
+    hides = isinstance(params["corruption"], Masking) and params["corruption"].hidden_only
+    return bool(n_levels.any()) or not is_complete or hides
+
+
+def resolved(params: Mapping[str, Any], encoding: Encoding | None) -> dict[str, Any]:
+    """The parameters with what is "auto" about the table decided."""
+    corruption, likelihood = params["corruption"], params["likelihood"]
+    if corruption == "auto":
+        closed = encoding is None or is_solved_by_pca({**params, "corruption": None}, encoding)
+        corruption = None if closed else AUTO_HIDDEN
+    if likelihood == "auto" and encoding is not None:
+        likelihood = "gaussian_diag"
+    return {**params, "corruption": corruption, "likelihood": likelihood}
 
 
 def build_corruption(params: Mapping[str, Any]) -> Corruption | None:
@@ -155,9 +237,11 @@ def build_corruption(params: Mapping[str, Any]) -> Corruption | None:
     return CORRUPTIONS[corruption](params["corruption_level"]) if isinstance(corruption, str) else corruption
 
 
-def _columns(table: Table, like: torch.Tensor) -> Columns:
-    rows = table.rows
-    statistics = (np.average(rows, axis=0, weights=table.counts), rows.min(axis=0), rows.max(axis=0))
+def _columns(table: Table, like: torch.Tensor, encoding: Encoding | None) -> Columns:
+    blank = moments(table)[0] if encoding is None else np.full(table.rows.shape[1], np.nan)
+    statistics = [blank, *extremes(table)]
+    if encoding is not None and encoding.n_levels.any():
+        statistics.append(encoding.n_levels == 0)
     return Columns(*(torch.from_numpy(values).to(like.dtype).to(like.device) for values in statistics))
 
 
@@ -227,10 +311,12 @@ def is_plain(params: Mapping[str, Any]) -> bool:
     return untouched and params["n_nonzero_coefs"] is None and params["code_activation"] == "identity"
 
 
-def is_solved_by_pca(params: Mapping[str, Any]) -> bool:
+def is_solved_by_pca(params: Mapping[str, Any], encoding: Encoding | None) -> bool:
     """Whether PCA, probabilistic PCA or factor analysis is the answer, so that there is nothing to train."""
     closed = params["likelihood"] != "bernoulli"
-    if params["variational"] and params["likelihood"] == "gaussian_diag":
+    if encoding is not None:  # a linear network cannot tell how uncertain a posterior is of a row with missing cells
+        closed = closed and not params["variational"] and not encoding.n_levels.any()
+    elif params["variational"] and params["likelihood"] == "gaussian_diag":
         closed = params["beta"] == 1
     return closed and is_linear(params) and is_plain(params) and params["init"] == "pca"
 
@@ -241,7 +327,7 @@ def start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     Directions without variance, and components beyond the number of axes, get a zero code. Where the largest entries of a code
     are to be kept, all are in one unit instead. An activation of the code is started where it is close to linear.
     """
-    n_components, n_columns = model.encoder.out.out_features, len(pca.mean)
+    n_components, n_columns = model.encoder.out.out_features, len(pca.mean)  # columns of features
     dtype = model.encoder.out.weight.dtype
     k = min(n_components, len(pca.axes))
     deviations = np.sqrt(pca.variances[:k])
@@ -275,9 +361,11 @@ def start_at_linear_gaussian(model: Autoencoder, linear: LinearGaussian, beta: f
     units = np.concatenate([np.sqrt(variances), np.ones(len(variances))]), np.sqrt(linear.noise)
     deviations = np.sqrt((linear.loadings**2).sum(axis=1) + linear.noise)
     _start_linear(model, weight, constant, linear.loadings, linear.mean, deviations, units)
-    if isinstance(model.likelihood, Gaussian):
-        noise = torch.from_numpy(linear.noise)
-        model.likelihood.fit_(noise if model.likelihood.floor.ndim else noise[0])
+    noise = torch.from_numpy(linear.noise)
+    if isinstance(model.likelihood, Mixed):
+        first = np.unique(model.inputs.column.numpy(), return_index=True)[1]
+        noise = noise[first]
+    model.likelihood.fit_(noise)
 
 
 def _start_linear(
@@ -298,16 +386,71 @@ def _start_linear(
     """
     offset = mean
     code_unit, cell_unit = (None, None) if units is None else (torch.from_numpy(unit) for unit in units)
+    constant = constant - weight @ mean
     if isinstance(model.likelihood, Bernoulli):
-        clipped = np.clip(mean, 0.01, 0.99)
-        offset = np.log(clipped / (1 - clipped))
-        variance = np.full(len(mean), LARGEST_VARIANCE) if model.bottleneck.has_posterior else clipped * (1 - clipped)
-        loadings, cell_unit = loadings / variance[:, None], None
-    model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant - weight @ mean), code_unit)
+        offset, slope = _logits(mean, model.bottleneck.has_posterior)
+        loadings, cell_unit = loadings * slope[:, None], None
+    elif isinstance(model.likelihood, Mixed):
+        offset, slope = _params_of_features(model.inputs, model.likelihood, mean)
+        loadings = loadings * slope[:, None]
+        cell_unit = None if cell_unit is None else torch.where(model.inputs.level.isnan(), cell_unit, 1.0)
+        unmarked = np.zeros((len(weight), model.likelihood.n_columns))
+        weight = np.concatenate([weight, unmarked], axis=1)
+    model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant), code_unit)
     if model.encoder.limit is not None:
-        model.encoder.limit.copy_(torch.from_numpy(np.abs(mean) + OUTLYING * deviations))
+        model.encoder.limit[: len(mean)] = torch.from_numpy(np.abs(mean) + OUTLYING * deviations)
     offset = offset - centre * loadings.sum(axis=1)
     model.decoder.start_linear_(torch.from_numpy(loadings), torch.from_numpy(offset), cell_unit)
+
+
+def _logits(mean: np.ndarray, is_drawn: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of the mean of cells between 0 and 1, and how many logits a change of the cell is."""
+    clipped = np.clip(mean, RAREST, 1 - RAREST)
+    variance = np.full(len(mean), LARGEST_VARIANCE) if is_drawn else clipped * (1 - clipped)
+    return np.log(clipped / (1 - clipped)), 1 / variance
+
+
+def _params_of_features(inputs: Inputs, likelihood: Mixed, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters of the likelihood at the mean of the features, and how far a change of each feature moves its parameter.
+
+    Levels and booleans are carried to their logits by the largest curvature, which never overshoots.
+    """
+    offset, slope = mean.copy(), np.ones(len(mean))
+    unit = inputs.unit.double().numpy()
+    share = inputs.mean.double().numpy() + unit * mean
+    for part in likelihood.parts:
+        params = part.params.numpy()
+        if isinstance(part.likelihood, Bernoulli):
+            offset[params] = _logits(share[params], True)[0]
+            slope[params] = unit[params] / LARGEST_VARIANCE
+        elif isinstance(part.likelihood, Categorical):
+            offset[params] = np.log(np.maximum(share[params], RAREST))
+            slope[params] = unit[params] / LARGEST_CURVATURE
+    return offset, slope
+
+
+def complete(params: Mapping[str, Any], table: Table, n_components: int, encoding: Encoding) -> Completed:
+    """The linear model that missing cells of these rows are filled in by, and the moments of the rows so completed."""
+    features = encoding.features(table.rows)
+    factors = n_factors(params, features.shape[1], n_components)
+    return expectation_maximisation(features, table.counts, factors, shared=is_solved_by_pca(params, encoding))
+
+
+def linear_gaussian_of_features(table: Table, n_components: int, encoding: Encoding) -> LinearGaussian:
+    """The factor analysis that a model with a posterior of such a table starts at.
+
+    Levels and booleans are taken as normal with so much noise that their likelihood is bounded from below.
+    """
+    noise = np.full(len(encoding.column), np.nan)
+    n_levels = encoding.n_levels[encoding.column]
+    noise[n_levels == BOOLEAN] = LARGEST_VARIANCE
+    noise[n_levels > BOOLEAN] = LARGEST_CURVATURE
+    factors = min(n_components, len(noise), MOST_FACTORS_LINEAR)
+    features = encoding.features(table.rows)
+    linear = expectation_maximisation(features, table.counts, factors, shared=False, noise=noise / encoding.unit**2).linear
+    loadings = np.zeros((len(noise), n_components))
+    loadings[:, :factors] = linear.loadings
+    return replace(linear, loadings=loadings)
 
 
 def linear_gaussian(
@@ -326,9 +469,11 @@ def linear_gaussian(
     return probabilistic_pca(principal_components(table), n_components, params["beta"], noise, floors.min())
 
 
-def build_plan(params: Mapping[str, Any], n_rows: int, n_columns: int, unit_variance: float = 1.0) -> TrainingPlan:
+def build_plan(
+    params: Mapping[str, Any], n_rows: int, n_columns: int, unit_variance: float = 1.0, encoding: Encoding | None = None
+) -> TrainingPlan:
     """How to train on a table of so many distinct rows and columns."""
-    linear = is_linear(params)
+    linear = is_linear(params) and encoding is None  # with an encoding there is no PCA that steps must be exact for
     batch_size, max_iter = params["batch_size"], params["max_iter"]
     if batch_size == "auto":
         batch_size = AUTO_BATCH_LINEAR if linear else AUTO_BATCH

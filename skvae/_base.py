@@ -1,7 +1,7 @@
 """The fit and apply template that the estimators share. Think twice before adding anything to it."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral, Real
@@ -16,10 +16,11 @@ from tqdm.auto import tqdm
 
 from skvae import _assemble
 from skvae._assemble import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty
+from skvae._encoding import Encoding
 from skvae._fitting import Fit, Report, Task, fit_model
 from skvae._parameters import NestedParameters
-from skvae._schema import Schema, index_of, library_of
-from skvae._statistics import Scaling, Table, least_variances, merge_equal_rows, principal_components
+from skvae._schema import Schema, index_of, library_of, table_like
+from skvae._statistics import Scaling, Table, least_variances, merge_equal_rows, principal_components, resolutions
 from skvae._validation import (
     Interval,
     RealNotInt,
@@ -39,6 +40,7 @@ from skvae.core.inference import CHUNK_ROWS, apply, jacobian
 from skvae.core.model import Autoencoder
 
 BLOCK_ROWS = 1 << 15  # rows that are scaled at once, so that memory beyond the result does not grow with the table
+MANY_COMPONENTS = 1 << 30  # as many as there are
 
 
 class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -60,7 +62,9 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         "init": [StrOptions({"pca", "random"})],
         "standardize": ["boolean"],
         "likelihood": [StrOptions({"auto", "gaussian", "mse", "bernoulli"})],
-        "corruption": [StrOptions(set(CORRUPTIONS)), Corruption, None],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "handle_unknown": [StrOptions({"ignore", "error"})],
+        "corruption": [StrOptions({*CORRUPTIONS, "auto"}), Corruption, None],
         "corruption_level": [Interval(Real, 0, None, closed="left")],
         "penalty": [StrOptions(set(PENALTIES)), Penalty, tuple, None],
         "penalty_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -92,6 +96,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         init: str,
         standardize: bool,
         likelihood: str,
+        categorical_features: Any,
+        handle_unknown: str,
         corruption: str | Corruption | None,
         corruption_level: float,
         penalty: str | Penalty | tuple[Penalty, ...] | None,
@@ -120,6 +126,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         self.init = init
         self.standardize = standardize
         self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
         self.corruption = corruption
         self.corruption_level = corruption_level
         self.penalty = penalty
@@ -181,25 +189,34 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
     def _fit(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         check_layer_sizes(hidden_layer_sizes=self.hidden_layer_sizes, decoder_layer_sizes=self.decoder_layer_sizes)
         device = resolve_device(self.device)
-        schema = Schema.of(X)
         goes_on = self.warm_start and hasattr(self, "module_")
-        rows = check_rows(self, X, reset=not goes_on)
-        self._check_cells(X, rows)
+        schema = self.schema_ if goes_on else Schema.of(X, self.categorical_features)
+        rows = check_rows(self, X, schema, reset=not goes_on)
+        n_levels = schema.n_levels if schema.columns else np.zeros(rows.shape[1], dtype=int)
+        self._check_cells(X, rows, n_levels)
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
-        held_out = self._held_out(X_val, sample_weight_val)
-        scaling = self._scaling if goes_on else self._scaling_for(table)
+        held_out = self._held_out(X_val, sample_weight_val, schema, n_levels)
+        scaling = self._scaling if goes_on else self._scaling_for(table, n_levels == 0)
         table = scaling.apply_to(table)
-        n_components = self._resolve_n_components(table, goes_on)
         params = {**self.get_params(deep=False), "variational": self._variational}
+        is_complete = table.is_complete and (held_out is None or held_out.is_complete)
+        is_told = _assemble.is_told(params, n_levels, is_complete)
+        if goes_on:
+            is_told = self._is_told_as_before(is_told)
+        encoding = Encoding.of(table, n_levels) if is_told else None
+        params = _assemble.resolved(params, encoding)
+        n_components = self._resolve_n_components(table, params, encoding, goes_on)
         _assemble.check_variant(params, n_components)
+        floors = least_variances(table)
         task = Task(
             params=params,
             n_components=n_components,
             n_columns=rows.shape[1],
             unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
-            floors=least_variances(table),
+            floors=floors if encoding is None else np.maximum(floors, resolutions(table)),
             device=device,
             seed=random_seed(self.random_state),
+            encoding=encoding,
         )
         earlier = self.module_ if goes_on else None
         with _progress(self.verbose, type(self).__name__) as report:
@@ -207,37 +224,50 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         self.device_ = device
         self.schema_ = schema
         self._scaling = scaling
+        self._numbers = n_levels == 0
+        self._in_unit_interval = self.likelihood == "bernoulli"
         self._seed = task.seed
         self.n_components_ = self._n_features_out = n_components
         self.penalties_ = _assemble.build_penalties(params, n_components)
         self._publish(fit, table, goes_on)
 
-    def _held_out(self, X_val: Any, sample_weight_val: Any) -> Table | None:
+    def _is_told_as_before(self, is_told: bool) -> bool:
+        """Whether the encoder of the earlier fit, which this one goes on from, is told what is missing."""
+        if self.module_.inputs.marked or not is_told:
+            return bool(self.module_.inputs.marked)
+        raise ValueError(
+            "warm_start=True and X has missing cells, but the earlier fit's table was complete, and its model is not told what "
+            "is missing. Set warm_start=False, or fill the cells in, e.g. with the impute method of the earlier fit."
+        )
+
+    def _held_out(self, X_val: Any, sample_weight_val: Any, schema: Schema, n_levels: np.ndarray) -> Table | None:
         if X_val is None:
             if sample_weight_val is not None:
                 raise ValueError("sample_weight_val is given without X_val, the rows that it weighs; give both or neither.")
             return None
         if self.early_stopping is False:
             raise ValueError("X_val is given but early_stopping=False, so nothing would read it; use early_stopping='auto'.")
-        rows = check_rows(self, X_val, reset=False, name="X_val")
-        self._check_cells(X_val, rows)
+        rows = check_rows(self, X_val, schema, reset=False, name="X_val")
+        self._check_cells(X_val, rows, n_levels)
         return merge_equal_rows(rows, check_weights(sample_weight_val, rows, "sample_weight_val"))
 
-    def _check_cells(self, X: Any, rows: np.ndarray) -> None:
+    def _check_cells(self, X: Any, rows: np.ndarray, n_levels: np.ndarray) -> None:
         if self.likelihood == "bernoulli":
-            check_unit_interval(X, rows)
+            check_unit_interval(X, rows, n_levels == 0)
 
-    def _scaling_for(self, table: Table) -> Scaling:
+    def _scaling_for(self, table: Table, numbers: np.ndarray) -> Scaling:
         if self.likelihood == "bernoulli":
-            return Scaling.none(table.rows.shape[1])
-        return Scaling.standard(table) if self.standardize else Scaling.common(table)
+            return Scaling.none(table)
+        return Scaling.standard(table, numbers) if self.standardize else Scaling.common(table, numbers)
 
-    def _resolve_n_components(self, table: Table, goes_on: bool) -> int:
+    def _resolve_n_components(self, table: Table, params: Mapping[str, Any], encoding: Encoding | None, goes_on: bool) -> int:
         if self.n_components >= 1:
             return int(self.n_components)
         if goes_on:
             return self.n_components_
-        return principal_components(table).n_for_share(self.n_components)
+        if encoding is None:
+            return principal_components(table).n_for_share(self.n_components)
+        return _assemble.complete(params, table, MANY_COMPONENTS, encoding).components.n_for_share(self.n_components)
 
     def _publish(self, fit: Fit, table: Table, goes_on: bool) -> None:
         """Turn the outcome of a fit into the attributes that end in an underscore."""
@@ -252,7 +282,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         self.n_iter_ = max(1, len(losses))
         variance = getattr(fit.model.likelihood, "variance", None)
         self.noise_variance_ = None
-        if variance is not None:
+        if variance is not None and not variance.isnan().all():
             self.noise_variance_ = variance.detach().cpu().double().numpy()[()] * self._scaling.error_unit
         if result is not None and result.still_falling:
             warnings.warn(
@@ -329,7 +359,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             input with ``standardize=False``. Integers are not rounded for it.
         """
         rows = self._admit(X)
-        errors = self._map(lambda x: (self.module_.reconstruct(x) - x).square().sum(1), rows, dtype=np.float64)
+        errors = self._map(lambda x: self.module_.squared_error(x).sum(1), rows, dtype=np.float64)
         return errors * self._scaling.error_unit
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -364,6 +394,59 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         score : float
         """
         return float(self.score_samples(X).mean())
+
+    def impute(self, X: Any) -> Any:
+        """Fill in the missing cells of a table, and these alone.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        table : ndarray or frame of shape (n_rows, n_features_in_)
+            X with what the model expects of each missing cell given the row's other cells: the mean of numbers and the most
+            likely level of categories. Observed cells stay as they are, to the last bit, and so do a frame's dtypes and index.
+            A row without any observed cell gets what the model expects of no row in particular. Columns that were missing
+            altogether at fit, or were ignored, stay missing.
+        """
+        rows = self._admit(X)
+        expected = self._scaling.invert(self._map(self.module_.reconstruct, rows, dtype=np.float64))
+        return self._completed(X, rows, expected)
+
+    def _completed(self, X: Any, rows: np.ndarray, cells: np.ndarray) -> Any:
+        if library_of(X) == "numpy":
+            X = np.asarray(X, dtype=rows.dtype)
+        return self.schema_.complete(X, cells)
+
+    def score_cells(self, X: Any, given: Any = None) -> Any:
+        """Log-likelihood of each cell given the code of its row, or that of another version of the row.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+            The cells to score.
+        given : array-like or frame of shape (n_rows, n_features_in_), default=None
+            The rows to encode; None is X itself. With cells of X left out, it tells how likely these are given the others.
+
+        Returns
+        -------
+        scores : ndarray or frame of shape (n_rows, n_features_in_)
+            In nats, a density in the units of the column for numbers and a probability for categories and booleans; NaN where
+            the cell of X is missing. A frame where X is one, with its index.
+        """
+        cells = self._admit(X)
+        rows = cells if given is None else self._admit(given)
+        if rows.shape != cells.shape:
+            raise ValueError(f"X has {len(cells)} rows and given {len(rows)}; they must be versions of the same rows.")
+        both = self._scaling.apply(np.stack([rows, cells], axis=1))
+        scores = self._map(self._log_prob_of_cells(), both, scaled=True, dtype=np.float64)
+        scores = np.where(np.isnan(cells), np.nan, scores - np.log(self._scaling.scale))
+        return table_like(X, scores)
+
+    def _log_prob_of_cells(self) -> Callable[[Tensor], Tensor]:
+        """From rows and the cells to score, ``(n_rows, 2, n_columns)``, to the score of each."""
+        return lambda both: self.module_.log_prob_given(both[:, 0].contiguous(), both[:, 1].contiguous())
 
     def interpolate(self, X_start: Any, X_end: Any, n_steps: int = 10) -> Any:
         """Rows along the straight line between the codes of two rows, decoded.
@@ -443,9 +526,9 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _admit(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        rows = check_rows(self, X, reset=False)
-        if self.noise_variance_ is None:  # Bernoulli cells
-            check_unit_interval(X, rows)
+        rows = check_rows(self, X, self.schema_, reset=False)
+        if self._in_unit_interval:
+            check_unit_interval(X, rows, self._numbers)
         return rows
 
     def _map(
@@ -490,6 +573,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

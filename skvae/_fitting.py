@@ -15,15 +15,18 @@ import torch
 from torch import Tensor
 
 from skvae import _assemble
-from skvae._linear_gaussian import LinearGaussian
-from skvae._statistics import Table, principal_components
+from skvae._encoding import Encoding
+from skvae._linear_gaussian import LinearGaussian, probabilistic_pca
+from skvae._statistics import PrincipalComponents, Table, principal_components
 from skvae.core.device import widest
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
+from skvae.core.objective import Objective
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import DIVERGED, MANY_ROWS, Run, TrainingPlan, TrainingResult, gain_in_standard_errors, train
 
 N_FOLDS = 5
+N_HIDINGS = 4  # draws of hidden cells that the noise is measured by
 FOLDS_BELOW = 2000  # distinct rows; above, a single split judges on enough of them
 DECIDED_BY_FOLDS_BELOW = 20_000  # distinct rows; what is closed is cheap to cross-validate
 CANDIDATES = (("gaussian", 0.0), ("gaussian_diag", 4.0), ("gaussian_diag", 0.0))  # likelihood and prior rows, safest first
@@ -56,6 +59,7 @@ class Task:
     floors: np.ndarray
     device: torch.device
     seed: int
+    encoding: Encoding | None = None  # of a table with missing cells or other columns than numbers
     prior_rows: float = 0.0
 
     def generator(self) -> torch.Generator:
@@ -66,6 +70,8 @@ class Task:
 
     def linear_gaussian(self, table: Table) -> LinearGaussian:
         """The linear model that a model with a posterior starts at."""
+        if self.encoding is not None:
+            return _assemble.linear_gaussian_of_features(table, self.n_components, self.encoding)
         sizes = (self.n_components, self.unit_variance, self.floors, self.prior_rows)
         return _assemble.linear_gaussian(self.params, table, *sizes)
 
@@ -93,14 +99,15 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     report : callable or None
         Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
     """
-    early_stopping = _stops_early(task.params, held_out)
+    early_stopping = _stops_early(task, held_out)
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
     judged = early_stopping and not too_few
     splits = _splits(task, table, held_out, whole=earlier is not None) if judged else []
     task, splits = _decide_likelihood(task, table, splits, held_out, earlier)
     earlier = earlier and _resume(task, earlier)
     starts_at_pca = task.params["init"] == "pca"
-    if _assemble.is_solved_by_pca(task.params) or (earlier is None and starts_at_pca and early_stopping and too_few):
+    stays_at_start = earlier is None and starts_at_pca and early_stopping and too_few
+    if _assemble.is_solved_by_pca(task.params, task.encoding) or stays_at_start:
         return _fit_pca(task, table, held_out)
     if not judged:
         return _fit_without_validation(task, table, earlier or _start(task, table), report)
@@ -169,19 +176,20 @@ def _fit_with_validation(
     plan = _plan(task, table)
     runs = [_run(task, plan, earlier or _start(task, part.table, part.start), part.table, part.held_out) for part in splits]
     judged = [(run.model, part.held_out) for run, part in zip(runs, splits, strict=True)]
-    start_error = _pooled_squared_error(judged, task)
+    start_residuals = _residuals(judged, task)
     beats_start = task.params["init"] == "pca" and earlier is None
     few = sum(len(part.held_out.rows) for part in splits) < MANY_ROWS
-    standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_start else 0.0
+    is_exact = task.encoding is None or not task.encoding.n_levels.any()  # with levels a start is only a start
+    standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_start and is_exact else 0.0
     result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
     if not beats_start and result.best_iter == 0 and result.losses[-1] > DIVERGED * (1 + abs(result.validation_losses[0])):
         raise FloatingPointError(
             f"The loss was {result.losses[-1]:.3g} after {len(result.losses)} epochs, no better than "
             f"{result.validation_losses[0]:.3g} on held-out rows before. Lower learning_rate_init."
         )
-    squared_error = _pooled_squared_error(judged, task)
-    if beats_start and not _is_worthwhile(task, result, start_error, squared_error):
-        result, squared_error = replace(result, best_iter=0), start_error
+    residuals = _residuals(judged, task)
+    if beats_start and not _is_worthwhile(task, result, start_residuals.mean, residuals.mean):
+        result, residuals = replace(result, best_iter=0), start_residuals
     model = runs[0].model
     if earlier is None and result.best_iter == 0:
         model = _start(task, table)
@@ -191,7 +199,9 @@ def _fit_with_validation(
         final = train([_run(task, plan, model, table, None)], endless, result.best_iter, report=report)
         result = replace(result, losses=final.losses)
     if not task.params["variational"]:
-        model.likelihood.fit_(squared_error)
+        if task.encoding is not None:
+            residuals = residuals.at_least(_residuals([(model, table)], task))
+        model.likelihood.fit_(residuals.errors, residuals.weights)
     return Fit(model, result)
 
 
@@ -208,13 +218,14 @@ def _is_worthwhile(task: Task, result: TrainingResult, start_error: float, squar
 def _fit_noise(task: Task, judged: list[tuple[Autoencoder, Table]]) -> None:
     """Set the noise of a model whose code is exact in closed form; with a posterior, the two are trained together."""
     if not task.params["variational"]:
-        judged[0][0].likelihood.fit_(_pooled_squared_error(judged, task))
+        residuals = _residuals(judged, task)
+        judged[0][0].likelihood.fit_(residuals.errors, residuals.weights)
 
 
-def _stops_early(params: Mapping[str, Any], held_out: Table | None) -> bool:
-    if params["early_stopping"] == "auto":
-        return held_out is not None or not _assemble.is_linear(params)
-    return bool(params["early_stopping"])
+def _stops_early(task: Task, held_out: Table | None) -> bool:
+    if task.params["early_stopping"] == "auto":
+        return held_out is not None or task.encoding is not None or not _assemble.is_linear(task.params)
+    return bool(task.params["early_stopping"])
 
 
 def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> list[Split]:
@@ -243,17 +254,33 @@ def _hold_out(table: Table, part: np.ndarray) -> Split:
 def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Autoencoder:
     """A new model, at the closed solution for these rows where that is asked for; ``linear`` is this solution if known."""
     model = _new(task)
-    if task.params["init"] == "pca" and task.params["variational"]:
+    if task.params["init"] == "random":
+        return model.to(task.device)
+    pca = _start_inputs(model, task, table)
+    if task.params["variational"]:
         _assemble.start_at_linear_gaussian(model, linear or task.linear_gaussian(table), task.params["beta"])
-    elif task.params["init"] == "pca":
-        _assemble.start_at_pca(model, principal_components(table))
-        model.likelihood.fit_(_pooled_squared_error([(model, table)], replace(task, device=torch.device("cpu"))))
+    else:
+        _assemble.start_at_pca(model, pca)
+        _fit_noise(replace(task, device=torch.device("cpu")), [(model, table)])
     return model.to(task.device)
+
+
+def _start_inputs(model: Autoencoder, task: Task, table: Table) -> PrincipalComponents:
+    """Let missing cells be filled in from what the others say; the principal components of the rows so completed."""
+    n_factors = model.inputs.loadings.shape[1]
+    if task.encoding is None:
+        pca = principal_components(table)
+        linear = probabilistic_pca(pca, n_factors, floor=task.floors.min())
+    else:
+        completed = _assemble.complete(task.params, table, task.n_components, task.encoding)
+        pca, linear = completed.components, completed.linear
+    model.inputs.start_(*(torch.from_numpy(values) for values in (linear.mean, linear.loadings, linear.noise)))
+    return pca
 
 
 def _new(task: Task) -> Autoencoder:
     sizes = (task.n_columns, task.n_components, task.unit_variance, task.floors)
-    return _assemble.build_model(task.params, *sizes, task.generator(), widest(task.device))
+    return _assemble.build_model(task.params, *sizes, task.generator(), widest(task.device), task.encoding)
 
 
 def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
@@ -278,18 +305,21 @@ def _resume(task: Task, earlier: Autoencoder) -> Autoencoder:
 
 
 def _plan(task: Task, table: Table) -> TrainingPlan:
-    return _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance)
+    return _assemble.build_plan(task.params, len(table.rows), task.n_columns, task.unit_variance, task.encoding)
 
 
 def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None) -> Run:
-    if not (task.params["variational"] or _assemble.is_plain(task.params)):
+    if not (task.params["variational"] or task.encoding is not None or _assemble.is_plain(task.params)):
         model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
     rows, weights = _tensors(table, model, task)
     if weights is not None:
         weights = weights / weights.mean()
     validation = None if held_out is None else _tensors(held_out, model, task)
-    objective = _assemble.build_objective(task.params, table, task.n_components, task.unit_variance, rows)
-    return Run(model, rows, weights, plan, task.generator(), validation, objective)
+    return Run(model, rows, weights, plan, task.generator(), validation, _objective(task, table, rows))
+
+
+def _objective(task: Task, table: Table, rows: Tensor) -> Objective:
+    return _assemble.build_objective(task.params, table, task.n_components, task.unit_variance, rows, task.encoding)
 
 
 def _stopping(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
@@ -299,10 +329,42 @@ def _stopping(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
     return NoImprovement(plan.tol, patience, scale=task.n_columns / plan.gradient_scale)
 
 
-def _pooled_squared_error(parts: list[tuple[Autoencoder, Table]], task: Task) -> float:
-    """Mean over all cells of several tables, each reconstructed by its own model."""
-    total = sum(mean_squared_error(model, *_tensors(table, model, task)) * table.counts.sum() for model, table in parts)
-    return total / sum(table.counts.sum() for _, table in parts)
+@dataclass(frozen=True)
+class Residuals:
+    """Mean squared error of each column, and the weight of the cells that it is a mean of."""
+
+    errors: Tensor
+    weights: Tensor
+
+    @property
+    def mean(self) -> float:
+        """Over all cells."""
+        return ((self.errors * self.weights).sum() / self.weights.sum()).item()
+
+    def at_least(self, other: "Residuals") -> "Residuals":
+        """The larger error of each column: a few rows held out may be without the outliers that a column has."""
+        return replace(self, errors=torch.maximum(self.errors, other.errors))
+
+
+def _residuals(parts: list[tuple[Autoencoder, Table]], task: Task) -> Residuals:
+    """Of several tables, each reconstructed by its own model; where cells are hidden in training, from what that leaves."""
+    errors, weights = zip(*(_mean_squared_error(model, table, task) for model, table in parts), strict=True)
+    total = sum(weights)
+    pooled = sum(error * weight for error, weight in zip(errors, weights, strict=True))
+    return Residuals(pooled / total.clamp(min=torch.finfo(total.dtype).tiny), total)
+
+
+def _mean_squared_error(model: Autoencoder, table: Table, task: Task) -> tuple[Tensor, Tensor]:
+    """Of the cells; of those that the model does not see, several times, where it was trained to tell such cells."""
+    rows, weights = _tensors(table, model, task)
+    damage = _objective(task, table, rows).corruption
+    if damage is None or not model.inputs.marked or not isinstance(task.params["corruption"], _assemble.Masking):
+        return mean_squared_error(model, rows, rows, weights)
+    generator = torch.Generator(rows.device).manual_seed(task.seed)
+    copies = rows.repeat(N_HIDINGS, 1)
+    seen = torch.where(copies.isnan(), copies, damage(copies, generator))
+    hidden = torch.where(seen.isnan(), copies, torch.nan)
+    return mean_squared_error(model, seen, hidden, None if weights is None else weights.repeat(N_HIDINGS))
 
 
 def _tensors(table: Table, model: Autoencoder, task: Task) -> tuple[Tensor, Tensor | None]:

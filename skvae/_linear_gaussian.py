@@ -9,7 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize
 
-from skvae._statistics import EPS, PrincipalComponents, Table, principal_components
+from skvae._statistics import EPS, PrincipalComponents, Table, components_of_covariance, principal_components
+
+EM_STEPS = 30
+EM_COST = 1e8  # multiplications per step; of a table that would take more, some rows
+EM_FLOOR = 1e-3  # least variance of the noise, of a column of unit variance
+EM_PATTERNS = 64  # of missing cells, whose covariances are added up at once
 
 
 @dataclass(frozen=True)
@@ -151,3 +156,124 @@ def _axes_of_scaled(rows: np.ndarray, k: int) -> Callable[[np.ndarray], tuple[np
         return values[::-1], vectors[:, ::-1].T
 
     return from_covariance
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a linear latent variable model makes of rows with missing cells: itself, and the moments of the completed rows."""
+
+    linear: LinearGaussian
+    components: PrincipalComponents
+
+
+def expectation_maximisation(
+    rows: np.ndarray, counts: np.ndarray, n_components: int, shared: bool, noise: np.ndarray | None = None
+) -> Completed:
+    """Maximum likelihood from rows with missing cells, of probabilistic PCA (Ilin and Raiko, 2010) or factor analysis.
+
+    The missing cells and the codes are both unobserved. Given the parameters their moments are closed, and given these the
+    parameters are; rows that miss the same cells share the posterior's covariance. Large tables are represented by some of
+    their rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_columns)
+        NaN where missing.
+    counts : ndarray of shape (n_rows,)
+        Weights.
+    n_components : int
+    shared : bool
+        Whether all columns have one variance of the noise.
+    noise : ndarray of shape (n_columns,) or None
+        Variances that are given; NaN for those that are not.
+    """
+    affordable = max(int(EM_COST / (rows.shape[1] * (n_components + 1) ** 2)), 10 * (n_components + 1))
+    rows, counts = rows[:affordable], counts[:affordable]  # in an order that has nothing to do with what they are
+    return _Expectation(rows, counts, n_components, shared, noise).maximise()
+
+
+class _Expectation:
+    """The state of the iteration, all statistics in one place."""
+
+    def __init__(self, rows: np.ndarray, counts: np.ndarray, n_components: int, shared: bool, noise: np.ndarray | None) -> None:
+        observed = ~np.isnan(rows)
+        self.patterns, self.pattern = np.unique(observed, axis=0, return_inverse=True)
+        self.pattern = self.pattern.ravel()
+        order = np.argsort(self.pattern, kind="stable")
+        self.rows, self.observed, self.pattern, self.counts = rows[order], observed[order], self.pattern[order], counts[order]
+        self.starts = np.searchsorted(self.pattern, np.arange(len(self.patterns)))
+        self.weights = np.add.reduceat(self.counts, self.starts)
+        self.seen = np.maximum(self.weights @ self.patterns, EPS)
+        self.shared = shared
+        self.given = np.full(rows.shape[1], np.nan) if noise is None else noise
+        self.mean = self.counts @ np.where(self.observed, self.rows, 0.0) / self.seen
+        deviations = self._deviations()
+        self.variances = self.counts @ deviations**2 / self.seen
+        self.floor = EPS * self.variances.max() if shared else EM_FLOOR * np.maximum(self.variances, EM_FLOOR)
+        pca = components_of_covariance(self.mean, (deviations.T * self.counts) @ deviations / self.counts.sum())
+        k = min(n_components, len(self.mean))
+        rest = pca.variances[k:].mean() if k < len(self.mean) else 0.0
+        self.loadings = np.zeros((len(self.mean), n_components))
+        self.loadings[:, :k] = pca.axes[:k].T * np.sqrt(np.clip(pca.variances[:k] - rest, 0, None))
+        self._set_noise(np.maximum(self.variances - (self.loadings**2).sum(axis=1), 0.1 * self.variances))
+
+    def maximise(self) -> Completed:
+        for _ in range(EM_STEPS):
+            self._step()
+        linear = self._diagonal()
+        return Completed(linear, components_of_covariance(self.mean, self._covariance()))
+
+    def _deviations(self) -> np.ndarray:
+        return np.where(self.observed, self.rows - self.mean, 0.0)
+
+    def _set_noise(self, noise: np.ndarray) -> None:
+        noise = np.maximum(noise, self.floor)
+        if self.shared:
+            noise = np.full(len(noise), np.average(noise, weights=self.seen))
+        self.noise = np.where(np.isnan(self.given), noise, self.given)
+
+    def _codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means of all rows and covariances of all patterns."""
+        k = self.loadings.shape[1]
+        products = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(-1, k * k)
+        information = ((self.patterns / self.noise) @ products).reshape(-1, k, k) + np.eye(k)
+        spread = np.linalg.inv(information)
+        weighted = self._deviations() @ (self.loadings / self.noise[:, None])
+        return np.einsum("nij,nj->ni", spread[self.pattern], weighted), spread
+
+    def _step(self) -> None:
+        codes, spread = self._codes()
+        k = codes.shape[1]
+        extended = np.concatenate([codes, np.ones((len(codes), 1))], axis=1)  # the mean is the loading of a constant
+        weighted = extended * self.counts[:, None]
+        moments = np.add.reduceat(weighted[:, :, None] * extended[:, None, :], self.starts)
+        moments[:, :k, :k] += self.weights[:, None, None] * spread
+        normal = (self.patterns.T.astype(np.float64) @ moments.reshape(len(moments), -1)).reshape(-1, k + 1, k + 1)
+        normal += EPS * self.counts.sum() * np.eye(k + 1)  # of a column that no row has
+        known = np.where(self.observed, self.rows, 0.0)
+        solution = np.linalg.solve(normal, (known.T @ weighted)[:, :, None])[:, :, 0]
+        residual = np.where(self.observed, self.rows - extended @ solution.T, 0.0)
+        self.loadings, self.mean = solution[:, :k], solution[:, k]
+        spread_weight = (self.patterns.T * self.weights) @ spread.reshape(len(spread), -1)
+        uncertain = (spread_weight.reshape(-1, k, k) * (self.loadings[:, :, None] * self.loadings[:, None, :])).sum((1, 2))
+        self._set_noise((self.counts @ residual**2 + uncertain) / self.seen)
+
+    def _diagonal(self) -> LinearGaussian:
+        """The same model with independent components given a complete row, the most informative first."""
+        scaled = self.loadings / np.sqrt(self.noise)[:, None]
+        rotation = linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
+        loadings = self.loadings @ rotation
+        signs = np.sign(loadings[np.abs(loadings).argmax(axis=0), np.arange(loadings.shape[1])])
+        return LinearGaussian(self.mean, loadings * signs, self.noise)
+
+    def _covariance(self) -> np.ndarray:
+        """Expected covariance of the completed rows."""
+        codes, spread = self._codes()
+        completed = np.where(self.observed, self.rows - self.mean, codes @ self.loadings.T)
+        total = (completed.T * self.counts) @ completed
+        for start in range(0, len(self.patterns), EM_PATTERNS):
+            some = slice(start, start + EM_PATTERNS)
+            missing = ~self.patterns[some, :, None] * self.loadings
+            total += np.einsum("p,pik,pjk->ij", self.weights[some], missing @ spread[some], missing, optimize=True)
+        total[np.diag_indices_from(total)] += (self.counts.sum() - self.seen) * self.noise
+        return total / max(self.counts.sum() - 1, self.counts.sum() / 2)

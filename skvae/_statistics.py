@@ -1,6 +1,7 @@
 """Exact statistics of a weighted table, in float64: equal rows, moments, principal components.
 
-A weight counts repetitions of its row: a weight of 2 is the row twice, a weight of 0 its absence.
+Cells may be missing, NaN, where not said otherwise; statistics are then those of the cells that are there. A weight counts
+repetitions of its row: a weight of 2 is the row twice, a weight of 0 its absence.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ class Table:
     def counts(self) -> np.ndarray:
         return np.ones(len(self.rows)) if self.weights is None else self.weights
 
+    @property
+    def is_complete(self) -> bool:
+        return not np.isnan(self.rows).any()
+
     def take(self, index: np.ndarray) -> "Table":
         return Table(self.rows[index], None if self.weights is None else self.weights[index])
 
@@ -46,7 +51,8 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
     order = np.argsort(hashes, kind="stable")
     X, hashes = X[order], hashes[order]
     same = np.flatnonzero(hashes[1:] == hashes[:-1])
-    same = same[(X[same + 1] == X[same]).all(axis=1)]
+    above, below = X[same], X[same + 1]
+    same = same[((above == below) | (np.isnan(above) & np.isnan(below))).all(axis=1)]
     if weights is None and len(same) == 0:
         return Table(X, None)
     first = np.ones(len(X), dtype=bool)
@@ -58,7 +64,10 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x - mean) / scale`` per column, and back; a column that never ``varies`` comes back as its one value, exactly."""
+    """``(x - mean) / scale`` per column, and back; a column that never ``varies`` comes back as its one value, exactly.
+
+    The value of a column of which every cell is missing is NaN.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -66,22 +75,32 @@ class Scaling:
     error_unit: float = 1.0  # what a squared error of 1 on scaled columns is outside; 1 where each column has its own unit
 
     @classmethod
-    def standard(cls, table: Table) -> "Scaling":
-        """To zero mean and unit variance; a column without variance is only centred."""
+    def standard(cls, table: Table, numbers: np.ndarray | bool = True) -> "Scaling":
+        """To zero mean and unit variance; a column without variance is only centred, and what is no number left as it is."""
         mean, std = moments(table)
-        return cls(mean, np.where(std > 0, std, 1.0), std > 0)
+        return cls._of_numbers(numbers, mean, np.where(std > 0, std, 1.0), std > 0)
 
     @classmethod
-    def common(cls, table: Table) -> "Scaling":
+    def common(cls, table: Table, numbers: np.ndarray | bool = True) -> "Scaling":
         """To zero mean, and all columns by one factor, so that their proportions stay and the networks see numbers near 1."""
         mean, std = moments(table)
-        largest = std.max()
-        factor = float(largest * np.sqrt(np.mean((std / largest) ** 2))) if largest > 0 else 1.0
-        return cls(mean, np.full(len(mean), factor), std > 0, min(factor, SQUARABLE) ** 2)
+        largest = std.max(where=numbers, initial=0.0)
+        factor = float(largest * np.sqrt(np.mean((std / largest) ** 2, where=numbers))) if largest > 0 else 1.0
+        return cls._of_numbers(numbers, mean, np.full(len(mean), factor), std > 0, min(factor, SQUARABLE) ** 2)
 
     @classmethod
-    def none(cls, n_columns: int) -> "Scaling":
-        return cls(np.zeros(n_columns), np.ones(n_columns), np.ones(n_columns, dtype=bool))
+    def none(cls, table: Table) -> "Scaling":
+        """Cells as they are."""
+        mean, std = moments(table)
+        return cls._of_numbers(False, mean, np.ones(len(mean)), std > 0)
+
+    @classmethod
+    def _of_numbers(
+        cls, numbers: np.ndarray | bool, mean: np.ndarray, scale: np.ndarray, varies: np.ndarray, error_unit: float = 1.0
+    ) -> "Scaling":
+        numbers, empty = np.broadcast_to(numbers, mean.shape), np.isnan(mean)
+        mean, scale = np.where(numbers | empty, mean, 0.0), np.where(numbers, scale, 1.0)
+        return cls(mean, scale, ~empty & (varies | ~numbers), error_unit)
 
     def apply(self, X: np.ndarray) -> np.ndarray:
         return (X - self.mean) / self.scale
@@ -99,21 +118,45 @@ class Scaling:
 
 
 def moments(table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column; exactly (value, 0) where all rows agree."""
+    """Mean and standard deviation of each column; exactly (value, 0) where all rows agree, (NaN, 0) where no cell is there."""
     X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
-    magnitude = np.abs(X).max(axis=0)
-    magnitude[magnitude == 0] = 1.0  # columns are taken relative to it, so that squares neither over- nor underflow
+    lowest, highest = extremes(table)
+    magnitude = np.fmax(np.abs(lowest), np.abs(highest))
+    magnitude[~(magnitude > 0)] = 1.0  # columns are taken relative to it, so that squares neither over- nor underflow
     unit = X / magnitude
-    mean = np.average(unit, axis=0, weights=counts)
-    std = np.sqrt(np.average((unit - mean) ** 2, axis=0, weights=counts))
-    constant = (X == X[0]).all(axis=0) | (std <= 10 * np.finfo(np.float64).eps)
-    return np.where(constant, X[0], mean * magnitude), np.where(constant, 0.0, std * magnitude)
+    if table.is_complete:
+        mean = np.average(unit, axis=0, weights=counts)
+        std = np.sqrt(np.average((unit - mean) ** 2, axis=0, weights=counts))
+    else:
+        seen = np.maximum(counts @ ~np.isnan(X), np.finfo(np.float64).tiny)
+        mean = counts @ np.nan_to_num(unit) / seen
+        std = np.sqrt(counts @ np.nan_to_num(unit - mean) ** 2 / seen)
+    constant = ~(lowest < highest) | (std <= 10 * np.finfo(np.float64).eps)
+    return np.where(constant, lowest, mean * magnitude), np.where(constant, 0.0, std * magnitude)
+
+
+def extremes(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest cell of each column; NaN where no cell is there."""
+    return np.fmin.reduce(table.rows), np.fmax.reduce(table.rows)
 
 
 def least_variances(table: Table) -> np.ndarray:
     """Below which no noise is learned, per column: a share of its variance, and no less than rounding in float32 makes."""
     variances = moments(table)[1] ** 2
     return FLOOR * np.maximum(np.where(variances > 0, variances, 1.0), FLOOR)
+
+
+def resolutions(table: Table) -> np.ndarray:
+    """Variance, per column, of what rounding takes from cells of the usual distance between neighbouring values.
+
+    A density that is sharper than its cells are written down says nothing about other cells.
+    """
+    return np.array([_median_gap(cells) for cells in table.rows.T]) ** 2 / 12
+
+
+def _median_gap(cells: np.ndarray) -> float:
+    gaps = np.diff(np.unique(cells[~np.isnan(cells)]))
+    return float(np.median(gaps)) if len(gaps) else 0.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +182,7 @@ class PrincipalComponents:
 
 
 def principal_components(table: Table) -> PrincipalComponents:
-    """PCA of weighted rows, with scikit-learn's signs: the largest loading of each axis is positive."""
+    """PCA of weighted rows without missing cells, with scikit-learn's signs: the largest loading of each axis is positive."""
     X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
     mean = np.average(X, axis=0, weights=counts)
     total = counts.sum()
@@ -150,7 +193,15 @@ def principal_components(table: Table) -> PrincipalComponents:
         _, singular, axes = linalg.svd(rows, full_matrices=False)
         variances = singular**2
     else:
-        variances, vectors = linalg.eigh(rows.T @ rows)
-        variances, axes = np.clip(variances[::-1], 0, None), vectors[:, ::-1].T
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
-    return PrincipalComponents(mean, axes * signs[:, None], variances)
+        return components_of_covariance(mean, rows.T @ rows)
+    return PrincipalComponents(mean, _with_signs(axes), variances)
+
+
+def components_of_covariance(mean: np.ndarray, covariance: np.ndarray) -> PrincipalComponents:
+    """The same from the rows' covariance."""
+    variances, vectors = linalg.eigh(covariance)
+    return PrincipalComponents(mean, _with_signs(vectors[:, ::-1].T), np.clip(variances[::-1], 0, None))
+
+
+def _with_signs(axes: np.ndarray) -> np.ndarray:
+    return axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]

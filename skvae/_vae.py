@@ -245,7 +245,9 @@ class VAETransformer(BaseAutoencoder):
         init: str = "pca",
         standardize: bool = True,
         likelihood: str = "auto",
-        corruption: str | Corruption | None = None,
+        categorical_features: Any = "from_dtype",
+        handle_unknown: str = "ignore",
+        corruption: str | Corruption | None = "auto",
         corruption_level: float = 0.1,
         penalty: str | Penalty | tuple[Penalty, ...] | None = None,
         penalty_weight: float | str = "auto",
@@ -274,6 +276,8 @@ class VAETransformer(BaseAutoencoder):
             init=init,
             standardize=standardize,
             likelihood=likelihood,
+            categorical_features=categorical_features,
+            handle_unknown=handle_unknown,
             corruption=corruption,
             corruption_level=corruption_level,
             penalty=penalty,
@@ -422,18 +426,81 @@ class VAETransformer(BaseAutoencoder):
         check_count(1, n_samples=n_samples)
         generator = torch.Generator().manual_seed(random_seed(random_state))
         codes = torch.randn(n_samples, self.n_components_, generator=generator, dtype=torch.float64).numpy()
+        return self.schema_.restore(self._scaling.invert(self._sampled(codes, generator, noise)))
+
+    def impute(self, X: Any, *, n_imputations: int | None = None, random_state: Any = None) -> Any:
+        """Fill in the missing cells of a table, and these alone, once or several times.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+        n_imputations : int or None, default=None
+            How many completed tables to draw. Each takes a code per row from the posterior given the row's observed cells, by
+            importance resampling among ``n_importance_samples``, and cells around what the decoder makes of it, so that the
+            tables differ as much as the cells are uncertain. None fills in the expected cells, once.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws. None takes fresh entropy; the global generators are never touched.
+
+        Returns
+        -------
+        table : ndarray or frame of shape (n_rows, n_features_in_), or list of them
+            A list where ``n_imputations`` is given. Observed cells, dtypes and index are X's.
+
+        References
+        ----------
+        D. B. Rubin (1987). Multiple imputation for nonresponse in surveys. Wiley.
+
+        P.-A. Mattei, J. Frellsen (2019). MIWAE: deep generative modelling and imputation of incomplete data sets. ICML.
+        """
+        if n_imputations is None:
+            return super().impute(X)
+        rows = self._admit(X)
+        check_count(1, n_imputations=n_imputations)
+        generator = torch.Generator().manual_seed(random_seed(random_state))
+        codes = self._posterior_codes(rows, n_imputations, generator)
+        draws = (self._scaling.invert(self._sampled(some, generator)) for some in codes.swapaxes(0, 1))
+        return [self._completed(X, rows, draw) for draw in draws]
+
+    def _posterior_codes(self, rows: np.ndarray, n_draws: int, generator: torch.Generator) -> np.ndarray:
+        """Codes drawn for each row, ``(n_rows, n_draws, n_components_)``."""
+        noise = self._noise()
+        uniform = torch.rand(len(rows), n_draws, generator=generator, dtype=torch.float64).numpy()
+        n_columns = rows.shape[1]
+
+        def of_rows(both: Tensor) -> Tensor:
+            x, draws = both[:, :n_columns].contiguous(), both[:, n_columns:].contiguous()
+            shares = self.module_.log_weights(x, noise, self._trained_beta).softmax(1).cumsum(1)
+            chosen = torch.searchsorted(shares, draws * shares[:, -1:]).clamp(max=len(noise) - 1)
+            return self.module_.codes_at(x, noise[chosen], self._trained_beta)
+
+        both = np.concatenate([self._scaling.apply(rows), uniform], axis=1)
+        return self._map(of_rows, both, scaled=True, dtype=np.float64, n_passes=self.n_importance_samples)
+
+    def _sampled(self, codes: np.ndarray, generator: torch.Generator, noise: bool = True) -> np.ndarray:
+        """Cells drawn for each code, or with no noise expected, on the scale of the networks."""
         params = torch.from_numpy(self._map(self.module_.decoder, codes, scaled=True))
         likelihood = deepcopy(self.module_.likelihood).cpu().double()
         cells = likelihood.sample(params, generator) if noise else likelihood.mean(params)
-        return self.schema_.restore(self._scaling.invert(cells.detach().numpy()))
+        return cells.detach().numpy()
 
     def _weigh(self, summary: Callable[[Tensor], Tensor], rows: np.ndarray, beta: float = 1.0) -> np.ndarray:
         """A summary over draws of the importance weights of each row."""
-        like = next(self.module_.parameters())
-        noise = evenly_spread_noise(self.n_importance_samples, self.n_components_, self._seed)
-        noise = noise.to(like.dtype).to(self.device_)
+        noise = self._noise()
 
         def of_rows(x: Tensor) -> Tensor:
             return summary(self.module_.log_weights(x, noise, beta).to(widest(x.device)))
 
         return self._map(of_rows, rows, dtype=np.float64, n_passes=self.n_importance_samples)
+
+    def _noise(self) -> Tensor:
+        like = next(self.module_.parameters())
+        noise = evenly_spread_noise(self.n_importance_samples, self.n_components_, self._seed)
+        return noise.to(like.dtype).to(self.device_)
+
+    def _log_prob_of_cells(self) -> Callable[[Tensor], Tensor]:
+        noise = self._noise()
+
+        def of_rows(both: Tensor) -> Tensor:
+            return self.module_.log_predictive(both[:, 0].contiguous(), both[:, 1].contiguous(), noise, self._trained_beta)
+
+        return of_rows

@@ -5,69 +5,109 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    _get_feature_names,
+    _num_samples,
+    check_is_fitted,
+    validate_data,
+)
+
+from skvae._schema import Schema, library_of
 
 __all__ = [
     "Interval",
     "RealNotInt",
     "StrOptions",
     "check_codes",
+    "check_columns",
     "check_count",
     "check_is_fitted",
     "check_layer_sizes",
     "check_rows",
     "check_unit_interval",
     "check_weights",
+    "feature_names",
     "fit_context",
+    "n_rows_of",
     "random_seed",
+    "take_rows",
 ]
 
+FLOATS = [np.float64, np.float32]
+
 fit_context = _fit_context(prefer_skip_nested_validation=True)
+feature_names = _check_feature_names_in
+n_rows_of = _num_samples
+take_rows = _safe_indexing
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> np.ndarray:
-    """A table of finite float32 or float64 numbers, its names and number of columns checked against the fit's.
+def check_rows(estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str = "X") -> np.ndarray:
+    """The cells of a table as float32 or float64 numbers, NaN where missing, its columns checked against the fit's.
 
     Raises
     ------
     ValueError
-        With the first column and row that holds no finite number, beside all that scikit-learn checks.
+        With the first column and row that holds infinity, beside all that scikit-learn and the schema check.
     """
+    least = 2 if reset else 1
     try:
-        rows = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            order="C",
-            ensure_all_finite=False,
-            ensure_min_samples=2 if reset else 1,
-        )
+        if library_of(X) == "numpy" or schema.library == "numpy":
+            rows = _numbers(estimator, X, schema, reset=reset, ensure_min_samples=least)
+        else:
+            validate_data(estimator, X, reset=reset, skip_check_array=True)
+            rows = schema.cells(X, estimator.handle_unknown, name)
+            rows = check_array(rows, dtype=FLOATS, order="C", ensure_all_finite=False, ensure_min_samples=least)
     except ValueError as error:
         if estimator.warm_start and "features as input" in str(error):
             raise ValueError(f"{error} With warm_start=True a fit goes on from the earlier one's columns.") from error
-        if "could not convert" not in str(error):
-            raise
+        raise
+    if np.isinf(rows).any():
+        where, _ = _first_cell(X, rows, np.isinf(rows))
         raise ValueError(
-            f"{error} in {_text_column(X)}. Only numbers can be taken in: encode text, e.g. with "
-            "sklearn.preprocessing.OneHotEncoder, or drop the column."
-        ) from error
-    if not np.isfinite(rows).all():
-        where, cell = _first_cell(X, rows, ~np.isfinite(rows))
-        value = "NaN" if np.isnan(cell) else "infinity"
-        raise ValueError(
-            f"Input {name} contains {value}: first in {where}. {type(estimator).__name__} takes finite numbers only; "
-            "drop such rows or fill them, e.g. with sklearn.impute.SimpleImputer."
+            f"Input {name} contains infinity: first in {where}. {type(estimator).__name__} takes finite numbers and missing "
+            "cells; replace infinities by one or the other."
         )
     return rows
 
 
-def check_unit_interval(X: Any, rows: np.ndarray) -> None:
-    """Refuse cells that are no probabilities."""
-    if rows.min() < 0 or rows.max() > 1:
-        where, cell = _first_cell(X, rows, (rows < 0) | (rows > 1))
+def check_columns(estimator: Any, X: Any, *, reset: bool) -> int:
+    """Check names and number of the columns of a table against the fit's, or take them over; how many there are."""
+    options: dict[str, Any] = {"reset": reset}
+    if library_of(X) == "numpy":
+        validate_data(estimator, X, dtype=None, ensure_all_finite=False, **options)
+    else:
+        validate_data(estimator, X, skip_check_array=True, **options)
+    return int(estimator.n_features_in_)
+
+
+def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarray:
+    """The cells of what is no frame."""
+    if schema.library != "numpy" and not schema.is_plain:
+        raise ValueError(
+            f"X is no data frame, but {type(estimator).__name__} was fitted on one with other columns than numbers; "
+            "pass a frame with the same columns."
+        )
+    try:
+        rows = validate_data(estimator, X, dtype=FLOATS, order="C", ensure_all_finite=False, **options)
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(
+            f"{error} in {_text_column(X)}. Arrays hold numbers only: pass a data frame, whose columns of strings are "
+            "taken as categories, or drop the column."
+        ) from error
+    return schema.cells(rows, estimator.handle_unknown) if schema.library == "numpy" and schema.columns else rows
+
+
+def check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:
+    """Refuse cells of columns of numbers that are no probabilities."""
+    bad = ((rows < 0) | (rows > 1)) & numbers
+    if bad.any():
+        where, cell = _first_cell(X, rows, bad)
         raise ValueError(
             f"likelihood='bernoulli' needs cells in [0, 1], but {where} holds {cell:g}. "
             "Scale X, e.g. with sklearn.preprocessing.MinMaxScaler, or use likelihood='gaussian'."

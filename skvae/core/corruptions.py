@@ -18,9 +18,10 @@ from torch import Tensor
 class Columns:
     """What a corruption may know of each column of the training rows, on the scale of the networks; ``(n_columns,)`` each."""
 
-    mean: Tensor
+    blank: Tensor  # what stands for a cell that is not known: NaN where the model can tell, else the mean
     lowest: Tensor
     highest: Tensor
+    numbers: Tensor | None = None  # 1 where the cells are numbers, 0 where they stand for levels; None where all are numbers
 
 
 BoundCorruption = Callable[[Tensor, torch.Generator | None], Tensor]
@@ -30,14 +31,23 @@ BoundCorruption = Callable[[Tensor, torch.Generator | None], Tensor]
 class Corruption:
     """Damage to the input of which ``level`` says how much, a share of the cells where not said otherwise."""
 
-    level: float = 0.1
+    level: float | tuple[float, float] = 0.1
     highest_level: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.level):
-            raise TypeError(f"{type(self).__name__}: level={self.level!r} must be a number.")
-        if not (0 <= self.level <= self.highest_level and self.level < math.inf):
-            raise ValueError(f"{type(self).__name__}: level={self.level!r} must lie between 0 and {self.highest_level:g}.")
+        bounds = self.level if isinstance(self.level, tuple) and len(self.level) == 2 else (self.level, self.level)
+        name = type(self).__name__
+        if not all(_is_number(bound) for bound in bounds):
+            raise TypeError(f"{name}: level={self.level!r} must be a number, or two in a tuple, the lowest and the highest.")
+        if not (0 <= bounds[0] <= bounds[1] <= self.highest_level and bounds[1] < math.inf):
+            raise ValueError(f"{name}: level={self.level!r} must lie between 0 and {self.highest_level:g}, the lowest first.")
+
+    def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor | float:
+        """The level of each row, ``(n_rows, 1)``, between the lowest and the highest; or the one that all have."""
+        if not isinstance(self.level, tuple):
+            return self.level
+        lowest, highest = self.level
+        return lowest + (highest - lowest) * _uniform(x[:, :1], generator)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         raise NotImplementedError
@@ -49,9 +59,10 @@ class GaussianNoise(Corruption):
 
     Parameters
     ----------
-    level : float, default=0.1
+    level : float or tuple of two, default=0.1
         Standard deviation of the noise, of standardised columns. With ``standardize=False`` in root mean square deviations of
-        all columns, with ``likelihood="bernoulli"`` in units of the input.
+        all columns, with ``likelihood="bernoulli"`` in units of the input. Of a tuple, each row has a level of its own, uniform
+        between the two. Categories and booleans see no noise.
 
     Examples
     --------
@@ -66,17 +77,23 @@ class GaussianNoise(Corruption):
     highest_level: ClassVar[float] = math.inf
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
-        return x + self.level * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        return x + self.drawn(x, generator) * (noise if columns.numbers is None else noise * columns.numbers)
 
 
 @dataclass(frozen=True)
 class Masking(Corruption):
     """Replace cells by the mean of their column, as if they were not known.
 
+    In a model of a table with missing cells or categories they are marked as missing instead.
+
     Parameters
     ----------
-    level : float, default=0.1
-        Share of the cells.
+    level : float or tuple of two, default=0.1
+        Share of the cells. Of a tuple, each row has a level of its own, uniform between the two.
+    hidden_only : bool, default=False
+        Whether cells that stay visible are not scored, so that nothing is learned but to tell the hidden ones: for filling in,
+        not for compression. Only where the model marks what is missing.
 
     Examples
     --------
@@ -88,8 +105,10 @@ class Masking(Corruption):
     (150, 2)
     """
 
+    hidden_only: bool = False
+
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
-        return torch.where(_uniform(x, generator) < self.level, columns.mean, x)
+        return torch.where(_uniform(x, generator) < self.drawn(x, generator), columns.blank, x)
 
 
 @dataclass(frozen=True)
@@ -98,8 +117,8 @@ class SaltAndPepper(Corruption):
 
     Parameters
     ----------
-    level : float, default=0.1
-        Share of the cells.
+    level : float or tuple of two, default=0.1
+        Share of the cells. Of a tuple, each row has a level of its own, uniform between the two.
 
     Examples
     --------
@@ -112,9 +131,9 @@ class SaltAndPepper(Corruption):
     """
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
-        draw = _uniform(x, generator)
-        extreme = torch.where(draw < self.level / 2, columns.lowest, columns.highest)
-        return torch.where(draw < self.level, extreme, x)
+        draw, level = _uniform(x, generator), self.drawn(x, generator)
+        extreme = torch.where(draw < level / 2, columns.lowest, columns.highest)
+        return torch.where(draw < level, extreme, x)
 
 
 @dataclass(frozen=True)
@@ -127,8 +146,8 @@ class SwapNoise(Corruption):
 
     Parameters
     ----------
-    level : float, default=0.1
-        Share of the cells.
+    level : float or tuple of two, default=0.1
+        Share of the cells. Of a tuple, each row has a level of its own, uniform between the two.
 
     References
     ----------
@@ -147,7 +166,7 @@ class SwapNoise(Corruption):
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         donors = torch.randint(len(x), x.shape, generator=generator, device=x.device)
-        return torch.where(_uniform(x, generator) < self.level, x.gather(0, donors), x)
+        return torch.where(_uniform(x, generator) < self.drawn(x, generator), x.gather(0, donors), x)
 
 
 def _is_number(value: Any) -> bool:

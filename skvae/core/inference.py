@@ -58,7 +58,22 @@ def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
-def mean_squared_error(model: Autoencoder, rows: Tensor, weights: Tensor | None) -> float:
-    """Mean over cells of the squared difference to the reconstruction; rows weighted, and on the scale of the networks."""
-    errors = in_chunks(lambda x: (model.reconstruct(x) - x).square().mean(1), rows, DEVICE_CHUNK_ROWS).cpu().double()
-    return (errors.mean() if weights is None else (errors * weights.cpu()).sum() / weights.cpu().sum()).item()
+def mean_squared_error(model: Autoencoder, seen: Tensor, rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Squared error of the reconstruction of each column, on the scale of the networks, and the weight of what it is a mean of.
+
+    Means over rows, weighted, of the cells that are observed, reconstructed from the rows that the model sees; a column without
+    any has an error and a weight of zero.
+    """
+    errors = (
+        torch.cat(
+            [
+                model.squared_error_given(some, cells)
+                for some, cells in zip(seen.split(DEVICE_CHUNK_ROWS), rows.split(DEVICE_CHUNK_ROWS), strict=True)
+            ]
+        )
+        .cpu()
+        .double()
+    )
+    counts = (~rows.isnan()).cpu() * (torch.ones(len(rows)) if weights is None else weights.cpu())[:, None].double()
+    total = counts.sum(0)
+    return (errors * counts).sum(0) / total.clamp(min=torch.finfo(torch.float64).tiny), total

@@ -1,12 +1,13 @@
 """How a cell is scored.
 
 Conventions: ``log_prob(params, target)`` is per cell, shape ``(n_rows, n_columns)``, in nats; higher is likelier. ``params``
-is what the decoder puts out, ``(n_rows, n_columns * n_params)``; ``mean(params)`` is the expected cell and
+is what the decoder puts out, ``(n_rows, n_params)``; ``mean(params)`` is the expected cell and
 ``sample(params, generator)`` a drawn one. Nothing is averaged here: masks, row scores, explanations of single cells and the
 loss are sums of this one array.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,10 @@ from torch.nn import functional
 class Likelihood(nn.Module):
     """What every likelihood offers."""
 
-    n_params = 1
-
-    def __init__(self, n_columns: int) -> None:
+    def __init__(self, n_columns: int, n_params: int | None = None) -> None:
         super().__init__()
         self.n_columns = n_columns
+        self.n_params = n_columns if n_params is None else n_params
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
         raise NotImplementedError
@@ -31,8 +31,19 @@ class Likelihood(nn.Module):
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         raise NotImplementedError
 
-    def fit_(self, squared_error: Tensor | float) -> None:
-        """Set what can be set in closed form, given the mean squared residual of the cells; nothing by default."""
+    def expectation(self, params: Tensor) -> Tensor:
+        """What is expected, one number per parameter: of levels, their probabilities."""
+        return self.mean(params)
+
+    def squared_error(self, params: Tensor, target: Tensor) -> Tensor:
+        """Squared difference of each cell to what is expected."""
+        return (self.mean(params) - target).square()
+
+    def fit_(self, squared_error: Tensor | float, weight: Tensor | float = 1.0) -> None:
+        """Set what can be set in closed form, given the mean squared residual of the cells; nothing by default.
+
+        Of all cells or of each column, with the weight of what each is a mean of.
+        """
 
 
 class NormalCells(Likelihood):
@@ -111,10 +122,13 @@ class Gaussian(NormalCells):
         return self.floor + self.log_excess.exp()
 
     @torch.no_grad()
-    def fit_(self, squared_error: Tensor | float) -> None:
+    def fit_(self, squared_error: Tensor | float, weight: Tensor | float = 1.0) -> None:
         """Set the variance that maximises the likelihood of cells with this mean squared residual, of all or per column."""
         floor = self.floor.double().cpu()
-        excess = torch.as_tensor(squared_error, dtype=torch.float64) - floor
+        errors = torch.as_tensor(squared_error, dtype=torch.float64)
+        if errors.ndim and not floor.ndim:
+            errors = torch.sum(errors * weight) / torch.sum(torch.ones_like(errors) * weight)
+        excess = errors - floor
         self.log_excess.copy_(torch.maximum(excess, 1e-3 * floor).log())
 
 
@@ -129,3 +143,132 @@ class Bernoulli(Likelihood):
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         return torch.bernoulli(torch.sigmoid(params), generator=generator)
+
+
+class Categorical(Likelihood):
+    """Cells that hold one of so many levels, scored by the cross-entropy; params are logits, those of a column side by side.
+
+    All columns are normalised at once: their logits are laid out as a block as wide as the widest column, filled up with minus
+    infinity.
+
+    Parameters
+    ----------
+    n_levels : sequence of int
+        Of each column. A cell is the number of its level, from 0.
+    """
+
+    place: Tensor
+    filled_up: Tensor
+    first: Tensor
+    column: Tensor
+
+    def __init__(self, n_levels: Sequence[int]) -> None:
+        super().__init__(len(n_levels), sum(n_levels))
+        sizes = torch.tensor(n_levels)
+        first = sizes.cumsum(0) - sizes
+        position = torch.arange(int(sizes.max())).expand(len(sizes), -1)
+        self.register_buffer("first", first)
+        self.register_buffer("filled_up", position >= sizes[:, None])
+        self.register_buffer("place", torch.where(self.filled_up, 0, first[:, None] + position).flatten())
+        self.register_buffer("column", torch.repeat_interleave(sizes))
+
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        picked = params.gather(1, self.first + target.long())
+        return picked - self._block(params).logsumexp(2)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """The most likely level: levels have no mean."""
+        return self._block(params).argmax(2).to(params.dtype)
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        logits = self._block(params)
+        uniform = torch.rand(logits.shape, generator=generator, dtype=params.dtype, device=params.device)
+        return (logits - torch.log(-torch.log(uniform))).argmax(2).to(params.dtype)  # Gumbel's
+
+    def expectation(self, params: Tensor) -> Tensor:
+        return (params - self._block(params).logsumexp(2).index_select(1, self.column)).exp()
+
+    def squared_error(self, params: Tensor, target: Tensor) -> Tensor:
+        """Squared distance between the probabilities of the levels and what is observed, one and zeros (Brier, 1950)."""
+        probabilities = self._block(params).softmax(2)
+        picked = probabilities.gather(2, target.long()[:, :, None])[:, :, 0]
+        return probabilities.square().sum(2) + 1 - 2 * picked
+
+    def _block(self, params: Tensor) -> Tensor:
+        """``(n_rows, n_columns, n_levels of the widest)``."""
+        block = params.index_select(1, self.place).view(len(params), *self.filled_up.shape)
+        return block.masked_fill(self.filled_up, -math.inf)
+
+
+class Part(nn.Module):
+    """The columns of one kind: their likelihood, where their cells stand and where their params."""
+
+    columns: Tensor
+    params: Tensor
+
+    def __init__(self, likelihood: Likelihood, columns: Sequence[int], params: Sequence[int]) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.register_buffer("columns", torch.tensor(columns))
+        self.register_buffer("params", torch.tensor(params))
+
+
+class Mixed(Likelihood):
+    """Columns of several kinds, each scored by the likelihood of its kind; a cell that is missing, NaN, scores zero."""
+
+    back: Tensor
+    back_params: Tensor
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        columns, params = (torch.cat([getattr(part, name) for part in parts]) for name in ("columns", "params"))
+        super().__init__(len(columns), len(params))
+        self.parts: Sequence[Part] = nn.ModuleList(parts)  # type: ignore[assignment]
+        self.register_buffer("back", columns.argsort())
+        self.register_buffer("back_params", params.argsort())
+
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        return self._of_observed("log_prob", params, target)
+
+    def squared_error(self, params: Tensor, target: Tensor) -> Tensor:
+        return self._of_observed("squared_error", params, target)
+
+    def mean(self, params: Tensor) -> Tensor:
+        return self._of_params("mean", params).index_select(1, self.back)
+
+    def expectation(self, params: Tensor) -> Tensor:
+        return self._of_params("expectation", params).index_select(1, self.back_params)
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
+        return self._of_params("sample", params, generator).index_select(1, self.back)
+
+    def fit_(self, squared_error: Tensor | float, weight: Tensor | float = 1.0) -> None:
+        """Set the variances of normal cells."""
+        errors = torch.as_tensor(squared_error, dtype=torch.float64).expand(self.n_columns)
+        weights = torch.as_tensor(weight, dtype=torch.float64).expand(self.n_columns)
+        for part in self.parts:
+            columns = part.columns.cpu()
+            part.likelihood.fit_(errors[columns], weights[columns])
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each column; NaN where cells are not normal."""
+        variances = [
+            part.likelihood.variance.expand(len(part.columns))
+            if isinstance(part.likelihood, NormalCells)
+            else part.params.new_full((len(part.columns),), torch.nan, dtype=torch.float64)
+            for part in self.parts
+        ]
+        return torch.cat([v.double() for v in variances]).index_select(0, self.back)
+
+    def _of_params(self, method: str, params: Tensor, *args: torch.Generator) -> Tensor:
+        blocks = [getattr(part.likelihood, method)(params.index_select(1, part.params), *args) for part in self.parts]
+        return torch.cat(blocks, 1)
+
+    def _of_observed(self, method: str, params: Tensor, target: Tensor) -> Tensor:
+        missing = target.isnan()
+        known = target.masked_fill(missing, 0.0)
+        cells = [
+            getattr(part.likelihood, method)(params.index_select(1, part.params), known.index_select(1, part.columns))
+            for part in self.parts
+        ]
+        return torch.cat(cells, 1).index_select(1, self.back).masked_fill(missing, 0.0)

@@ -1,9 +1,10 @@
-"""An autoencoder: an encoder, a bottleneck, a decoder and the likelihood that scores what the decoder says."""
+"""An autoencoder: inputs, an encoder, a bottleneck, a decoder and the likelihood that scores what the decoder says."""
 
 import torch
 from torch import Tensor, nn
 
 from skvae.core.bottlenecks import Bottleneck
+from skvae.core.inputs import Inputs
 from skvae.core.likelihoods import Likelihood
 from skvae.core.networks import Network
 
@@ -11,20 +12,28 @@ DECODED_CELLS = 1 << 20  # decoded in one go when many codes are weighed per row
 
 
 class Autoencoder(nn.Module):
-    """``x -> encoder -> bottleneck -> code -> decoder -> parameters of the likelihood of x``.
+    """``x -> inputs -> encoder -> bottleneck -> code -> decoder -> parameters of the likelihood of x``.
 
-    Rows are ``(n_rows, n_columns)`` on the scale that the networks see; codes are ``(n_rows, n_components)``.
+    Rows are ``(n_rows, n_columns)`` on the scale that the networks see, NaN where cells are missing; codes are
+    ``(n_rows, n_components)``.
     """
 
-    def __init__(self, encoder: Network, decoder: Network, likelihood: Likelihood, bottleneck: Bottleneck) -> None:
+    def __init__(
+        self, inputs: Inputs, encoder: Network, decoder: Network, likelihood: Likelihood, bottleneck: Bottleneck
+    ) -> None:
         super().__init__()
+        self.inputs = inputs
         self.encoder = encoder
         self.bottleneck = bottleneck
         self.decoder = decoder
         self.likelihood = likelihood
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.bottleneck(self.encoder(x), None)
+        return self.encode_inputs(self.inputs(x))
+
+    def encode_inputs(self, inputs: Tensor) -> Tensor:
+        """The code of what the encoder sees of each row."""
+        return self.bottleneck(self.encoder(inputs), None)
 
     def decode(self, code: Tensor) -> Tensor:
         """The expected cells of each code."""
@@ -35,8 +44,20 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-probability of every cell given the row's own code, ``(n_rows, n_columns)``."""
-        return self.likelihood.log_prob(self.decoder(self.encode(x)), x)
+        """Log-probability of every cell given the row's own code, ``(n_rows, n_columns)``; zero where it is missing."""
+        return self.log_prob_given(x, x)
+
+    def log_prob_given(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Log-probability of cells given the code of the row x."""
+        return self.likelihood.log_prob(self.decoder(self.encode(x)), cells).masked_fill(cells.isnan(), 0.0)
+
+    def squared_error(self, x: Tensor) -> Tensor:
+        """Squared difference of every cell to what is expected of it, ``(n_rows, n_columns)``; zero where it is missing."""
+        return self.squared_error_given(x, x)
+
+    def squared_error_given(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Squared difference of cells to what is expected given the code of the row x."""
+        return self.likelihood.squared_error(self.decoder(self.encode(x)), cells).masked_fill(cells.isnan(), 0.0)
 
     def reorder_components_(self, order: Tensor) -> None:
         """Renumber the components of the code: the new i-th is the old ``order[i]``-th."""
@@ -48,11 +69,11 @@ class Autoencoder(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the code given each row."""
-        return self.bottleneck.moments(self.encoder(x))
+        return self.bottleneck.moments(self.encoder(self.inputs(x)))
 
     def divergence(self, x: Tensor) -> Tensor:
         """Divergence of each row's posterior from the prior, per component."""
-        return self.bottleneck.divergence(self.encoder(x))
+        return self.bottleneck.divergence(self.encoder(self.inputs(x)))
 
     def log_weights(self, x: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
         """``log p(x | z) + log p(z) - log q(z | x)`` per row and noise vector, ``(n_rows, n_samples)``.
@@ -68,11 +89,29 @@ class Autoencoder(nn.Module):
         beta : float
             That the model was trained with, to draw from the posterior of a beta of 1; see ``Bottleneck.at``.
         """
-        h = self.encoder(x)[:, None]
+        h = self.encoder(self.inputs(x))[:, None]
         n_at_once = max(1, DECODED_CELLS // max(1, x.numel()))
         weights = []
         for some in noise.split(n_at_once):
             code, log_ratio = self.bottleneck.at(h, some, beta)
-            params = self.decoder(code.flatten(0, 1)).unflatten(0, code.shape[:2])
-            weights.append(self.likelihood.log_prob(params, x[:, None].expand(-1, len(some), -1)).sum(-1) + log_ratio)
+            weights.append(self._log_prob_of_codes(code, x).sum(-1) + log_ratio)
         return torch.cat(weights, dim=1)
+
+    def _log_prob_of_codes(self, code: Tensor, cells: Tensor) -> Tensor:
+        """Log-probability of each row's cells given each of its codes, ``(n_rows, n_codes, n_columns)``."""
+        repeated = cells[:, None].expand(-1, code.shape[1], -1).flatten(0, 1)
+        log_prob = self.likelihood.log_prob(self.decoder(code.flatten(0, 1)), repeated)
+        return log_prob.masked_fill(repeated.isnan(), 0.0).unflatten(0, code.shape[:2])
+
+    def codes_at(self, x: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
+        """Codes at given noise, ``(n_rows, n_codes, n_components)``, which may differ from row to row."""
+        return self.bottleneck.at(self.encoder(self.inputs(x))[:, None], noise, beta)[0]
+
+    def log_predictive(self, x: Tensor, cells: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
+        """Log-probability of each cell given the observed cells of x, over the posterior of the code, ``(n_rows, n_columns)``.
+
+        A mean over codes weighed by importance, as those of ``log_weights``.
+        """
+        shares = self.log_weights(x, noise, beta).log_softmax(1)
+        log_prob = self._log_prob_of_codes(self.codes_at(x, noise, beta), cells)
+        return (shares[:, :, None] + log_prob).logsumexp(1)

@@ -22,6 +22,7 @@ class Objective:
 
     corruption: BoundCorruption | None = None
     penalties: tuple[Penalty, ...] = ()
+    hidden_only: bool = False  # whether cells that the encoder sees are not scored; of models that mark what is missing
 
     def loss(
         self,
@@ -32,9 +33,9 @@ class Objective:
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Weighted mean of the rows' losses; ``weight`` has mean 1 over the table, None stands for all ones."""
-        seen = self._corrupted(x, generator)
+        seen, target = self._corrupted(model, x, generator)
         *hidden, h = model.encoder.layers(seen)
-        losses = -_total(model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x), weight)
+        losses = -_total(model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), target), weight)
         if model.bottleneck.has_posterior:
             losses = losses + beta * _total(model.bottleneck.divergence(h), weight)
         for charge in self._charges(model, seen, hidden, h, weight, generator):
@@ -49,21 +50,26 @@ class Objective:
         The divergence is estimated by ``log q(z | x) - log p(z)`` at the drawn code, not by its closed form: the error cancels
         that of the likelihood at the same code, completely where the posterior is exact, as it is at the start.
         """
-        seen = self._corrupted(x, generator)
+        seen, target = self._corrupted(model, x, generator)
         *hidden, h = model.encoder.layers(seen)
         if model.bottleneck.has_posterior:
             shape = (len(x), h.shape[1] // model.bottleneck.expansion)
             noise = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
             code, log_ratio = model.bottleneck.at(h, noise)
-            losses = -model.likelihood.log_prob(model.decoder(code), x).sum(1) - beta * log_ratio
+            losses = -model.likelihood.log_prob(model.decoder(code), target).sum(1) - beta * log_ratio
         else:
-            losses = -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), x).sum(1)
+            losses = -model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), target).sum(1)
         for charge in self._charges(model, seen, hidden, h, None, generator):
             losses = losses + charge
         return losses
 
-    def _corrupted(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        return x if self.corruption is None else self.corruption(x, generator)
+    def _corrupted(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """What the encoder sees, and what the decoder is held against."""
+        damaged = x if self.corruption is None else self.corruption(x, generator)
+        if not model.inputs.marked:
+            return model.inputs(damaged), x
+        damaged = torch.where(x.isnan(), x, damaged)
+        return model.inputs(damaged), torch.where(damaged.isnan(), x, torch.nan) if self.hidden_only else x
 
     def _charges(
         self,
@@ -78,7 +84,7 @@ class Objective:
         if not self.penalties:
             return []
         code = model.bottleneck(h, None)
-        rows = Pass(seen, hidden, code, weight, model.encode, model.decoder, generator)
+        rows = Pass(seen, hidden, code, weight, model.encode_inputs, model.decoder, generator)
         return [penalty.weight * penalty(rows) for penalty in self.penalties]
 
 

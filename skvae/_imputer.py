@@ -1,0 +1,261 @@
+"""Filling in missing cells, as a step of a pipeline."""
+
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from skvae._assemble import Masking
+from skvae._autoencoder import AutoencoderTransformer
+from skvae._base import BaseAutoencoder, earlier_fit_kept
+from skvae._schema import with_columns
+from skvae._vae import VAETransformer
+from skvae._validation import (
+    Interval,
+    check_columns,
+    check_is_fitted,
+    check_layer_sizes,
+    check_rows,
+    feature_names,
+    fit_context,
+    n_rows_of,
+    random_seed,
+    take_rows,
+)
+
+HIDDEN = Masking((0.0, 0.6), hidden_only=True)
+LEAST_ROWS = 50  # with fewer, none are held out by default
+OF_ROWS = ("early_stopping", "validation_fraction", "random_state")
+PASSED_ON = (
+    "hidden_layer_sizes",
+    "activation",
+    "categorical_features",
+    "handle_unknown",
+    "weight_decay",
+    "learning_rate_init",
+    "batch_size",
+    "max_iter",
+    "verbose",
+    "device",
+)
+
+
+class AutoencoderImputer(TransformerMixin, BaseEstimator):
+    """Fill in the missing cells of a table, in place of scikit-learn's ``SimpleImputer``.
+
+    An autoencoder is trained to tell observed cells that are hidden from it, a random share of each row and another one in
+    every step, from the row's other cells. So it learns from incomplete rows, and fills in numbers, booleans, categories and
+    dates at once. It starts from factor analysis with missing cells.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Size of the code; None is the number of columns. Filling in needs no compression: what keeps the model from copying is
+        that cells are hidden.
+    hidden_layer_sizes : tuple of int, default=(256,)
+        Widths of the encoder's hidden layers, mirrored in the decoder.
+    activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
+        Of the hidden layers.
+    categorical_features : "from_dtype", None, or array-like, default="from_dtype"
+        As in ``AutoencoderTransformer``.
+    handle_unknown : {"ignore", "error"}, default="ignore"
+        What a level that was not there at fit is taken for: a missing cell, which is then filled in as long as it has no value,
+        or an error.
+    sample_posterior : bool, default=False
+        Whether cells are drawn from what is plausible for them instead of filled in with what is expected, as in
+        ``IterativeImputer``. Of use for multiple imputation, with one ``random_state`` per table. The model is then a
+        variational autoencoder.
+    add_indicator : bool, default=False
+        Whether to append, for each column that had missing cells at fit, a boolean column that says where.
+    weight_decay : float, default=0.0
+    learning_rate_init : float or "auto", default="auto"
+    batch_size : int or "auto", default=256
+    max_iter : int or "auto", default="auto"
+    early_stopping : bool or "auto", default="auto"
+        Whether the number of epochs is chosen on rows that are held out, by how likely their hidden cells are. ``"auto"`` is
+        with 50 rows or more.
+    validation_fraction : float, default=0.1
+        Share of the rows held out.
+    random_state : int, RandomState instance or None, default=None
+    verbose : bool or int, default=False
+    device : str, default="auto"
+        These are as in ``AutoencoderTransformer``.
+
+    Attributes
+    ----------
+    autoencoder_ : AutoencoderTransformer or VAETransformer
+        The fitted model, with its ``schema_``, ``validation_scores_`` and more.
+    indicator_features_ : ndarray of int
+        Columns that had missing cells at fit.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the training table had column names.
+
+    See Also
+    --------
+    AutoencoderTransformer.impute : The same with a model that also compresses.
+    VAETransformer.impute : Several draws.
+    sklearn.impute.IterativeImputer : One regression per column, in rounds.
+
+    References
+    ----------
+    P. Vincent, H. Larochelle, I. Lajoie, Y. Bengio, P.-A. Manzagol (2010). Stacked denoising autoencoders: learning useful
+    representations in a deep network with a local denoising criterion. JMLR 11.
+
+    L. Gondara, K. Wang (2018). MIDA: multiple imputation using denoising autoencoders. PAKDD.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderImputer
+    >>> X = load_iris().data
+    >>> X[::3, 0] = np.nan
+    >>> imputer = AutoencoderImputer(random_state=0).fit(X)
+    >>> bool(np.isnan(imputer.transform(X)).any())
+    False
+    """
+
+    autoencoder_: AutoencoderTransformer | VAETransformer
+    indicator_features_: np.ndarray
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **{name: BaseAutoencoder._parameter_constraints[name] for name in (*PASSED_ON, *OF_ROWS)},
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "sample_posterior": ["boolean"],
+        "add_indicator": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        hidden_layer_sizes: tuple[int, ...] = (256,),
+        activation: str = "gelu",
+        categorical_features: Any = "from_dtype",
+        handle_unknown: str = "ignore",
+        sample_posterior: bool = False,
+        add_indicator: bool = False,
+        weight_decay: float = 0.0,
+        learning_rate_init: float | str = "auto",
+        batch_size: int | str = 256,
+        max_iter: int | str = "auto",
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        random_state: Any = None,
+        verbose: bool | int = False,
+        device: str = "auto",
+    ) -> None:
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
+        self.sample_posterior = sample_posterior
+        self.add_indicator = add_indicator
+        self.weight_decay = weight_decay
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+
+    @fit_context
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn how the cells of a row tell of each other.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_columns)
+            Numbers, booleans, categories and dates, with cells missing or not.
+        y : ignored
+
+        Returns
+        -------
+        self : object
+        """
+        with earlier_fit_kept(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X: Any) -> None:
+        check_layer_sizes(hidden_layer_sizes=self.hidden_layer_sizes)
+        n_columns = check_columns(self, X, reset=True)
+        seed = random_seed(self.random_state)
+        train, held_out = self._split(X, seed)
+        model = self._autoencoder(self.n_components or n_columns, seed)
+        model.set_params(early_stopping=held_out is not None)
+        self.autoencoder_ = model.fit(train, X_val=held_out)
+        self.indicator_features_ = np.flatnonzero(self._missing(X).any(axis=0))
+
+    def _autoencoder(self, n_components: int, seed: int) -> AutoencoderTransformer | VAETransformer:
+        kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
+        params = {name: getattr(self, name) for name in PASSED_ON}
+        return kind(n_components, corruption=HIDDEN, random_state=seed, **params)
+
+    def _split(self, X: Any, seed: int) -> tuple[Any, Any]:
+        """Rows to train on and rows to choose the number of epochs by, None for no choice."""
+        n_rows = n_rows_of(X)
+        judged = n_rows >= LEAST_ROWS if self.early_stopping == "auto" else self.early_stopping
+        n_held_out = min(max(1, round(self.validation_fraction * n_rows)), n_rows - 2) if judged else 0
+        if n_held_out < 1:
+            return X, None
+        order = np.random.default_rng(seed).permutation(n_rows)
+        return take_rows(X, np.sort(order[n_held_out:])), take_rows(X, np.sort(order[:n_held_out]))
+
+    def transform(self, X: Any) -> Any:
+        """Fill in the missing cells of a table, and these alone.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        table : ndarray or frame of shape (n_rows, n_features_in_) or wider
+            Observed cells, dtypes and index are X's. With ``add_indicator`` boolean columns follow, in an array ones and zeros.
+            Columns that were missing altogether at fit, or ignored, stay missing.
+        """
+        check_is_fitted(self)
+        check_columns(self, X, reset=False)
+        if isinstance(self.autoencoder_, VAETransformer):
+            table = self.autoencoder_.impute(X, n_imputations=1, random_state=self.autoencoder_.random_state)[0]
+        else:
+            table = self.autoencoder_.impute(X)
+        return self._with_indicators(table, self._missing(X)) if self.add_indicator else table
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that ``transform`` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        check_is_fitted(self)
+        names = feature_names(self, input_features)
+        if not self.add_indicator:
+            return names
+        return np.concatenate([names, [f"missingindicator_{name}" for name in names[self.indicator_features_]]])
+
+    def _missing(self, X: Any) -> np.ndarray:
+        """Which cells have no value, or one that the model knows nothing of."""
+        return np.isnan(check_rows(self.autoencoder_, X, self.autoencoder_.schema_, reset=False))
+
+    def _with_indicators(self, table: Any, missing: np.ndarray) -> Any:
+        marks = missing[:, self.indicator_features_]
+        names = self.get_feature_names_out()[self.n_features_in_ :]
+        return with_columns(table, dict(zip(names, marks.T, strict=True)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

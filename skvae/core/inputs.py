@@ -1,0 +1,93 @@
+"""What the encoder sees of a table: numbers as they are, levels one by one, missing cells filled in and marked.
+
+Cells come as ``(n_rows, n_columns)``, NaN where missing, the level of a category as its number. They become features: one per
+number, one per level, all centred and in like units, so that what is linear can be said about them.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Inputs(nn.Module):
+    """Cells to features, without parameters that train.
+
+    A missing cell is filled in with what a linear Gaussian model expects of it given the row's other cells: the code that this
+    model would give to the filled row is then the one that it gives to the observed cells alone. Before ``start_`` it expects
+    the mean.
+
+    Parameters
+    ----------
+    column : Tensor of shape (n_features,)
+        Which cell each feature is of.
+    level : Tensor of shape (n_features,)
+        The level that a feature stands for; NaN where it is the cell itself.
+    mean, unit : Tensor of shape (n_features,)
+        A feature is ``(value - mean) / unit``, the value of a level being 1 or 0.
+    n_factors : int
+        Of the linear model that fills in.
+    marked : bool
+        Whether the encoder is told what is missing, by one more input per column that is 1 where the cell was observed. A
+        model of a complete table is not, and while it trains its cells are taken as the features that they are.
+    """
+
+    column: Tensor
+    level: Tensor
+    is_number: Tensor
+    mean: Tensor
+    unit: Tensor
+    centre: Tensor
+    loadings: Tensor
+    noise: Tensor
+
+    def __init__(
+        self, column: Tensor, level: Tensor, mean: Tensor, unit: Tensor, n_factors: int, marked: bool, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.marked = marked
+        n_features = len(column)
+        self.register_buffer("column", column)
+        self.register_buffer("level", level.to(dtype))
+        self.register_buffer("is_number", level.isnan())
+        self.register_buffer("mean", mean.to(dtype))
+        self.register_buffer("unit", unit.to(dtype))
+        self.register_buffer("centre", torch.zeros(n_features, dtype=dtype))
+        self.register_buffer("loadings", torch.zeros(n_features, n_factors, dtype=dtype))
+        self.register_buffer("noise", torch.ones(n_features, dtype=dtype))
+
+    @classmethod
+    def of_numbers(
+        cls, n_columns: int, n_factors: int = 0, marked: bool = False, dtype: torch.dtype = torch.float32
+    ) -> "Inputs":
+        """Each cell is its feature."""
+        zeros, ones = torch.zeros(n_columns, dtype=dtype), torch.ones(n_columns, dtype=dtype)
+        return cls(torch.arange(n_columns), torch.full_like(zeros, torch.nan), zeros, ones, n_factors, marked, dtype)
+
+    @torch.no_grad()
+    def start_(self, centre: Tensor, loadings: Tensor, noise: Tensor) -> None:
+        """Fill in by the model ``features = centre + loadings @ z + e``, z ~ N(0, I), e ~ N(0, diag(noise)), from now on."""
+        for buffer, values in ((self.centre, centre), (self.loadings, loadings), (self.noise, noise)):
+            buffer.copy_(values)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.marked and (self.training or not x.isnan().any()):
+            return x
+        observed = ~x.isnan()
+        features = self.fill(self.features(x), observed.index_select(1, self.column))
+        return torch.cat([features, observed.to(x.dtype)], 1) if self.marked else features
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features of every cell; NaN or that of no level where it is missing."""
+        cell = x.index_select(1, self.column)
+        return (torch.where(self.is_number, cell, (cell == self.level).to(x.dtype)) - self.mean) / self.unit
+
+    def fill(self, features: Tensor, observed: Tensor) -> Tensor:
+        """Features with those that were not observed replaced by their conditional expectation."""
+        precision = observed / self.noise
+        deviations = torch.where(observed, features - self.centre, 0.0)
+        n_factors = self.loadings.shape[1]
+        products = (self.loadings[:, :, None] * self.loadings[:, None]).flatten(1)
+        identity = torch.eye(n_factors, dtype=features.dtype, device=features.device)
+        information = (precision @ products).view(len(features), n_factors, n_factors) + identity
+        factor = torch.linalg.cholesky_ex(information).L
+        code = torch.cholesky_solve(((precision * deviations) @ self.loadings)[:, :, None], factor)[:, :, 0]
+        return torch.where(observed, features, code @ self.loadings.T + self.centre)
