@@ -223,11 +223,11 @@ def is_told(params: Mapping[str, Any], n_levels: np.ndarray, is_complete: bool) 
 def resolved(params: Mapping[str, Any], encoding: Encoding | None) -> dict[str, Any]:
     """The parameters with what is "auto" about the table decided."""
     corruption, likelihood = params["corruption"], params["likelihood"]
+    is_mixed = encoding is not None and bool(encoding.n_levels.any())
     if corruption == "auto":
-        closed = encoding is None or is_solved_by_pca({**params, "corruption": None}, encoding)
-        corruption = None if closed else AUTO_HIDDEN
+        corruption = AUTO_HIDDEN if is_mixed else None
     if likelihood == "auto" and encoding is not None:
-        likelihood = "gaussian_diag"
+        likelihood = "gaussian_diag" if is_mixed or params["variational"] else "gaussian"
     return {**params, "corruption": corruption, "likelihood": likelihood}
 
 
@@ -393,7 +393,7 @@ def _start_linear(
     elif isinstance(model.likelihood, Mixed):
         offset, slope = _params_of_features(model.inputs, model.likelihood, mean)
         loadings = loadings * slope[:, None]
-        cell_unit = None if cell_unit is None else torch.where(model.inputs.level.isnan(), cell_unit, 1.0)
+        cell_unit = None if cell_unit is None else torch.where(model.inputs.is_cell, cell_unit, 1.0)
         unmarked = np.zeros((len(weight), model.likelihood.n_columns))
         weight = np.concatenate([weight, unmarked], axis=1)
     model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant), code_unit)

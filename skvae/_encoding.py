@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skvae._statistics import Table
+from skvae._statistics import EPS, Table
 
 BOOLEAN = 1  # in place of a number of levels: one feature tells two apart
 
@@ -35,7 +35,7 @@ class Encoding:
         seen = np.maximum(counts @ ~np.isnan(values), np.finfo(np.float64).tiny)
         share = np.where(plain.is_number, 0.0, counts @ np.nan_to_num(values) / seen)
         variance = np.bincount(plain.column, share * (1 - share), len(n_levels))[plain.column]
-        return cls(n_levels, share, np.where(plain.is_number | (variance <= 0), 1.0, np.sqrt(np.maximum(variance, 0))))
+        return cls(n_levels, share, np.where(plain.is_number | (variance <= 10 * EPS), 1.0, np.sqrt(np.maximum(variance, 0))))
 
     @property
     def column(self) -> np.ndarray:
@@ -44,10 +44,10 @@ class Encoding:
 
     @property
     def level(self) -> np.ndarray:
-        """Which level each feature stands for; NaN where it is the cell itself, a number or a boolean."""
+        """Which level each feature stands for; -1 where it is the cell itself, a number or a boolean."""
         first = np.cumsum(np.maximum(self.n_levels, 1)) - np.maximum(self.n_levels, 1)
         position = np.arange(len(self.column)) - first[self.column]
-        return np.where(self.n_levels[self.column] > BOOLEAN, position, np.nan)
+        return np.where(self.n_levels[self.column] > BOOLEAN, position, -1)
 
     @property
     def is_number(self) -> np.ndarray:
@@ -57,6 +57,6 @@ class Encoding:
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Features of scaled rows, ``(n_rows, n_features)``; NaN where the cell is missing."""
         cells, level = rows[:, self.column].astype(np.float64), self.level
-        is_level = ~np.isnan(level)
+        is_level = level >= 0
         cells[:, is_level] = np.where(np.isnan(cells[:, is_level]), np.nan, cells[:, is_level] == level[is_level])
         return (cells - self.mean) / self.unit

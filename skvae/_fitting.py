@@ -65,6 +65,11 @@ class Task:
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether there are columns of other things than numbers."""
+        return self.encoding is not None and bool(self.encoding.n_levels.any())
+
     def with_likelihood(self, name: str, prior_rows: float = 0.0) -> "Task":
         return replace(self, params={**self.params, "likelihood": name}, prior_rows=prior_rows)
 
@@ -82,6 +87,23 @@ class Fit:
 
     model: Autoencoder
     result: TrainingResult | None = None
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Mean squared error of each column, and the weight of the cells that it is a mean of."""
+
+    errors: Tensor
+    weights: Tensor
+
+    @property
+    def mean(self) -> float:
+        """Over all cells."""
+        return ((self.errors * self.weights).sum() / self.weights.sum()).item()
+
+    def at_least(self, errors: Tensor) -> "Residuals":
+        """With the larger error of each column: a few rows held out may be without the outliers that a column has."""
+        return replace(self, errors=torch.maximum(self.errors, errors))
 
 
 def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoencoder | None, report: Report | None) -> Fit:
@@ -157,7 +179,7 @@ class _Candidate:
 def _fit_pca(task: Task, table: Table, held_out: Table | None) -> Fit:
     model = _start(task, table)
     if held_out is not None:
-        _fit_noise(task, [(model, held_out)])
+        _set_noise(task, model, _residuals([(model, held_out)], task))
     return Fit(model)
 
 
@@ -165,7 +187,7 @@ def _fit_without_validation(task: Task, table: Table, model: Autoencoder, report
     plan = _plan(task, table)
     run = _run(task, plan, model, table, None)
     result = train([run], _stopping(task, plan, judged=False), plan.max_iter, report=report)
-    _fit_noise(task, [(model, table)])
+    _set_noise(task, model, _residuals([(model, table)], task))
     return Fit(model, result)
 
 
@@ -179,8 +201,10 @@ def _fit_with_validation(
     start_residuals = _residuals(judged, task)
     beats_start = task.params["init"] == "pca" and earlier is None
     few = sum(len(part.held_out.rows) for part in splits) < MANY_ROWS
-    is_exact = task.encoding is None or not task.encoding.n_levels.any()  # with levels a start is only a start
-    standard_errors = (STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS) if beats_start and is_exact else 0.0
+    is_only_a_start = task.is_mixed or (task.encoding is not None and task.params["corruption"] is not None)
+    standard_errors = STANDARD_ERRORS_OF_FEW if few else STANDARD_ERRORS
+    if is_only_a_start or not beats_start:
+        standard_errors = 0.0
     result = train(runs, _stopping(task, plan, judged=True), plan.max_iter, standard_errors, report)
     if not beats_start and result.best_iter == 0 and result.losses[-1] > DIVERGED * (1 + abs(result.validation_losses[0])):
         raise FloatingPointError(
@@ -198,10 +222,9 @@ def _fit_with_validation(
         endless = NoImprovement(plan.tol, result.best_iter + 1)
         final = train([_run(task, plan, model, table, None)], endless, result.best_iter, report=report)
         result = replace(result, losses=final.losses)
-    if not task.params["variational"]:
-        if task.encoding is not None:
-            residuals = residuals.at_least(_residuals([(model, table)], task))
-        model.likelihood.fit_(residuals.errors, residuals.weights)
+    if task.encoding is not None:
+        residuals = residuals.at_least(_residuals([(model, table)], task).errors)
+    _set_noise(task, model, residuals)
     return Fit(model, result)
 
 
@@ -215,11 +238,18 @@ def _is_worthwhile(task: Task, result: TrainingResult, start_error: float, squar
     return squared_error <= (1 - WORTHWHILE) * start_error
 
 
-def _fit_noise(task: Task, judged: list[tuple[Autoencoder, Table]]) -> None:
-    """Set the noise of a model whose code is exact in closed form; with a posterior, the two are trained together."""
-    if not task.params["variational"]:
-        residuals = _residuals(judged, task)
-        judged[0][0].likelihood.fit_(residuals.errors, residuals.weights)
+def _set_noise(task: Task, model: Autoencoder, residuals: Residuals) -> None:
+    """Set the noise in closed form where the code is exact; with a posterior, the two are trained together.
+
+    In a mixed table the noise is that of cells which the model does not see. What is trained is then a lower bound: a network
+    may encode the outliers of a column that it sees, and would be certain that other rows have none.
+    """
+    if task.params["variational"]:
+        if not task.is_mixed:
+            return
+        trained: Tensor = model.likelihood.variance  # type: ignore[assignment]
+        residuals = residuals.at_least(trained.detach().cpu().nan_to_num())
+    model.likelihood.fit_(residuals.errors, residuals.weights)
 
 
 def _stops_early(task: Task, held_out: Table | None) -> bool:
@@ -261,7 +291,8 @@ def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Au
         _assemble.start_at_linear_gaussian(model, linear or task.linear_gaussian(table), task.params["beta"])
     else:
         _assemble.start_at_pca(model, pca)
-        _fit_noise(replace(task, device=torch.device("cpu")), [(model, table)])
+        on_cpu = replace(task, device=torch.device("cpu"))
+        _set_noise(task, model, _residuals([(model, table)], on_cpu))
     return model.to(task.device)
 
 
@@ -327,23 +358,6 @@ def _stopping(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
     to_the_end = not judged and task.params["n_iter_no_change"] == "auto"
     patience = plan.max_iter + 1 if to_the_end else plan.n_iter_no_change
     return NoImprovement(plan.tol, patience, scale=task.n_columns / plan.gradient_scale)
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """Mean squared error of each column, and the weight of the cells that it is a mean of."""
-
-    errors: Tensor
-    weights: Tensor
-
-    @property
-    def mean(self) -> float:
-        """Over all cells."""
-        return ((self.errors * self.weights).sum() / self.weights.sum()).item()
-
-    def at_least(self, other: "Residuals") -> "Residuals":
-        """The larger error of each column: a few rows held out may be without the outliers that a column has."""
-        return replace(self, errors=torch.maximum(self.errors, other.errors))
 
 
 def _residuals(parts: list[tuple[Autoencoder, Table]], task: Task) -> Residuals:

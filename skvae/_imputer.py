@@ -53,7 +53,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     n_components : int or None, default=None
         Size of the code; None is the number of columns. Filling in needs no compression: what keeps the model from copying is
         that cells are hidden.
-    hidden_layer_sizes : tuple of int, default=(256,)
+    hidden_layer_sizes : tuple of int, default=(256, 256)
         Widths of the encoder's hidden layers, mirrored in the decoder.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
         Of the hidden layers.
@@ -69,7 +69,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     add_indicator : bool, default=False
         Whether to append, for each column that had missing cells at fit, a boolean column that says where.
     weight_decay : float, default=0.0
-    learning_rate_init : float or "auto", default="auto"
+    learning_rate_init : float or "auto", default=4e-3
     batch_size : int or "auto", default=256
     max_iter : int or "auto", default="auto"
     early_stopping : bool or "auto", default="auto"
@@ -131,14 +131,14 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self,
         n_components: int | None = None,
         *,
-        hidden_layer_sizes: tuple[int, ...] = (256,),
+        hidden_layer_sizes: tuple[int, ...] = (256, 256),
         activation: str = "gelu",
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",
         sample_posterior: bool = False,
         add_indicator: bool = False,
         weight_decay: float = 0.0,
-        learning_rate_init: float | str = "auto",
+        learning_rate_init: float | str = 4e-3,
         batch_size: int | str = 256,
         max_iter: int | str = "auto",
         early_stopping: bool | str = "auto",

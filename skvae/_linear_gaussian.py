@@ -209,13 +209,14 @@ class _Expectation:
         self.mean = self.counts @ np.where(self.observed, self.rows, 0.0) / self.seen
         deviations = self._deviations()
         self.variances = self.counts @ deviations**2 / self.seen
-        self.floor = EPS * self.variances.max() if shared else EM_FLOOR * np.maximum(self.variances, EM_FLOOR)
+        self.floor = EPS * (self.variances.max() or 1.0) if shared else EM_FLOOR * np.maximum(self.variances, EM_FLOOR)
         pca = components_of_covariance(self.mean, (deviations.T * self.counts) @ deviations / self.counts.sum())
         k = min(n_components, len(self.mean))
         rest = pca.variances[k:].mean() if k < len(self.mean) else 0.0
         self.loadings = np.zeros((len(self.mean), n_components))
         self.loadings[:, :k] = pca.axes[:k].T * np.sqrt(np.clip(pca.variances[:k] - rest, 0, None))
-        self._set_noise(np.maximum(self.variances - (self.loadings**2).sum(axis=1), 0.1 * self.variances))
+        rest = self.variances - (self.loadings**2).sum(axis=1)
+        self._set_noise(rest if shared else np.maximum(rest, 0.1 * self.variances))
 
     def maximise(self) -> Completed:
         for _ in range(EM_STEPS):
@@ -235,8 +236,8 @@ class _Expectation:
     def _codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means of all rows and covariances of all patterns."""
         k = self.loadings.shape[1]
-        products = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(-1, k * k)
-        information = ((self.patterns / self.noise) @ products).reshape(-1, k, k) + np.eye(k)
+        products = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(len(self.mean), k * k)
+        information = ((self.patterns / self.noise) @ products).reshape(len(self.patterns), k, k) + np.eye(k)
         spread = np.linalg.inv(information)
         weighted = self._deviations() @ (self.loadings / self.noise[:, None])
         return np.einsum("nij,nj->ni", spread[self.pattern], weighted), spread
@@ -255,7 +256,7 @@ class _Expectation:
         residual = np.where(self.observed, self.rows - extended @ solution.T, 0.0)
         self.loadings, self.mean = solution[:, :k], solution[:, k]
         spread_weight = (self.patterns.T * self.weights) @ spread.reshape(len(spread), -1)
-        uncertain = (spread_weight.reshape(-1, k, k) * (self.loadings[:, :, None] * self.loadings[:, None, :])).sum((1, 2))
+        uncertain = (spread_weight.reshape(len(self.mean), k, k) * (self.loadings[:, :, None] * self.loadings[:, None, :])).sum((1, 2))
         self._set_noise((self.counts @ residual**2 + uncertain) / self.seen)
 
     def _diagonal(self) -> LinearGaussian:

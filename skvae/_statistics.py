@@ -84,8 +84,9 @@ class Scaling:
     def common(cls, table: Table, numbers: np.ndarray | bool = True) -> "Scaling":
         """To zero mean, and all columns by one factor, so that their proportions stay and the networks see numbers near 1."""
         mean, std = moments(table)
-        largest = std.max(where=numbers, initial=0.0)
-        factor = float(largest * np.sqrt(np.mean((std / largest) ** 2, where=numbers))) if largest > 0 else 1.0
+        std_of_numbers = np.where(numbers, std, 0.0)
+        largest = std_of_numbers.max()
+        factor = float(largest * np.sqrt(np.mean((std_of_numbers / largest) ** 2, where=numbers))) if largest > 0 else 1.0
         return cls._of_numbers(numbers, mean, np.full(len(mean), factor), std > 0, min(factor, SQUARABLE) ** 2)
 
     @classmethod

@@ -2,14 +2,24 @@
 
 import pytest
 from sklearn.base import clone
-from sklearn.utils import estimator_checks
+from sklearn.utils import estimator_checks, get_tags
 
-from skvae import L1, AutoencoderTransformer, Contractive, KLSparsity, SwapNoise, VAETransformer
+from skvae import (
+    L1,
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    Contractive,
+    KLSparsity,
+    Masking,
+    SwapNoise,
+    VAETransformer,
+)
 
 RANDOM = {"init": "random", "max_iter": 5}
 DEEP = {"hidden_layer_sizes": (64, 64), "activation": "relu", "standardize": False, "max_iter": 5}
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 3, "early_stopping": False}
 ALL_AT_ONCE = {"corruption": SwapNoise(0.2), "penalty": (L1(0.1), Contractive(0.1)), "n_nonzero_coefs": 1}
+HIDDEN = Masking((0.0, 0.5), hidden_only=True)
 VARIANTS = {
     "gaussian": AutoencoderTransformer(corruption="gaussian", **QUICK),
     "masking": AutoencoderTransformer(corruption="masking", **QUICK),
@@ -23,6 +33,8 @@ VARIANTS = {
     "relu code": AutoencoderTransformer(penalty="l1", code_activation="relu", **QUICK),
     "all at once": AutoencoderTransformer(**ALL_AT_ONCE, **QUICK | {"early_stopping": True}),
     "vae, denoising": VAETransformer(corruption="masking", **QUICK),
+    "hidden cells": AutoencoderTransformer(corruption=HIDDEN, **QUICK),
+    "vae, hidden cells": VAETransformer(corruption=HIDDEN, **QUICK),
 }
 SHORT = {
     "linear": AutoencoderTransformer(hidden_layer_sizes=()),
@@ -33,16 +45,19 @@ SHORT = {
     "vae, random": VAETransformer(**RANDOM | {"hidden_layer_sizes": (16,), "early_stopping": False}),
     "vae, deep": VAETransformer(**DEEP | {"hidden_layer_sizes": (16, 16), "max_iter": 2}),
     **VARIANTS,
+    "imputer": AutoencoderImputer(**QUICK),
+    "imputer, drawn": AutoencoderImputer(sample_posterior=True, random_state=0, **QUICK),
+    "imputer, judged": AutoencoderImputer(**QUICK | {"early_stopping": True}),
 }
-DEFAULT = {"default": AutoencoderTransformer(), "vae, default": VAETransformer()}
+DEFAULT = {"default": AutoencoderTransformer(), "vae, default": VAETransformer(), "imputer, default": AutoencoderImputer()}
 MUST_PASS = {
     "check_estimators_pickle",
     "check_fit_idempotent",
     "check_methods_sample_order_invariance",
     "check_methods_subset_invariance",
     "check_readonly_memmap_input",
-    "check_sample_weight_equivalence_on_dense_data",
 }
+MUST_PASS_WITH_WEIGHTS = {"check_sample_weight_equivalence_on_dense_data"}
 SKIPPED_BY_SKLEARN = {"check_array_api_input"}  # where SCIPY_ARRAY_API is not set
 
 # Checks that scikit-learn runs on its own estimators, beside check_estimator.
@@ -81,6 +96,7 @@ def test_check_estimator(estimator):
     passed = {r["check_name"] for r in results if r["status"] == "passed"}
     assert sum(r["status"] == "passed" for r in results) > 40
     assert passed >= MUST_PASS
+    assert passed >= MUST_PASS_WITH_WEIGHTS or isinstance(estimator, AutoencoderImputer)
     assert {r["check_name"] for r in results} - passed <= SKIPPED_BY_SKLEARN
     assert not any(r["expected_to_fail"] for r in results)
 
@@ -93,3 +109,10 @@ def test_check_beside(check, estimator):
     if not hasattr(estimator_checks, check):
         pytest.skip(f"this scikit-learn has no {check}")
     getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer, AutoencoderImputer])
+def test_missing_cells_are_said_to_be_allowed(kind):
+    tags = get_tags(kind())
+    assert tags.input_tags.allow_nan
+    assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]

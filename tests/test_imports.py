@@ -11,7 +11,7 @@ import pytest
 import skvae
 
 PACKAGE = Path(skvae.__file__).parent
-LEAVES = {"networks", "likelihoods", "corruptions", "bottlenecks", "penalties"}
+LEAVES = {"inputs", "networks", "likelihoods", "corruptions", "bottlenecks", "penalties"}
 SUM = {"model", "objective"}
 ENGINE = {"batches", "training", "stopping", "graphs", "inference", "device"}
 STANDARD_LIBRARY = sys.stdlib_module_names
@@ -71,13 +71,13 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of(*(f"skvae.core.{stem}" for stem in ENGINE)),
     ),
     (
-        "_schema, _statistics and _linear_gaussian import no torch",
-        lambda file: file in {"_schema.py", "_statistics.py", "_linear_gaussian.py"},
+        "_schema, _statistics, _encoding and _linear_gaussian import no torch",
+        lambda file: file in {"_schema.py", "_statistics.py", "_encoding.py", "_linear_gaussian.py"},
         lambda i: i.of("torch", "skvae.core"),
     ),
     (
-        "_assemble, _statistics and _linear_gaussian import no sklearn",
-        lambda file: file in {"_assemble.py", "_statistics.py", "_linear_gaussian.py"},
+        "_assemble, _statistics, _encoding and _linear_gaussian import no sklearn",
+        lambda file: file in {"_assemble.py", "_statistics.py", "_encoding.py", "_linear_gaussian.py"},
         lambda i: i.of("sklearn"),
     ),
     (
@@ -132,11 +132,13 @@ def test_every_core_file_has_a_layer() -> None:
         ("core/training.py", "from skvae import _schema", "skvae.core only"),
         ("core/penalties.py", "from skvae.core.networks import Network", "leaf"),
         ("core/penalties.py", "from skvae.core import networks", "leaf"),
+        ("core/inputs.py", "from skvae.core.likelihoods import Mixed", "leaf"),
         ("core/objective.py", "import skvae.core.training", "engine"),
         ("core/model.py", "from skvae.core import batches, objective", "engine"),
         ("_schema.py", "from torch import Tensor", "no torch"),
         ("_statistics.py", "from skvae.core.model import Autoencoder", "no torch"),
         ("_statistics.py", "from sklearn.decomposition import PCA", "no sklearn"),
+        ("_encoding.py", "import torch", "no torch"),
         ("_linear_gaussian.py", "from sklearn.decomposition import FactorAnalysis", "no sklearn"),
         ("_assemble.py", "import sklearn.base", "no sklearn"),
         ("_base.py", "from sklearn.utils._param_validation import Interval", "private"),

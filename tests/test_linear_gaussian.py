@@ -8,7 +8,14 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.preprocessing import StandardScaler
 
-from skvae._linear_gaussian import LinearGaussian, _axes_of_scaled, factor_analysis, probabilistic_pca
+from skvae import _linear_gaussian
+from skvae._linear_gaussian import (
+    LinearGaussian,
+    _axes_of_scaled,
+    expectation_maximisation,
+    factor_analysis,
+    probabilistic_pca,
+)
 from skvae._statistics import PrincipalComponents, Table, principal_components
 
 DATA = {
@@ -326,3 +333,237 @@ def test_collinear_columns_are_explained_exactly(rng):
     model = ppca(codes @ rng.normal(size=(2, 6)), 2, floor=1e-6)
     np.testing.assert_allclose(model.noise, 1e-6)
     assert ((model.loadings**2).sum(axis=0) > 0.1).all()
+
+
+# With missing cells
+
+
+@pytest.fixture
+def gaps(rng):
+    """Sixty rows of five columns that two factors explain, of which a third of the cells are missing and none of a row all."""
+    X = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 5)) + rng.normal(size=(60, 5)) * [0.3, 0.5, 1.0, 0.4, 0.7] + 1
+    missing = rng.random(X.shape) < 0.35
+    missing[missing.all(axis=1), 0] = False
+    return np.where(missing, np.nan, X)
+
+
+@pytest.fixture
+def em(monkeypatch):
+    """A function that goes so many steps of expectation-maximisation."""
+
+    def run(X, k, shared, n_steps=30, counts=None, noise=None):
+        monkeypatch.setattr(_linear_gaussian, "EM_STEPS", n_steps)
+        return expectation_maximisation(X, np.ones(len(X)) if counts is None else counts, k, shared, noise)
+
+    return run
+
+
+each_noise = pytest.mark.parametrize("shared", [False, True], ids=["of each column", "shared"])
+
+
+def observed_log_likelihood(X, mean, covariance, counts=None):
+    """Of the observed part of each row, which is normal with that part of the mean and of the covariance."""
+    total = 0.0
+    for row, count in zip(X, np.ones(len(X)) if counts is None else counts, strict=True):
+        o = ~np.isnan(row)
+        if o.any():
+            total += count * stats.multivariate_normal(mean[o], covariance[np.ix_(o, o)]).logpdf(row[o])
+    return total
+
+
+def gradients(X, linear, shared):
+    """Of the same, by torch, in the mean, the loadings and the log-variances of the noise."""
+    free = [torch.tensor(v, requires_grad=True) for v in (linear.mean, linear.loadings, np.log(linear.noise))]
+    mean, loadings, log_noise = free
+    covariance = loadings @ loadings.T + log_noise.exp().diag()
+    total = torch.zeros((), dtype=torch.float64)
+    for row in torch.from_numpy(X):
+        o = ~row.isnan()
+        total = total + torch.distributions.MultivariateNormal(mean[o], covariance[o][:, o]).log_prob(row[o])
+    mean, loadings, log_noise = torch.autograd.grad(total, free)
+    return mean, loadings, log_noise.sum() if shared else log_noise
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "diabetes"])
+@pytest.mark.parametrize("k", [1, 3])
+def test_of_complete_rows_it_is_probabilistic_pca(name, k, em):
+    X = standardised(name)
+    completed, pca = em(X, k, shared=True, n_steps=2000), PCA(svd_solver="full").fit(X)
+    unbiased = len(X) / (len(X) - 1)
+    model = PCA(k, svd_solver="full").fit(X)
+    np.testing.assert_allclose(completed.linear.noise * unbiased, model.noise_variance_, rtol=1e-6)
+    np.testing.assert_allclose(covariance_of(completed.linear) * unbiased, model.get_covariance(), atol=1e-6)
+    np.testing.assert_allclose(completed.linear.mean, model.mean_, atol=1e-9)
+    rescaled = LinearGaussian(model.mean_, completed.linear.loadings * unbiased**0.5, completed.linear.noise * unbiased)
+    assert rescaled.log_likelihood(X).mean() == pytest.approx(model.score(X), rel=1e-8)
+    alive = pca.explained_variance_ > 1e-6
+    np.testing.assert_allclose(completed.components.mean, pca.mean_, atol=1e-9)
+    np.testing.assert_allclose(completed.components.variances, pca.explained_variance_, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(completed.components.axes[alive], pca.components_[alive], atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "k"), [("wine", 1), ("wine", 2), ("digits", 1)])
+def test_of_complete_rows_it_is_factor_analysis(name, k, em):
+    X = standardised(name)
+    theirs = FactorAnalysis(k, tol=1e-8, max_iter=20_000, svd_method="lapack").fit(X).score(X)
+    assert em(X, k, shared=False, n_steps=300).linear.log_likelihood(X).mean() == pytest.approx(theirs, abs=0.01)
+
+
+@each_noise
+@pytest.mark.parametrize("k", [1, 2, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_step_makes_the_observed_cells_less_likely(weighted, k, shared, em, gaps, rng):
+    counts = rng.random(60) * 3 if weighted else np.ones(60)
+    found = [em(gaps, k, shared, n, counts).linear for n in (0, 1, 2, 5, 20, 100)]
+    values = [observed_log_likelihood(gaps, m.mean, covariance_of(m), counts) for m in found]
+    assert (np.diff(values) > -1e-7).all()
+    assert values[-1] > values[0] + 1
+
+
+@each_noise
+@pytest.mark.parametrize("k", [1, 2])
+def test_in_the_end_nothing_is_likelier(k, shared, em, gaps):
+    linear = em(gaps, k, shared, n_steps=4000).linear
+    assert (linear.noise > 0.01).all()
+    for gradient in gradients(gaps, linear, shared):
+        assert gradient.abs().max() < 1e-2
+
+
+def test_the_mean_comes_first(em, gaps):
+    gradient, *_ = gradients(gaps, em(gaps, 2, True, n_steps=200).linear, shared=True)
+    assert gradient.abs().max() < 0.05
+
+
+@each_noise
+@pytest.mark.parametrize("k", [1, 3])
+def test_weights_are_repetitions(k, shared, em, gaps, rng):
+    counts = rng.integers(1, 4, size=60)
+    weighted, repeated = em(gaps, k, shared, counts=counts.astype(float)), em(np.repeat(gaps, counts, axis=0), k, shared)
+    for name in ("mean", "noise"):
+        np.testing.assert_allclose(getattr(weighted.linear, name), getattr(repeated.linear, name), rtol=1e-8)
+    np.testing.assert_allclose(covariance_of(weighted.linear), covariance_of(repeated.linear), atol=1e-9)
+    np.testing.assert_allclose(weighted.components.variances, repeated.components.variances, rtol=1e-8)
+    np.testing.assert_allclose(weighted.components.axes, repeated.components.axes, atol=1e-7)
+
+
+@each_noise
+def test_the_order_of_rows_does_not_matter(shared, em, gaps, rng):
+    ordered, shuffled = em(gaps, 2, shared), em(rng.permutation(gaps), 2, shared)
+    np.testing.assert_allclose(covariance_of(ordered.linear), covariance_of(shuffled.linear), atol=1e-9)
+    np.testing.assert_allclose(ordered.components.variances, shuffled.components.variances, rtol=1e-8)
+
+
+def test_given_noise_is_kept_and_the_rest_is_found_for_it(em, gaps):
+    given = np.array([np.nan, 0.25, np.nan, 0.5, np.nan])
+    linear = em(gaps, 2, False, 4000, noise=given).linear
+    np.testing.assert_array_equal(linear.noise[[1, 3]], [0.25, 0.5])
+    mean, loadings, log_noise = gradients(gaps, linear, shared=False)
+    assert max(g.abs().max() for g in (mean, loadings, log_noise[[0, 2, 4]])) < 1e-2
+    np.testing.assert_array_equal(given, [np.nan, 0.25, np.nan, 0.5, np.nan])
+
+
+@each_noise
+def test_components_are_of_the_rows_completed_in_expectation(shared, em, gaps):
+    completed = em(gaps, 2, shared)
+    mean, covariance = completed.linear.mean, covariance_of(completed.linear)
+    total = np.zeros((5, 5))
+    for row in gaps:
+        o, m = ~np.isnan(row), np.isnan(row)
+        gain = covariance[np.ix_(m, o)] @ np.linalg.inv(covariance[np.ix_(o, o)])
+        filled = row - mean
+        filled[m] = gain @ (row[o] - mean[o])
+        total += np.outer(filled, filled)
+        total[np.ix_(m, m)] += covariance[np.ix_(m, m)] - gain @ covariance[np.ix_(o, m)]
+    ours = completed.components
+    np.testing.assert_allclose(ours.axes.T * ours.variances @ ours.axes, total / 59, atol=1e-9)
+    np.testing.assert_array_equal(ours.mean, mean)
+    assert (np.diff(ours.variances) <= 0).all()
+
+
+@each_noise
+def test_posterior_components_are_independent_and_fall(shared, em, gaps):
+    linear = em(gaps, 3, shared).linear
+    product = linear.loadings.T / linear.noise @ linear.loadings
+    np.testing.assert_allclose(product, np.diag(np.diag(product)), atol=1e-9 * product.max())
+    assert (np.diff(np.diag(product)) <= 0).all()
+    assert (linear.loadings[np.abs(linear.loadings).argmax(axis=0), np.arange(3)] > 0).all()
+
+
+def finite(completed):
+    parts = [completed.linear.mean, completed.linear.loadings, completed.linear.noise]
+    return all(np.isfinite(values).all() for values in [*parts, completed.components.axes, completed.components.variances])
+
+
+@each_noise
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_column_without_any_cell_does_no_harm(k, shared, em, gaps):
+    alone, beside = (em(X, k, shared, 2000) for X in (gaps, np.insert(gaps, 2, np.nan, axis=1)))
+    assert finite(beside)
+    others = [0, 1, 3, 4, 5]
+    np.testing.assert_allclose(beside.linear.mean[others], alone.linear.mean, atol=1e-4)
+    np.testing.assert_allclose(beside.linear.noise[others], alone.linear.noise, atol=1e-4)
+    np.testing.assert_allclose(covariance_of(beside.linear)[np.ix_(others, others)], covariance_of(alone.linear), atol=1e-4)
+    np.testing.assert_allclose(beside.linear.loadings[2], 0, atol=1e-9)
+
+
+@each_noise
+@pytest.mark.parametrize("n_empty", [1, 30])
+def test_rows_without_any_cell_do_no_harm(n_empty, shared, em, gaps):
+    alone, beside = (em(X, 2, shared, 2000).linear for X in (gaps, np.concatenate([np.full((n_empty, 5), np.nan), gaps])))
+    np.testing.assert_allclose(beside.mean, alone.mean, atol=1e-3)
+    np.testing.assert_allclose(beside.noise, alone.noise, atol=1e-3)
+    np.testing.assert_allclose(covariance_of(beside), covariance_of(alone), atol=1e-3)
+
+
+@each_noise
+@pytest.mark.parametrize("k", [1, 3, 7, 12, 15])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_rows_may_be_fewer_than_columns(missing, k, shared, em, rng):
+    X = rng.normal(size=(8, 3)) @ rng.normal(size=(3, 12)) + rng.normal(size=(8, 12))
+    X[rng.random(X.shape) < missing] = np.nan
+    completed = em(X, k, shared)
+    assert finite(completed)
+    assert completed.linear.loadings.shape == (12, k)
+    assert (completed.linear.noise > 0).all()
+    assert (completed.components.variances >= 0).all()
+    np.testing.assert_allclose(completed.components.axes @ completed.components.axes.T, np.eye(12), atol=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_of_few_complete_rows_it_is_maximum_likelihood(k, em, rng):
+    X = rng.normal(size=(8, 12))
+    variances = np.linalg.eigvalsh(np.cov(X.T, bias=True))[::-1]
+    np.testing.assert_allclose(em(X, k, shared=True).linear.noise, variances[k:].mean(), rtol=1e-6)
+
+
+@each_noise
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.array([[1.0, np.nan], [1.0, 2.0], [np.nan, 2.0]]),
+        np.array([[1.0, 2.0, np.nan]]),
+        np.full((3, 2), np.nan),
+        np.array([[1.0], [np.nan], [2.0]]),
+        np.array([[1.0, np.nan], [np.nan, 2.0], [3.0, np.nan], [np.nan, 5.0]]),
+    ],
+    ids=["constant", "one row", "nothing", "one column", "never together"],
+)
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_tables_that_say_little_leave_finite_numbers(k, X, shared, em):
+    completed = em(X, k, shared)
+    assert finite(completed)
+    assert (completed.linear.noise > 0).all()
+
+
+@each_noise
+def test_a_constant_column_does_no_harm(shared, em, gaps):
+    gaps[:, 2] = np.where(np.isnan(gaps[:, 2]), np.nan, 0.0)
+    completed = em(gaps, 2, shared, 300)
+    assert finite(completed)
+    np.testing.assert_allclose(completed.linear.mean[2], 0, atol=1e-6)
+
+
+@each_noise
+def test_a_large_table_is_represented_by_some_rows(shared, em, gaps, monkeypatch):
+    monkeypatch.setattr(_linear_gaussian, "EM_COST", 45 * 40)
+    np.testing.assert_array_equal(em(gaps, 2, shared).linear.loadings, em(gaps[:40], 2, shared).linear.loadings)

@@ -1,12 +1,23 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skvae import _statistics
-from skvae._statistics import Scaling, Table, least_variances, merge_equal_rows, moments, principal_components
+from skvae._statistics import (
+    Scaling,
+    Table,
+    components_of_covariance,
+    extremes,
+    least_variances,
+    merge_equal_rows,
+    moments,
+    principal_components,
+    resolutions,
+)
 
 DATA = {
     "iris": load_iris().data,
@@ -30,6 +41,14 @@ def rng():
 def few(rng):
     """A hundred rows of which many are equal."""
     return rng.integers(0, 3, size=(100, 3)).astype(float)
+
+
+@pytest.fixture
+def holed(few, rng):
+    """The same with missing cells, and a row without any."""
+    few[rng.random(few.shape) < 0.3] = np.nan
+    few[7] = np.nan
+    return few
 
 
 def assert_same_table(first, second):
@@ -98,6 +117,49 @@ def test_rows_whose_hashes_collide_are_not_merged(n_hashes, few, monkeypatch):
     pd.testing.assert_series_equal(
         merged, pd.DataFrame(few).groupby([0, 1, 2])[0].count(), check_names=False, check_dtype=False
     )
+
+
+def counts_by_key(X, counts):
+    """How often each row stands in the data, where missing cells equal missing ones only."""
+    found = {}
+    for row, count in zip(X.tolist(), counts, strict=True):
+        key = tuple("missing" if cell != cell else cell for cell in row)
+        found[key] = found.get(key, 0) + count
+    return found
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_miss_the_same_cells_may_be_equal(dtype, weighted, holed, rng):
+    weights = rng.integers(0, 4, size=len(holed)).astype(float) if weighted else None
+    table = merge_equal_rows(holed.astype(dtype), weights)
+    expected = counts_by_key(holed, np.ones(len(holed)) if weights is None else weights)
+    found = counts_by_key(table.rows, table.counts)
+    assert len(found) == len(table.rows)
+    assert found == {key: count for key, count in expected.items() if count}
+    assert table.rows.dtype == dtype
+    assert not table.is_complete
+
+
+def test_rows_with_missing_cells_forget_their_order_and_are_repetitions_to_the_bit(holed, rng):
+    order, weights = rng.permutation(len(holed)), rng.integers(0, 4, size=len(holed))
+    assert_same_table(merge_equal_rows(holed[order], None), merge_equal_rows(holed, None))
+    repeated = merge_equal_rows(np.repeat(holed, weights, axis=0), None)
+    assert_same_table(merge_equal_rows(holed, weights.astype(float)), repeated)
+
+
+def test_one_missing_cell_is_as_good_as_another():
+    X = np.array([[1.0, np.nan], [1.0, -np.nan], [1.0, np.copysign(np.nan, -1)]])
+    X[0, 1], X[1, 1] = np.array([0x7FF8000000000001, 0xFFF8000000000000], dtype=np.uint64).view(np.float64)
+    assert merge_equal_rows(X, None).counts.tolist() == [3]
+
+
+@pytest.mark.parametrize("n_hashes", [1, 3])
+def test_so_they_are_not_merged_with_others_whose_hashes_collide(n_hashes, holed, monkeypatch):
+    real = pd.util.hash_pandas_object
+    monkeypatch.setattr(pd.util, "hash_pandas_object", lambda frame, index: real(frame, index=index) % n_hashes)
+    table = merge_equal_rows(holed, None)
+    assert counts_by_key(table.rows, table.counts) == counts_by_key(holed, np.ones(len(holed)))
 
 
 def test_taking_rows_takes_their_weights(few):
@@ -182,10 +244,111 @@ def test_log_jacobian_is_that_of_the_scaling(scaling, rng):
 
 
 def test_no_scaling_is_none():
-    X, scaling = load_iris().data, Scaling.none(4)
+    X = load_iris().data
+    scaling = Scaling.none(Table(X, None))
     np.testing.assert_array_equal(scaling.apply(X), X)
     np.testing.assert_array_equal(scaling.invert(X), X)
     assert scaling.log_jacobian == 0
+
+
+def test_no_scaling_leaves_columns_that_never_vary_too():
+    X = np.array([[1.0, 3.0], [1.0, 4.0]])
+    scaling = Scaling.none(Table(X, None))
+    np.testing.assert_array_equal(scaling.apply(X + 7), X + 7)
+
+
+# With missing cells
+
+
+@pytest.fixture
+def gaps(rng):
+    """Columns of any magnitude; one is constant, one of a single cell and one without any."""
+    X = rng.normal(size=(50, 7)) * [1e-200, 1.0, 50.0, 1e200, 1.0, 1.0, 1.0] + [0, 3, -9, 0, 0, 0, 0]
+    X[:, 4] = -2.5
+    X[rng.random(X.shape) < 0.4] = np.nan
+    X[1:, 5], X[:, 6] = np.nan, np.nan
+    X[0, 5] = 0.1
+    return X
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_moments_are_those_of_the_cells_that_are_there(weighted, gaps, rng):
+    counts = rng.integers(1, 5, size=50) if weighted else np.ones(50, dtype=int)
+    table = Table(gaps, counts.astype(float) if weighted else None)
+    mean, std = moments(table)
+    unit = np.array([1e-200, 1, 1, 1e200, 1, 1, 1])
+    repeated = np.repeat(gaps, counts, axis=0) / unit
+    np.testing.assert_allclose(mean[:6] / unit[:6], np.nanmean(repeated[:, :6], axis=0), rtol=1e-12)
+    np.testing.assert_allclose(std[:4] / unit[:4], np.nanstd(repeated[:, :4], axis=0), rtol=1e-12)
+    assert mean[4:6].tolist() == [-2.5, 0.1]
+    assert std[4:].tolist() == [0, 0, 0]
+    assert np.isnan(mean[6])
+
+
+def test_extremes_are_those_of_the_cells_that_are_there(gaps):
+    lowest, highest = extremes(Table(gaps, None))
+    np.testing.assert_array_equal(lowest[:6], np.nanmin(gaps[:, :6], axis=0))
+    np.testing.assert_array_equal(highest[:6], np.nanmax(gaps[:, :6], axis=0))
+    assert np.isnan([lowest[6], highest[6]]).all()
+
+
+SCALINGS = {"standard": Scaling.standard, "common": Scaling.common, "none": lambda table, numbers=True: Scaling.none(table)}
+each_scaling = pytest.mark.parametrize("scale", SCALINGS.values(), ids=SCALINGS)
+
+
+@each_scaling
+@pytest.mark.parametrize("numbers", [True, np.array([True, True, False, False, True, True, False])], ids=["all", "some"])
+def test_scaling_keeps_missing_cells_and_comes_back(scale, numbers, gaps):
+    columns = [1, 2, 4, 5, 6]  # of like magnitude, so that one factor for all will do
+    X, numbers = gaps[:, columns], numbers if numbers is True else numbers[columns]
+    scaling = scale(Table(X, None), numbers)
+    Z = scaling.apply(X)
+    np.testing.assert_array_equal(np.isnan(Z), np.isnan(X))
+    np.testing.assert_allclose(scaling.invert(Z)[~np.isnan(X)], X[~np.isnan(X)], rtol=1e-12, atol=1e-14)
+    back = scaling.invert(np.full((3, 5), 0.7))
+    assert np.isnan(back[:, 4]).all()
+    assert np.isfinite(back[:, :4]).all()
+    assert np.isfinite(scaling.log_jacobian)
+
+
+def test_standard_scaling_is_of_the_cells_that_are_there(gaps):
+    Z = Scaling.standard(Table(gaps, None)).apply(gaps)
+    np.testing.assert_allclose(np.nanmean(Z[:, :6], axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(np.nanstd(Z[:, :4], axis=0), 1, rtol=1e-12)
+
+
+def test_common_scaling_has_unit_variance_in_the_mean_over_numbers(gaps):
+    X, numbers = gaps[:, [1, 2, 4, 5, 6]], np.array([False, True, True, True, False])
+    scaling = Scaling.common(Table(X, None), numbers)
+    Z = scaling.apply(X)[:, numbers]
+    np.testing.assert_allclose(np.nanvar(Z, axis=0).mean(), 1)
+    deviations = X[:, numbers] - np.nanmean(X[:, numbers], axis=0)
+    np.testing.assert_allclose(Z * np.sqrt(scaling.error_unit), deviations, atol=1e-12)
+
+
+@each_scaling
+def test_what_is_no_number_stays_as_it_is(scale, few):
+    table = Table(np.column_stack([few, np.ones(100)]), None)
+    scaling = scale(table, np.array([True, False, True, False]))
+    np.testing.assert_array_equal(scaling.apply(table.rows)[:, [1, 3]], table.rows[:, [1, 3]])
+    np.testing.assert_array_equal(scaling.invert(table.rows + 1)[:, [1, 3]], table.rows[:, [1, 3]] + 1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "gap"),
+    [
+        (np.arange(10.0), 1.0),
+        (5 * np.array([3.0, 1.0, 2.0, 0.0, 2.0]), 5.0),
+        (np.array([0.0, 1.0, 2.0, 3.0, 50.0]), 1.0),
+        (np.array([0.1, np.nan, 0.3, 0.2, np.nan]), 0.1),
+        (np.full(4, 7.0), 0.0),
+        (np.full(4, np.nan), 0.0),
+        (np.array([]), 0.0),
+    ],
+)
+def test_a_resolution_is_the_variance_of_rounding_to_the_usual_gap(cells, gap):
+    expected = stats.uniform(-gap / 2, gap).var() if gap else 0.0
+    np.testing.assert_allclose(resolutions(Table(cells[:, None], None)), [expected], rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-150, 1e30, 1e150])
@@ -193,6 +356,9 @@ def test_common_scaling_holds_at_any_magnitude(scale, rng):
     X = rng.normal(size=(30, 4))
     scaled = Scaling.common(Table(X * scale, None))
     np.testing.assert_allclose(scaled.apply(X * scale), Scaling.common(Table(X, None)).apply(X), rtol=1e-10)
+    levels = np.arange(30.0)[:, None] % 3
+    beside = Scaling.common(Table(np.hstack([X * scale, levels]), None), np.arange(5) < 4)
+    np.testing.assert_array_equal(beside.apply(np.hstack([X * scale, levels]))[:, :4], scaled.apply(X * scale))
 
 
 # Principal components
@@ -218,6 +384,17 @@ def test_principal_components_are_scikit_learns_signs_included(X):
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.99])
 def test_number_of_components_for_a_share_is_scikit_learns(X, share):
     assert principal_components(Table(X, None)).n_for_share(share) == PCA(share, svd_solver="full").fit(X).n_components_
+
+
+@each_data
+def test_components_of_a_covariance_are_those_of_the_rows(X):
+    ours, pca = components_of_covariance(X.mean(0), np.cov(X.T)), PCA(svd_solver="full").fit(X)
+    alive = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+    k = alive.sum()
+    np.testing.assert_allclose(ours.variances[:k], pca.explained_variance_[:k], rtol=1e-8)
+    np.testing.assert_allclose(ours.axes[:k], pca.components_[:k], atol=1e-6)
+    assert len(ours.variances) == X.shape[1]
+    assert (ours.variances >= 0).all()
 
 
 def test_a_share_of_no_variance_is_one_component():

@@ -427,7 +427,7 @@ def test_a_nested_parameter_is_set_for_one_estimator_alone():
     [
         ({"penalty__foo": 1}, ["penalty__foo", "L1(weight=0.1)", "'foo'"]),
         ({"penalty__weight__more": 1}, ["penalty__weight__more"]),
-        ({"corruption__level": 1}, ["corruption__level", "corruption=None", "corruption_level"]),
+        ({"corruption__level": 1}, ["corruption__level", "corruption='auto'", "corruption_level"]),
         ({"penalty": "l1", "penalty__weight": 1}, ["penalty__weight", "penalty='l1'", "penalty_weight"]),
         ({"penalty": (L1(),), "penalty__weight": 1}, ["penalty__weight", "single object"]),
         ({"activation__level": 1}, ["set_params"]),
@@ -508,7 +508,7 @@ CONTRADICTIONS = {
     ),
     "more entries than components": (AutoencoderTransformer, {"n_nonzero_coefs": 4}, ["n_nonzero_coefs=4", "3 components"]),
     "name in a tuple": (AutoencoderTransformer, {"penalty": ("l1",)}, ["('l1',)", "'l1'", "skvae.L1"]),
-    "corruption among penalties": (AutoencoderTransformer, {"penalty": (L1(), Masking())}, ["penalty", "Masking(level=0.1)"]),
+    "corruption among penalties": (AutoencoderTransformer, {"penalty": (L1(), Masking())}, ["penalty", "Masking(level=0.1"]),
     "more than all cells": (
         AutoencoderTransformer,
         {"corruption": "masking", "corruption_level": 2},

@@ -20,7 +20,7 @@ class Inputs(nn.Module):
     column : Tensor of shape (n_features,)
         Which cell each feature is of.
     level : Tensor of shape (n_features,)
-        The level that a feature stands for; NaN where it is the cell itself.
+        The level that a feature stands for; negative where it is the cell itself.
     mean, unit : Tensor of shape (n_features,)
         A feature is ``(value - mean) / unit``, the value of a level being 1 or 0.
     n_factors : int
@@ -32,7 +32,7 @@ class Inputs(nn.Module):
 
     column: Tensor
     level: Tensor
-    is_number: Tensor
+    is_cell: Tensor
     mean: Tensor
     unit: Tensor
     centre: Tensor
@@ -47,7 +47,7 @@ class Inputs(nn.Module):
         n_features = len(column)
         self.register_buffer("column", column)
         self.register_buffer("level", level.to(dtype))
-        self.register_buffer("is_number", level.isnan())
+        self.register_buffer("is_cell", level < 0)
         self.register_buffer("mean", mean.to(dtype))
         self.register_buffer("unit", unit.to(dtype))
         self.register_buffer("centre", torch.zeros(n_features, dtype=dtype))
@@ -60,7 +60,7 @@ class Inputs(nn.Module):
     ) -> "Inputs":
         """Each cell is its feature."""
         zeros, ones = torch.zeros(n_columns, dtype=dtype), torch.ones(n_columns, dtype=dtype)
-        return cls(torch.arange(n_columns), torch.full_like(zeros, torch.nan), zeros, ones, n_factors, marked, dtype)
+        return cls(torch.arange(n_columns), -ones, zeros, ones, n_factors, marked, dtype)
 
     @torch.no_grad()
     def start_(self, centre: Tensor, loadings: Tensor, noise: Tensor) -> None:
@@ -78,7 +78,7 @@ class Inputs(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Features of every cell; NaN or that of no level where it is missing."""
         cell = x.index_select(1, self.column)
-        return (torch.where(self.is_number, cell, (cell == self.level).to(x.dtype)) - self.mean) / self.unit
+        return (torch.where(self.is_cell, cell, (cell == self.level).to(x.dtype)) - self.mean) / self.unit
 
     def fill(self, features: Tensor, observed: Tensor) -> Tensor:
         """Features with those that were not observed replaced by their conditional expectation."""

@@ -127,7 +127,8 @@ class Gaussian(NormalCells):
         floor = self.floor.double().cpu()
         errors = torch.as_tensor(squared_error, dtype=torch.float64)
         if errors.ndim and not floor.ndim:
-            errors = torch.sum(errors * weight) / torch.sum(torch.ones_like(errors) * weight)
+            total = torch.sum(torch.ones_like(errors) * weight)
+            errors = torch.sum(errors * weight) / total.clamp(min=torch.finfo(total.dtype).tiny)
         excess = errors - floor
         self.log_excess.copy_(torch.maximum(excess, 1e-3 * floor).log())
 

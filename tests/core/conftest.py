@@ -7,7 +7,8 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from skvae.core.bottlenecks import Dense, GaussianPosterior
-from skvae.core.likelihoods import Gaussian
+from skvae.core.inputs import Inputs
+from skvae.core.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, Part
 from skvae.core.model import Autoencoder
 from skvae.core.networks import Network
 
@@ -39,14 +40,46 @@ def autoencoder() -> Callable[..., Autoencoder]:
         bottleneck=None,
         in_units=False,
         out_activation="identity",
+        inputs=None,
     ):
         bottleneck = bottleneck or Dense()
         generator = torch.Generator().manual_seed(0)
         shape = (activation, linear_path, generator, dtype)
-        sizes = (n_columns, *hidden, n_components * bottleneck.expansion)
+        inputs = inputs or Inputs.of_numbers(n_columns, dtype=dtype)
+        scores = likelihood(n_columns).to(dtype)
+        sizes = (len(inputs.column) + n_columns * inputs.marked, *hidden, n_components * bottleneck.expansion)
         encoder = Network(sizes, *shape, in_units=in_units, out_activation=out_activation)
-        decoder = Network((n_components, *hidden[::-1], n_columns), *shape, in_units=in_units)
-        return Autoencoder(encoder, decoder, likelihood(n_columns).to(dtype), bottleneck)
+        decoder = Network((n_components, *hidden[::-1], scores.n_params), *shape, in_units=in_units)
+        return Autoencoder(inputs, encoder, decoder, scores, bottleneck)
+
+    return build
+
+
+@pytest.fixture
+def mixed_rows(generator) -> torch.Tensor:
+    """Forty rows of a number, a column of three levels, a boolean and a number, of which a quarter of the cells are missing."""
+    x = torch.randn(40, 4, generator=generator)
+    x[:, 1] = x[:, 1].clamp(-1, 1).round() + 1
+    x[:, 2] = (x[:, 2] + x[:, 0] > 0).float()
+    return x.masked_fill(torch.rand(40, 4, generator=generator) < 0.25, torch.nan)
+
+
+@pytest.fixture
+def mixed_autoencoder(autoencoder) -> Callable[..., Autoencoder]:
+    """A function that builds the same small untrained model of ``mixed_rows``, which is told what is missing."""
+
+    def build(dtype=torch.float32, n_factors=2, learned=False, **options):
+        generator = torch.Generator().manual_seed(3)
+        column, level = torch.tensor([0, 1, 1, 1, 2, 3]), torch.tensor([-1, 0, 1, 2, -1, -1])
+        inputs = Inputs(column, level, torch.rand(6, generator=generator), torch.ones(6), n_factors, marked=True, dtype=dtype)
+        loadings = torch.randn(6, n_factors, generator=generator)
+        inputs.start_(torch.randn(6, generator=generator), loadings, 0.1 + torch.rand(6, generator=generator))
+
+        def likelihood(_):
+            numbers = Gaussian(2, 0.4, dtype, torch.full((2,), 1e-6), learned)
+            return Mixed([Part(numbers, [0, 3], [0, 5]), Part(Bernoulli(1), [2], [4]), Part(Categorical([3]), [1], [1, 2, 3])])
+
+        return autoencoder(n_columns=4, inputs=inputs, likelihood=likelihood, dtype=dtype, **options)
 
     return build
 

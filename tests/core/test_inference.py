@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from skvae.core import inference
 from skvae.core import model as model_module
 from skvae.core.bottlenecks import GaussianPosterior
 from skvae.core.inference import CHUNK_ROWS, apply, in_chunks, mean_squared_error
+from skvae.core.inputs import Inputs
 from skvae.core.likelihoods import Bernoulli, Gaussian
 from skvae.core.networks import ACTIVATIONS
 
@@ -97,13 +99,36 @@ def test_in_chunks_is_the_function(chunk_rows, rows):
     assert torch.equal(in_chunks(lambda x: x.exp().sum(1), rows, chunk_rows), rows.exp().sum(1))
 
 
+@pytest.mark.parametrize("n_columns", [2, 5, 19])
+@pytest.mark.parametrize("n_factors", [0, 1, 3])
+@pytest.mark.parametrize("marked", [False, True])
+def test_so_it_does_with_missing_cells(marked, n_factors, n_columns, autoencoder, generator):
+    inputs = Inputs.of_numbers(n_columns, n_factors, marked)
+    noise = 0.1 + torch.rand(n_columns, generator=generator)
+    inputs.start_(torch.randn(n_columns, generator=generator), torch.randn(n_columns, n_factors, generator=generator), noise)
+    model = autoencoder(n_columns=n_columns, n_components=1, inputs=inputs).eval()
+    rows = many(n_columns, torch.float32, generator)
+    rows[torch.rand(rows.shape, generator=generator) < 0.3] = torch.nan
+    assert_same_alone(lambda x: torch.cat([model.encode(x), model.log_prob(x)], 1), rows)
+
+
 @pytest.mark.parametrize("likelihood", [Gaussian, Bernoulli])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_mean_squared_error_is_numpys(likelihood, weighted, autoencoder, rows, generator):
-    model = autoencoder(likelihood=likelihood)
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+@pytest.mark.parametrize("chunk_rows", [7, 8192])
+def test_mean_squared_errors_are_numpys(chunk_rows, missing, weighted, likelihood, autoencoder, rows, generator, monkeypatch):
+    monkeypatch.setattr(inference, "DEVICE_CHUNK_ROWS", chunk_rows)
+    model = autoencoder(likelihood=likelihood).eval()
     weights = torch.rand(len(rows), generator=generator) if weighted else None
-    if weighted:
-        weights /= weights.mean()
-    errors = (model.decode(model.encode(rows)) - rows).square().detach().numpy()
-    expected = np.average(errors.astype(np.float64).mean(1), weights=weights)
-    assert mean_squared_error(model, rows, weights) == pytest.approx(expected, rel=1e-5)
+    seen = rows + 0.1
+    rows[torch.rand(rows.shape, generator=generator) < missing] = torch.nan
+    if missing:
+        rows[:, 3] = torch.nan
+    squares = (model.reconstruct(seen) - rows).square().detach().double().numpy()
+    counts = ~rows.isnan().numpy() * (np.ones(len(rows)) if weights is None else weights.double().numpy())[:, None]
+    errors, total = mean_squared_error(model, seen, rows, weights)
+    assert errors.dtype == total.dtype == torch.float64
+    np.testing.assert_allclose(total, counts.sum(0), rtol=1e-12)
+    for column in range(5):
+        expected = np.average(np.nan_to_num(squares[:, column]), weights=counts[:, column]) if total[column] else 0.0
+        assert errors[column].item() == pytest.approx(expected, rel=1e-5)

@@ -92,7 +92,7 @@ def test_log_prob_is_per_cell(contract, n_rows, generator):
 def test_every_output_of_the_decoder_moves_the_loss(contract, generator):
     likelihood = contract.build(4)
     params, cells = params_and_cells(contract, generator)
-    assert params.shape[1] == likelihood.n_columns * likelihood.n_params
+    assert params.shape[1] == likelihood.n_params
     (gradient,) = torch.autograd.grad(likelihood.log_prob(params.requires_grad_(), cells).sum(), params)
     assert (gradient != 0).all()
 

@@ -2,10 +2,11 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from skvae.core import model as model_module
 from skvae.core.bottlenecks import Dense, GaussianPosterior
+from skvae.core.inputs import Inputs
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 
 LIKELIHOODS = {"gaussian": Gaussian, "unit_gaussian": UnitGaussian, "bernoulli": Bernoulli}
@@ -62,6 +63,90 @@ def test_posterior_and_divergence_are_those_of_the_encoders_output(variational, 
     torch.testing.assert_close(mean, posterior.mean)
     torch.testing.assert_close(log_variance, posterior.variance.log())
     torch.testing.assert_close(model.divergence(x), kl_divergence(posterior, Normal(0.0, 1.0)))
+
+
+# Missing cells
+
+
+def test_missing_cells_score_zero_and_the_others_given_the_code_of_what_is_seen(mixed_autoencoder, mixed_rows):
+    model, x = mixed_autoencoder(torch.float64).eval(), mixed_rows.double()
+    other = x.roll(1, 0)
+    code = model.encoder(model.inputs(x))
+    params = model.decoder(code)
+    assert torch.equal(model.encode_inputs(model.inputs(x)), code)
+    assert torch.equal(model.encode(x), code)
+    for method, given in (("log_prob", "log_prob_given"), ("squared_error", "squared_error_given")):
+        score = getattr(model.likelihood, method)
+        assert torch.equal(getattr(model, method)(x), score(params, x))
+        assert torch.equal(getattr(model, given)(x, other), score(params, other))
+        assert (getattr(model, given)(x, other)[other.isnan()] == 0).all()
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_so_they_do_in_a_plain_table(likelihood, autoencoder, x):
+    model = autoencoder(dtype=torch.float64, likelihood=likelihood).eval()
+    holed = x.masked_fill(x > 0.5, torch.nan)
+    for scores, given in (
+        (model.log_prob_given(x, holed), model.log_prob(x)),
+        (model.squared_error_given(x, holed), (model.reconstruct(x) - x).square()),
+    ):
+        assert torch.equal(scores, given.masked_fill(holed.isnan(), 0.0))
+
+
+def of_observed(model, density, x):
+    """The model set to fill in by itself, and the density of each row's observed cells."""
+    model.inputs = Inputs.of_numbers(5, 2, dtype=torch.float64)
+    loadings = model.decoder.path if model.decoder.path is not None else model.decoder.out.weight
+    model.inputs.start_(density.mean, loadings.detach(), model.likelihood.variance.detach())
+    parts = []
+    for row in x:
+        o = ~row.isnan()
+        parts.append(MultivariateNormal(density.mean[o], density.covariance_matrix[o][:, o]).log_prob(row[o]))
+    return model.eval(), torch.stack(parts)
+
+
+def test_the_mean_weight_of_a_row_with_missing_cells_is_the_density_of_its_observed_ones(linear_gaussian, x, generator):
+    holed = x[:12].clone()
+    holed[torch.arange(12), torch.arange(12) % 5] = torch.nan
+    model, expected = of_observed(*linear_gaussian(too_wide=4.0, hidden=()), holed)
+    noise = torch.randn(20_000, 2, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        found = model.log_weights(holed, noise).logsumexp(1) - math.log(20_000)
+    torch.testing.assert_close(found, expected, rtol=0.01, atol=0.05)
+
+
+def test_a_prediction_of_cells_is_their_density_given_the_observed_ones(linear_gaussian, x, generator):
+    holed, place = x[:12].clone(), torch.arange(12) % 5
+    holed[torch.arange(12), place] = torch.nan
+    model, of_rest = of_observed(*linear_gaussian(too_wide=4.0, hidden=()), holed)
+    expected = linear_gaussian()[1].log_prob(x[:12]) - of_rest
+    noise = torch.randn(20_000, 2, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        found = model.log_predictive(holed, x[:12], noise)
+        assert found.shape == (12, 5)
+        torch.testing.assert_close(found[torch.arange(12), place], expected, rtol=0.01, atol=0.05)
+        nothing = model.log_predictive(holed, torch.full_like(holed, torch.nan), noise[:50])
+    torch.testing.assert_close(nothing, torch.zeros_like(nothing), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0, 3.0])
+def test_predictions_are_means_over_codes_by_weight(beta, variational, x, noise):
+    model = variational()
+    codes, weights = model.codes_at(x, noise, beta), model.log_weights(x, noise, beta).exp()
+    cells = torch.stack(
+        [Normal(model.decoder(code), model.likelihood.variance.sqrt()).log_prob(x).exp() for code in codes.unbind(1)], 1
+    )
+    expected = (weights[:, :, None] * cells).sum(1) / weights.sum(1, keepdim=True)
+    torch.testing.assert_close(model.log_predictive(x, x, noise, beta), expected.log(), rtol=1e-9, atol=1e-9)
+
+
+def test_codes_are_the_posteriors_at_the_noise_of_all_rows_or_of_each(variational, x, noise, generator):
+    model, posterior = variational(), posterior_of(variational(), x)
+    expected = posterior.mean[:, None] + posterior.stddev[:, None] * noise
+    torch.testing.assert_close(model.codes_at(x, noise), expected)
+    own = torch.randn(len(x), 7, 2, generator=generator, dtype=torch.float64)
+    expected = posterior.mean[:, None] + posterior.stddev[:, None] * own
+    torch.testing.assert_close(model.codes_at(x, own), expected)
 
 
 # Importance weights

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import Bernoulli as BernoulliCells
-from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Categorical, MultivariateNormal, Normal, kl_divergence
 from torch.func import functional_call
 
 from skvae.core.bottlenecks import Dense, GaussianPosterior, TopK
@@ -281,6 +281,106 @@ def test_every_call_damages_anew(corruption, autoencoder, x, generator):
     objective, model = Objective(bound(corruption, x)), autoencoder(dtype=torch.float64)
     first, second = (objective.loss(model, x, None, generator=generator) for _ in range(2))
     assert first != second
+
+
+# With missing cells
+
+
+@pytest.fixture
+def cells(mixed_rows):
+    return mixed_rows.double()
+
+
+def score_by_hand(model, code, cells):
+    """Negative log-likelihood of each row's cells that are there, column by column by torch.distributions."""
+    params, variance = model.decoder(code), model.likelihood.variance
+    columns = [
+        Normal(params[:, 0], variance[0].sqrt()),
+        Categorical(logits=params[:, 1:4]),
+        BernoulliCells(logits=params[:, 4]),
+        Normal(params[:, 5], variance[3].sqrt()),
+    ]
+    scores = [column.log_prob(target.nan_to_num()) for column, target in zip(columns, cells.T, strict=True)]
+    return -torch.where(cells.isnan(), 0.0, torch.stack(scores, 1)).sum(1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("bottleneck", [Dense(), GaussianPosterior()], ids=["dense", "posterior"])
+def test_missing_cells_cost_nothing(bottleneck, weighted, mixed_autoencoder, cells, generator):
+    model = mixed_autoencoder(torch.float64, bottleneck=bottleneck)
+    weight = torch.rand(len(cells), generator=generator, dtype=torch.float64) if weighted else None
+    losses = score_by_hand(model, model.bottleneck(model.encoder(model.inputs(cells)), seeded()), cells)
+    if bottleneck.has_posterior:
+        losses = losses + 0.7 * model.divergence(cells).sum(1)
+    expected = losses.mean() if weight is None else (losses * weight).mean()
+    torch.testing.assert_close(Objective().loss(model, cells, weight, 0.7, seeded()), expected, rtol=1e-9, atol=0)
+    if not bottleneck.has_posterior:
+        torch.testing.assert_close(Objective().row_losses(model, cells), losses, rtol=1e-9, atol=0)
+
+
+def test_what_is_missing_has_no_gradient(mixed_autoencoder, cells):
+    model = mixed_autoencoder(torch.float64, learned=True, linear_path=False)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    empty = torch.full_like(cells, torch.nan)
+    gradients = torch.autograd.grad(Objective().loss(model, empty, None), parameters, materialize_grads=True)
+    assert Objective().loss(model, empty, None) == 0
+    assert all((g == 0).all() for g in gradients)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(Objective().loss(model, cells, None), parameters))
+
+
+def of_unknown(corruption, cells):
+    """Bound to columns whose cells are missing where they are not known, and of which two hold levels."""
+    extremes = cells.nan_to_num(torch.inf).min(0).values, cells.nan_to_num(-torch.inf).max(0).values
+    numbers = torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=cells.dtype)
+    return partial(corruption, columns=Columns(torch.full((4,), torch.nan, dtype=cells.dtype), *extremes, numbers))
+
+
+@pytest.mark.parametrize("level", [0.5, (0.1, 0.9)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_only_hidden_cells_are_scored_where_that_is_asked_for(weighted, level, mixed_autoencoder, cells, generator):
+    model, corrupt = mixed_autoencoder(torch.float64), of_unknown(Masking(level), cells)
+    weight = torch.rand(len(cells), generator=generator, dtype=torch.float64) if weighted else None
+    seen = corrupt(cells, seeded())
+    hidden = seen.isnan() & ~cells.isnan()
+    assert 0 < hidden.sum() < (~cells.isnan()).sum()
+    for hidden_only, target in ((True, torch.where(hidden, cells, torch.nan)), (False, cells)):
+        losses = score_by_hand(model, model.encoder(model.inputs(seen)), target)
+        objective = Objective(corrupt, hidden_only=hidden_only)
+        expected = losses.mean() if weight is None else (losses * weight).mean()
+        torch.testing.assert_close(objective.loss(model, cells, weight, generator=seeded()), expected, rtol=1e-9, atol=0)
+        torch.testing.assert_close(objective.row_losses(model, cells, generator=seeded()), losses, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("kind", [GaussianNoise, Masking, SaltAndPepper, SwapNoise])
+@pytest.mark.parametrize("level", [0.5, 1.0, (0.2, 0.9)])
+def test_no_corruption_tells_what_is_missing(kind, level, mixed_autoencoder, cells):
+    model, fed = mixed_autoencoder(torch.float64), []
+    model.inputs.register_forward_hook(lambda inputs, args, out: fed.append((args[0], out[:, -4:])))
+    objective = Objective(of_unknown(kind(level), cells))
+    for loss in (partial(objective.loss, model, cells, None), partial(objective.row_losses, model, cells)):
+        assert loss(generator=seeded()).isfinite().all()
+    for seen, mask in fed:
+        assert seen[cells.isnan()].isnan().all()
+        assert torch.equal(mask, (~seen.isnan()).double())
+        if kind in (GaussianNoise, SaltAndPepper):
+            assert torch.equal(seen.isnan(), cells.isnan())
+
+
+def test_a_model_that_is_not_told_what_is_missing_scores_all(autoencoder, x):
+    model, corrupt = autoencoder(dtype=torch.float64), bound(Masking(0.4), x)
+    hidden, all_cells = (Objective(corrupt, hidden_only=h).loss(model, x, None, generator=seeded()) for h in (True, False))
+    assert torch.equal(hidden, all_cells)
+
+
+def test_penalties_of_a_row_with_missing_cells_are_of_what_the_encoder_sees(mixed_autoencoder, cells):
+    model = mixed_autoencoder(torch.float64, activation="logistic", out_activation="logistic")
+    seen = model.inputs(cells)
+    for penalty in PENALTIES.values():
+        *hidden, h = model.encoder.layers(seen)
+        charges = penalty(Pass(seen, hidden, h, None, model.encode_inputs, model.decoder, seeded()))
+        expected = Objective().row_losses(model, cells) + 0.3 * charges
+        losses = Objective(penalties=(penalty,)).row_losses(model, cells, generator=seeded())
+        torch.testing.assert_close(losses, expected, rtol=1e-9, atol=0)
 
 
 # With penalties

@@ -598,6 +598,37 @@ def test_every_step_of_a_random_variant_draws_anew(variant, variant_of, rows):
     assert (run.epoch() != run.epoch()) == ("corruption" in variant or probed)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("hidden_only", [False, True])
+@pytest.mark.parametrize("bottleneck", [Dense(), GaussianPosterior()], ids=["dense", "posterior"])
+@pytest.mark.parametrize("corruption", [Masking((0.0, 0.5)), SwapNoise(0.3), None], ids=["masking", "swap", "none"])
+def test_recorded_training_on_missing_cells_and_levels_is_eager_training(
+    corruption, bottleneck, hidden_only, weighted, mixed_autoencoder, mixed_rows, generator, monkeypatch
+):
+    weights = torch.rand(30, generator=generator) if weighted else None
+    columns = Columns(*[torch.full((4,), torch.nan)] * 3)
+    objective = Objective(corruption and partial(corruption, columns=columns), hidden_only=hidden_only)
+
+    def outcome():
+        model = mixed_autoencoder(bottleneck=bottleneck, learned=bottleneck.has_posterior)
+        run = run_of(model, mixed_rows[:30], weights, (mixed_rows[30:], None), replace(PLAN, max_iter=8), objective)
+        return trained(run), values(model)
+
+    result, weights_after = outcome()
+    monkeypatch.setattr(training, "compiled", eager)
+    expected = outcome()
+    assert result == expected[0]
+    assert_equal(weights_after, expected[1])
+    assert all(math.isfinite(loss) for loss in result.losses + result.validation_losses)
+
+
+def test_training_on_missing_cells_and_levels_lowers_the_loss(mixed_autoencoder, mixed_rows):
+    model = mixed_autoencoder()
+    before = Objective().loss(model, mixed_rows, None).item()
+    trained(run_of(model, mixed_rows))
+    assert Objective().loss(model, mixed_rows, None).item() < before - 0.5
+
+
 FALLING = [100.0 - k for k in range(20)]
 
 
