@@ -37,11 +37,19 @@ class AutoencoderTransformer(BaseAutoencoder):
     likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
         How a cell is scored. ``"gaussian"``: normal with one learned variance. ``"mse"``: normal with unit variance, in
         standardised units where ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not
-        standardised. ``"auto"`` is ``"gaussian"``.
-    corruption : {"gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default=None
+        standardised. It is about columns of numbers. ``"auto"`` is ``"gaussian"``, and in a mixed frame normal with one
+        variance per column.
+    categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
+        Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"``: those of a frame that are
+        categories, strings or enumerations. None: no column may be; or a list of them, numbers included, also of an array.
+    handle_unknown : {"ignore", "error"}, default="ignore"
+        What a level that was not there at fit is taken for: a missing cell, or an error.
+    corruption : {"auto", "gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default="auto"
         What is done to the input, anew in every step, while the output is held against the clean row: a denoising autoencoder
         (Vincent et al., 2008). An object, such as ``SwapNoise(0.2)``, brings its own level. Epochs are then chosen on corrupted
         held-out rows too. Applying the model corrupts nothing.
+        ``"auto"`` is none, and of a mixed frame ``Masking((0, 0.5))``: it hides up to half of the observed cells of each row
+        from the encoder, so that codes can be trusted of rows with missing cells.
     corruption_level : float, default=0.1
         Of a corruption that is given by name: the share of the cells that are damaged, for ``"gaussian"`` the noise's standard
         deviation, of standardised columns.
@@ -106,10 +114,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Encoder, decoder and likelihood, on the scale that the networks see.
     n_components_ : int
         Size of the code.
-    noise_variance_ : float or None
+    noise_variance_ : float, ndarray of shape (n_columns,), or None
         Variance of a cell around its reconstruction: the mean squared residual, of held-out rows where there were any; 1 for
         ``likelihood="mse"``, None for ``"bernoulli"``. Of standardised columns with ``standardize=True``, else in squared
-        input units.
+        input units. Of a table with missing cells or a mixed frame one per column, NaN where it holds no numbers; where cells
+        are hidden while training, that of cells which the model does not see.
     loss_curve_ : list of float
         Training loss per epoch of the last training, in nats per row at the start's variance, after those of earlier fits with
         ``warm_start``. With a corruption, a penalty, a sparse or an activated code at a variance of 1 on the scale of the
@@ -124,7 +133,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     best_iter_ : int
         Epoch that was best on the held-out rows, 0 for the start; without such rows the last one.
     schema_ : Schema
-        Container, column names and dtypes of the training table.
+        What each column of the training table is; prints as a table.
     device_ : torch.device
         Where the model is.
     n_features_in_ : int
@@ -141,6 +150,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     are merged and ordered by a hash before anything else: an integer weight means repetition to the last bit, and the order of
     rows makes no difference.
 
+    Categories, strings, booleans and dates of a frame, and missing cells of any table, are taken in as they are, and come back
+    in their dtypes. Each kind of column has a likelihood of its own: numbers and dates a normal one, booleans Bernoulli's,
+    categories the cross-entropy. A missing cell adds nothing to the loss; the encoder sees what a linear model expects of it
+    given the row's other cells, and that it is missing. Without hidden layers and other columns than numbers, the result is
+    probabilistic PCA of the incomplete table by expectation-maximisation (Ilin and Raiko, 2010). Rare levels of a column share
+    one, and columns of nothing but rare ones, such as names, are left out and come back missing; a warning says which. A row
+    without any cell has the code of the mean row.
+
     The whitened codes of the start are ``PCA(n_components, whiten=True).transform``'s.
 
     References
@@ -152,6 +169,8 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol (2008). Extracting and composing robust features with denoising
     autoencoders. ICML.
+
+    A. Ilin, T. Raiko (2010). Practical approaches to principal component analysis in the presence of missing values. JMLR 11.
 
     S. Rifai, P. Vincent, X. Muller, X. Glorot, Y. Bengio (2011). Contractive auto-encoders: explicit invariance during feature
     extraction. ICML.
@@ -170,6 +189,16 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> codes = AutoencoderTransformer(n_components=2, random_state=0).fit_transform(X)
     >>> codes.shape
     (150, 2)
+
+    A frame with categories and holes, and the same with the holes filled:
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame(X[:, :2], columns=["length", "width"])
+    >>> frame["species"] = pd.Categorical(load_iris().target_names[load_iris().target])
+    >>> frame.loc[::5, "species"] = None
+    >>> model = AutoencoderTransformer(2, max_iter=50, random_state=0).fit(frame)
+    >>> model.impute(frame)["species"].isna().sum()
+    np.int64(0)
 
     A denoising autoencoder, with more components than columns:
 

@@ -156,7 +156,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_columns)
-            Finite numbers, at least two rows.
+            At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also columns of booleans, categories,
+            strings, dates and durations.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
             Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Their size matters a little, as the number
@@ -181,6 +182,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         -----
         ConvergenceWarning
             Where ``max_iter`` ended the training while the loss was still falling.
+        UserWarning
+            Where a column has rare levels, which are taken as one, or nothing but such levels, and is left out.
         """
         with earlier_fit_kept(self):
             self._fit(X, sample_weight, X_val, sample_weight_val)
@@ -356,7 +359,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         -------
         errors : ndarray of shape (n_rows,)
             On standardised columns with ``standardize=True``, so that no column's unit dominates; in the squared unit of the
-            input with ``standardize=False``. Integers are not rounded for it.
+            input with ``standardize=False``. Integers are not rounded for it. Of categories the squared distance between the
+            probabilities of the levels and the one that is there (Brier's score); missing cells have no error.
         """
         rows = self._admit(X)
         errors = self._map(lambda x: self.module_.squared_error(x).sum(1), rows, dtype=np.float64)

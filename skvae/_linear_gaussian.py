@@ -256,7 +256,8 @@ class _Expectation:
         residual = np.where(self.observed, self.rows - extended @ solution.T, 0.0)
         self.loadings, self.mean = solution[:, :k], solution[:, k]
         spread_weight = (self.patterns.T * self.weights) @ spread.reshape(len(spread), -1)
-        uncertain = (spread_weight.reshape(len(self.mean), k, k) * (self.loadings[:, :, None] * self.loadings[:, None, :])).sum((1, 2))
+        products = self.loadings[:, :, None] * self.loadings[:, None, :]
+        uncertain = (spread_weight.reshape(len(self.mean), k, k) * products).sum((1, 2))
         self._set_noise((self.counts @ residual**2 + uncertain) / self.seen)
 
     def _diagonal(self) -> LinearGaussian:

@@ -78,11 +78,19 @@ class VAETransformer(BaseAutoencoder):
         ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not standardised; its start
         is on the scale of the logits and claims nothing exact. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
         without a mild prior on the noise, makes held-out rows likelier than probabilistic PCA by more than two standard errors
-        and 0.005 nats per column, else ``"gaussian"``, as also where no rows are held out.
-    corruption : {"gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default=None
+        and 0.005 nats per column, else ``"gaussian"``, as also where no rows are held out. It is about columns of numbers, and
+        ``"auto"`` is ``"gaussian_diag"`` where others stand beside them or cells are missing.
+    categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
+        Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"``: those of a frame that are
+        categories, strings or enumerations. None: no column may be; or a list of them, numbers included, also of an array.
+    handle_unknown : {"ignore", "error"}, default="ignore"
+        What a level that was not there at fit is taken for: a missing cell, or an error.
+    corruption : {"auto", "gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default="auto"
         What is done to the input, anew in every step, while the output is held against the clean row: a denoising variational
         autoencoder (Im et al., 2017). An object, such as ``SwapNoise(0.2)``, brings its own level. Epochs are then chosen on
         corrupted held-out rows too. Applying the model corrupts nothing.
+        ``"auto"`` is none, and of a mixed frame ``Masking((0, 0.5))``: it hides up to half of the observed cells of each row
+        from the encoder, so that codes can be trusted of rows with missing cells.
     corruption_level : float, default=0.1
         Of a corruption that is given by name: the share of the cells that are damaged, for ``"gaussian"`` the noise's standard
         deviation, of standardised columns.
@@ -155,7 +163,8 @@ class VAETransformer(BaseAutoencoder):
     noise_variance_ : float, ndarray of shape (n_columns,), or None
         Variance of a cell around the decoder's mean, one for all columns or one for each; 1 for ``likelihood="mse"``, None for
         ``"bernoulli"``. Of standardised columns with ``standardize=True``, else in squared input units. Never below 1e-6 of
-        a column's variance.
+        a column's variance; with missing cells or in a mixed frame never below what rounding to neighbouring values makes, and
+        in the latter not below that of cells which the model does not see.
     loss_curve_ : list of float
         Training loss per epoch of the last training, in nats per row on the scale of the networks, after those of earlier fits
         with ``warm_start``. Empty where nothing was trained.
@@ -169,7 +178,7 @@ class VAETransformer(BaseAutoencoder):
     best_iter_ : int
         Epoch that was best on the held-out rows, 0 for the start; without such rows the last one.
     schema_ : Schema
-        Container, column names and dtypes of the training table.
+        What each column of the training table is; prints as a table.
     device_ : torch.device
         Where the model is.
     n_features_in_ : int
@@ -189,6 +198,14 @@ class VAETransformer(BaseAutoencoder):
     Networks are trained in float32, linear ones in float64. Their outputs are measured in what they may err by at the start,
     the standard deviations of the posterior and of the noise, so that one learning rate suits columns that are almost
     determined and columns that are mostly noise.
+
+    Categories, strings, booleans and dates of a frame, and missing cells of any table, are taken in as they are, and come back
+    in their dtypes. Each kind of column has a likelihood of its own: numbers and dates a normal one, booleans Bernoulli's,
+    categories the cross-entropy. A missing cell adds nothing to the loss; the encoder sees what a linear model expects of it
+    given the row's other cells, and that it is missing. The start is
+    factor analysis by expectation-maximisation. Rare levels of a column share
+    one, and columns of nothing but rare ones, such as names, are left out and come back missing; a warning says which. A row
+    without any cell has the code of the mean row.
 
     References
     ----------

@@ -309,9 +309,7 @@ REFUSED_BY_IMPUTER = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in REFUSED_BY_IMPUTER.items() for value in values]
-)
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED_BY_IMPUTER.items() for value in values])
 def test_parameter_of_an_imputer(imputer, name, value):
     state = {name: value for name, value in vars(imputer).items() if name not in imputer.get_params()}
     imputer.set_params(**{name: value})

