@@ -283,6 +283,44 @@ def summary(ratios: dict[str, float]) -> list[str]:
     return [f"{np.mean(list(ratios.values())):.3f}", f"{ratios[worst]:.3f} ({worst})"]
 
 
+STYLES = {  # of the figure
+    "knn": ("s", "#CC79A7", "5 nearest neighbours"),
+    "ridge": ("^", "#E69F00", "iterative ridge"),
+    "forest": ("D", "#009E73", "iterative forest"),
+    "ours": ("o", "#0072B2", "skvae"),
+}
+
+
+def draw(cells: Cells, share: float, path: Path) -> None:
+    """Errors of each set over those of filling in means and most frequent levels."""
+    import matplotlib.pyplot as plt
+
+    found = {name: methods for (name, _, its_share), methods in cells.items() if its_share == share and "simple" in methods}
+    figure, axes = plt.subplots(1, 2, figsize=(8, 1.2 + 0.3 * len(found)), sharey=True, layout="constrained")
+    for ax, key, label in zip(axes, ("rmse", "accuracy"), ("RMSE of numbers", "wrong categories"), strict=True):
+        for method, (marker, colour, name) in STYLES.items():
+            ratios = [over_simple(methods, method, key) for methods in found.values()]
+            ax.plot(ratios, range(len(found)), marker, color=colour, markersize=6, label=name)
+        ax.axvline(1, color="#D55E00", linewidth=1.5, label="mean, most frequent")
+        ax.set_xlabel(f"{label}, over mean filling's")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="x", color="0.9")
+        ax.set_axisbelow(True)
+    axes[0].set_yticks(range(len(found)), list(found))
+    axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def over_simple(methods: dict[str, dict[int, Row]], method: str, key: str) -> float:
+    """Ratio of the mean errors; NaN where there are none."""
+    theirs, simple = (list(methods.get(name, {}).values()) for name in (method, "simple"))
+    if not theirs or theirs[0][key] is None:
+        return np.nan
+    if key == "accuracy":
+        return (1 - mean(theirs, key)) / (1 - mean(simple, key))
+    return mean(theirs, key) / mean(simple, key)
+
+
 def options() -> argparse.ArgumentParser:
     result = parser(__doc__)
     data.add_options(result, sets=False)
@@ -291,6 +329,7 @@ def options() -> argparse.ArgumentParser:
     result.add_argument("--missing", metavar="A,B", default="0.1,0.2,0.5", help="shares to hide; default 0.1,0.2,0.5")
     result.add_argument("--rows", type=int, default=3000, metavar="N", help="at most so many of a table; default 3000")
     result.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of rows and holes; default 3")
+    result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw errors at 20 %% hidden")
     result.add_argument("--merge", type=Path, metavar="FILE", help="rows of another run's --json for the tables")
     return result
 
@@ -333,6 +372,8 @@ def main() -> None:
         theirs = dict.fromkeys(row["method"] for row in earlier)
         say(f"From {args.merge}, seconds of another run: {', '.join(theirs)}; where measured again, the new rows are shown.")
     say_ratios(cells, [method for method in shown if method != "ours"])
+    if args.figure:
+        draw(cells, 0.2, args.figure)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def n_factors(params: Mapping[str, Any], n_features: int, n_components: int) -> 
     """Of the linear model that fills in missing cells: the code's own where all is linear, else as many as may help."""
     if is_linear(params):
         return min(n_components, n_features, MOST_FACTORS_LINEAR)
-    return min(n_features // 2, MOST_FACTORS)
+    return min(max(1, n_features // 2), MOST_FACTORS)
 
 
 def build_likelihood(

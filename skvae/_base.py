@@ -156,7 +156,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_columns)
-            At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also columns of booleans, categories,
+            At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
             strings, dates and durations.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
@@ -200,9 +200,26 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
         held_out = self._held_out(X_val, sample_weight_val, schema, n_levels)
         scaling = self._scaling if goes_on else self._scaling_for(table, n_levels == 0)
-        table = scaling.apply_to(table)
-        params = {**self.get_params(deep=False), "variational": self._variational}
+        table, held_out = scaling.apply_to(table), held_out and scaling.apply_to(held_out)
         is_complete = table.is_complete and (held_out is None or held_out.is_complete)
+        task = self._task(table, n_levels, is_complete, scaling.error_unit, device, goes_on)
+        with _progress(self.verbose, type(self).__name__) as report:
+            fit = fit_model(task, table, held_out, self.module_ if goes_on else None, report)
+        self.device_ = device
+        self.schema_ = schema
+        self._scaling = scaling
+        self._numbers = n_levels == 0
+        self._in_unit_interval = self.likelihood == "bernoulli"
+        self._seed = task.seed
+        self.n_components_ = self._n_features_out = task.n_components
+        self.penalties_ = _assemble.build_penalties(task.params, task.n_components)
+        self._publish(fit, table, goes_on)
+
+    def _task(
+        self, table: Table, n_levels: np.ndarray, is_complete: bool, error_unit: float, device: torch.device, goes_on: bool
+    ) -> Task:
+        """What is to be fitted to a scaled table."""
+        params = {**self.get_params(deep=False), "variational": self._variational}
         is_told = _assemble.is_told(params, n_levels, is_complete)
         if goes_on:
             is_told = self._is_told_as_before(is_told)
@@ -211,28 +228,16 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         n_components = self._resolve_n_components(table, params, encoding, goes_on)
         _assemble.check_variant(params, n_components)
         floors = least_variances(table)
-        task = Task(
+        return Task(
             params=params,
             n_components=n_components,
-            n_columns=rows.shape[1],
-            unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
+            n_columns=table.rows.shape[1],
+            unit_variance=1.0 / max(error_unit, np.finfo(np.float64).tiny),
             floors=floors if encoding is None else np.maximum(floors, resolutions(table)),
             device=device,
             seed=random_seed(self.random_state),
             encoding=encoding,
         )
-        earlier = self.module_ if goes_on else None
-        with _progress(self.verbose, type(self).__name__) as report:
-            fit = fit_model(task, table, held_out and scaling.apply_to(held_out), earlier, report)
-        self.device_ = device
-        self.schema_ = schema
-        self._scaling = scaling
-        self._numbers = n_levels == 0
-        self._in_unit_interval = self.likelihood == "bernoulli"
-        self._seed = task.seed
-        self.n_components_ = self._n_features_out = n_components
-        self.penalties_ = _assemble.build_penalties(params, n_components)
-        self._publish(fit, table, goes_on)
 
     def _is_told_as_before(self, is_told: bool) -> bool:
         """Whether the encoder of the earlier fit, which this one goes on from, is told what is missing."""
@@ -278,9 +283,10 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         losses = [] if result is None else result.losses
         self.module_ = fit.model.eval()
         self.loss_curve_ = [*(self.loss_curve_ if goes_on else []), *losses]
+        self._log_jacobian = float(np.average(self._scaling.log_jacobians(table.rows), weights=table.counts))
         self.validation_scores_ = None
         if result is not None and result.validation_losses:
-            self.validation_scores_ = [self._scaling.log_jacobian - loss for loss in result.validation_losses]
+            self.validation_scores_ = [self._log_jacobian - loss for loss in result.validation_losses]
         self.best_iter_ = 0 if result is None else result.best_iter
         self.n_iter_ = max(1, len(losses))
         variance = getattr(fit.model.likelihood, "variance", None)
@@ -346,7 +352,9 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         rows = self._admit(X)
         decoded = self._map(self.module_.reconstruct, rows, dtype=np.float64)
         result = self._scaling.invert(decoded).astype(rows.dtype, copy=False)
-        return result if library_of(X) == "numpy" else self.schema_.restore(result, index_of(X))
+        if library_of(X) == "numpy" and self.schema_.library != "numpy":
+            return result
+        return self.schema_.restore(result, index_of(X))
 
     def reconstruction_error(self, X: Any) -> np.ndarray:
         """Squared error of each row's reconstruction, summed over columns.
@@ -383,7 +391,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         """
         rows = self._admit(X)
         scores = self._map(lambda x: self.module_.log_prob(x).sum(1, dtype=widest(x.device)), rows, dtype=np.float64)
-        return scores + self._scaling.log_jacobian
+        return scores + self._scaling.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of ``score_samples`` over rows, and like it comparable between codes of one size only.
@@ -533,7 +541,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         rows = check_rows(self, X, self.schema_, reset=False)
         if self._in_unit_interval:
             check_unit_interval(X, rows, self._numbers)
-        return rows
+        unknown = np.isnan(self._scaling.mean)  # columns that had no cell at fit
+        return np.where(unknown, rows.dtype.type(np.nan), rows) if unknown.any() else rows
 
     def _map(
         self,

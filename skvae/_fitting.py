@@ -70,6 +70,11 @@ class Task:
         """Whether there are columns of other things than numbers."""
         return self.encoding is not None and bool(self.encoding.n_levels.any())
 
+    @property
+    def only_fills_in(self) -> bool:
+        """Whether nothing but hidden cells is scored; there are many of these in few rows."""
+        return getattr(self.params["corruption"], "hidden_only", False)
+
     def with_likelihood(self, name: str, prior_rows: float = 0.0) -> "Task":
         return replace(self, params={**self.params, "likelihood": name}, prior_rows=prior_rows)
 
@@ -124,7 +129,7 @@ def fit_model(task: Task, table: Table, held_out: Table | None, earlier: Autoenc
     early_stopping = _stops_early(task, held_out)
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
     judged = early_stopping and not too_few
-    splits = _splits(task, table, held_out, whole=earlier is not None) if judged else []
+    splits = _splits(task, table, held_out, whole=earlier is not None or task.only_fills_in) if judged else []
     task, splits = _decide_likelihood(task, table, splits, held_out, earlier)
     earlier = earlier and _resume(task, earlier)
     starts_at_pca = task.params["init"] == "pca"
@@ -217,7 +222,7 @@ def _fit_with_validation(
     model = runs[0].model
     if earlier is None and result.best_iter == 0:
         model = _start(task, table)
-    elif earlier is None and held_out is None and len(table.rows) < REFIT_BELOW:
+    elif earlier is None and held_out is None and len(table.rows) < (FOLDS_BELOW if task.only_fills_in else REFIT_BELOW):
         model = _start(task, table)
         endless = NoImprovement(plan.tol, result.best_iter + 1)
         final = train([_run(task, plan, model, table, None)], endless, result.best_iter, report=report)

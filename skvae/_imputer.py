@@ -19,14 +19,10 @@ from skvae._validation import (
     check_rows,
     feature_names,
     fit_context,
-    n_rows_of,
     random_seed,
-    take_rows,
 )
 
 HIDDEN = Masking((0.0, 0.6), hidden_only=True)
-LEAST_ROWS = 50  # with fewer, none are held out by default
-OF_ROWS = ("early_stopping", "validation_fraction", "random_state")
 PASSED_ON = (
     "hidden_layer_sizes",
     "activation",
@@ -36,6 +32,9 @@ PASSED_ON = (
     "learning_rate_init",
     "batch_size",
     "max_iter",
+    "early_stopping",
+    "validation_fraction",
+    "random_state",
     "verbose",
     "device",
 )
@@ -74,7 +73,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     max_iter : int or "auto", default="auto"
     early_stopping : bool or "auto", default="auto"
         Whether the number of epochs is chosen on rows that are held out, by how likely their hidden cells are. ``"auto"`` is
-        with 50 rows or more.
+        with 10 distinct rows or more; fewer get factor analysis. Below 2000 the model is then trained on all of them.
     validation_fraction : float, default=0.1
         Share of the rows held out.
     random_state : int, RandomState instance or None, default=None
@@ -86,6 +85,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     ----------
     autoencoder_ : AutoencoderTransformer or VAETransformer
         The fitted model, with its ``schema_``, ``validation_scores_`` and more.
+    n_iter_ : int
+        Epochs of the training.
     indicator_features_ : ndarray of int
         Columns that had missing cells at fit.
     n_features_in_ : int
@@ -121,7 +122,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     indicator_features_: np.ndarray
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **{name: BaseAutoencoder._parameter_constraints[name] for name in (*PASSED_ON, *OF_ROWS)},
+        **{name: BaseAutoencoder._parameter_constraints[name] for name in PASSED_ON},
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "sample_posterior": ["boolean"],
         "add_indicator": ["boolean"],
@@ -185,27 +186,12 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     def _fit(self, X: Any) -> None:
         check_layer_sizes(hidden_layer_sizes=self.hidden_layer_sizes)
         n_columns = check_columns(self, X, reset=True)
-        seed = random_seed(self.random_state)
-        train, held_out = self._split(X, seed)
-        model = self._autoencoder(self.n_components or n_columns, seed)
-        model.set_params(early_stopping=held_out is not None)
-        self.autoencoder_ = model.fit(train, X_val=held_out)
-        self.indicator_features_ = np.flatnonzero(self._missing(X).any(axis=0))
-
-    def _autoencoder(self, n_components: int, seed: int) -> AutoencoderTransformer | VAETransformer:
         kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
         params = {name: getattr(self, name) for name in PASSED_ON}
-        return kind(n_components, corruption=HIDDEN, random_state=seed, **params)
-
-    def _split(self, X: Any, seed: int) -> tuple[Any, Any]:
-        """Rows to train on and rows to choose the number of epochs by, None for no choice."""
-        n_rows = n_rows_of(X)
-        judged = n_rows >= LEAST_ROWS if self.early_stopping == "auto" else self.early_stopping
-        n_held_out = min(max(1, round(self.validation_fraction * n_rows)), n_rows - 2) if judged else 0
-        if n_held_out < 1:
-            return X, None
-        order = np.random.default_rng(seed).permutation(n_rows)
-        return take_rows(X, np.sort(order[n_held_out:])), take_rows(X, np.sort(order[:n_held_out]))
+        params |= {"corruption": HIDDEN, "random_state": random_seed(self.random_state)}
+        self.autoencoder_ = kind(self.n_components or n_columns, **params).fit(X)
+        self.n_iter_ = self.autoencoder_.n_iter_
+        self.indicator_features_ = np.flatnonzero(self._missing(X).any(axis=0))
 
     def transform(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
@@ -222,6 +208,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_columns(self, X, reset=False)
+        schema = self.autoencoder_.schema_
+        if schema.library == "numpy" and not schema.columns:  # an array was fitted, and an array comes out
+            X = check_rows(self.autoencoder_, X, schema, reset=False)
         if isinstance(self.autoencoder_, VAETransformer):
             table = self.autoencoder_.impute(X, n_imputations=1, random_state=self.autoencoder_.random_state)[0]
         else:

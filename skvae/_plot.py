@@ -73,7 +73,7 @@ class LossCurveDisplay:
         check_is_fitted(estimator)
         _check_can(estimator, "best_iter_", ANY)
         curves = estimator.loss_curve_, estimator.validation_scores_, estimator.best_iter_
-        log_jacobian = estimator._scaling.log_jacobian  # noqa: SLF001, what makes the two scales one, and of no other use
+        log_jacobian = estimator._log_jacobian  # noqa: SLF001, what makes the two scales one, and of no other use
         return cls(*curves, log_jacobian, _start_name(estimator)).plot(ax, name=name, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:

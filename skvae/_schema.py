@@ -151,7 +151,7 @@ class Schema:
         if library == "numpy" and (by_dtype or categorical_features is None):
             return cls(library)
         frame = _frame(X)
-        _check_columns(frame, library)
+        check_columns_of(frame, library)
         declared = set() if by_dtype else _declared(categorical_features, frame, library)
         if library == "numpy" and not declared:
             return cls(library)
@@ -585,10 +585,11 @@ def _warn_of_levels(columns: Iterable[Column], n_rows: int) -> None:
             )
     if notes:
         remedy = "Merge levels that belong together, and drop columns that are only names of rows."
-        warnings.warn(" ".join([*notes, remedy]), UserWarning, stacklevel=3)
+        warnings.warn(" ".join([*notes, remedy]), UserWarning, stacklevel=6)  # where fit is called
 
 
-def _check_columns(frame: Any, library: str) -> None:
+def check_columns_of(frame: Any, library: str) -> None:
+    """Refuse frames without columns, and names that do not tell columns apart."""
     if frame.shape[1] == 0:
         raise ValueError("X has no columns; pass at least one.")
     if getattr(frame.columns, "nlevels", 1) > 1:

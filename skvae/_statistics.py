@@ -112,10 +112,9 @@ class Scaling:
     def invert(self, Z: np.ndarray) -> np.ndarray:
         return np.where(self.varies, Z * self.scale + self.mean, self.mean)
 
-    @property
-    def log_jacobian(self) -> float:
-        """Log density in input units minus log density on the scaled columns."""
-        return -float(np.log(self.scale).sum())
+    def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
+        """Log density in input units minus log density on the scaled columns, of each row, over the cells that it has."""
+        return -np.where(np.isnan(rows), 0.0, np.log(self.scale)).sum(axis=1)
 
 
 def moments(table: Table) -> tuple[np.ndarray, np.ndarray]:

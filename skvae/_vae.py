@@ -385,8 +385,9 @@ class VAETransformer(BaseAutoencoder):
         scores : ndarray of shape (n_rows,)
             In nats, in the units of the input; higher is more normal.
         """
-        scores = self._weigh(lambda weights: weights.logsumexp(1), self._admit(X), self._trained_beta)
-        return scores - np.log(self.n_importance_samples) + self._scaling.log_jacobian
+        rows = self._admit(X)
+        scores = self._weigh(lambda weights: weights.logsumexp(1), rows, self._trained_beta)
+        return scores - np.log(self.n_importance_samples) + self._scaling.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of ``score_samples`` over rows, which may be compared between models of any size and kind.
@@ -418,7 +419,7 @@ class VAETransformer(BaseAutoencoder):
             exact.
         """
         rows = self._admit(X)
-        total = self._weigh(lambda weights: weights.mean(1), rows) + self._scaling.log_jacobian
+        total = self._weigh(lambda weights: weights.mean(1), rows) + self._scaling.log_jacobians(rows)
         kl = self._map(lambda x: self.module_.divergence(x).sum(1, dtype=widest(x.device)), rows, dtype=np.float64)
         return Elbo(total + kl, kl)
 

@@ -5,18 +5,17 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.utils import _safe_indexing, check_array, check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
     _get_feature_names,
-    _num_samples,
     check_is_fitted,
     validate_data,
 )
 
-from skvae._schema import Schema, library_of
+from skvae._schema import Schema, check_columns_of, library_of
 
 __all__ = [
     "Interval",
@@ -32,17 +31,13 @@ __all__ = [
     "check_weights",
     "feature_names",
     "fit_context",
-    "n_rows_of",
     "random_seed",
-    "take_rows",
 ]
 
 FLOATS = [np.float64, np.float32]
 
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 feature_names = _check_feature_names_in
-n_rows_of = _num_samples
-take_rows = _safe_indexing
 
 
 def check_rows(estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str = "X") -> np.ndarray:
@@ -76,11 +71,12 @@ def check_rows(estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> int:
     """Check names and number of the columns of a table against the fit's, or take them over; how many there are."""
-    options: dict[str, Any] = {"reset": reset}
-    if library_of(X) == "numpy":
-        validate_data(estimator, X, dtype=None, ensure_all_finite=False, **options)
+    library = library_of(X)
+    if library == "numpy":
+        validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
     else:
-        validate_data(estimator, X, skip_check_array=True, **options)
+        check_columns_of(X, library)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
     return int(estimator.n_features_in_)
 
 

@@ -50,11 +50,8 @@ def evenly_spread_noise(n_samples: int, n_components: int, seed: int) -> Tensor:
 
 def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The derivative of a function of rows, ``(n, n_in) -> (n, n_out, n_in)``."""
-
-    def of_row(row: Tensor) -> Tensor:
-        return function(row[None])[0]
-
-    return torch.func.vmap(torch.func.jacrev(of_row))
+    of_all = torch.func.jacrev(lambda rows: function(rows).sum(0))  # rows do not depend on each other
+    return lambda rows: of_all(rows).movedim(1, 0)
 
 
 @torch.no_grad()
