@@ -19,6 +19,8 @@ from skvae import AutoencoderImputer, AutoencoderTransformer, Masking, VAETransf
 from skvae._linear_gaussian import expectation_maximisation
 from skvae._statistics import merge_equal_rows
 
+pytestmark = pytest.mark.slow  # together a minute; none depends on the versions of the libraries
+
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
 LINEAR = {"hidden_layer_sizes": ()}
 RNG = np.random.default_rng(0)
@@ -417,7 +419,7 @@ def test_numbers_of_draws(vae, n_imputations):
         vae.impute(HOLES, n_imputations=n_imputations)
 
 
-@pytest.mark.parametrize("fitted_on", ["complete", pytest.param("holes", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fitted_on", ["complete", "holes"])
 def test_draws_spread_as_they_should(fitted_on):
     rng = np.random.default_rng(0)
     loadings, noise = rng.normal(size=(6, 2)), 0.3
