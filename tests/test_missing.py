@@ -19,8 +19,6 @@ from skvae import AutoencoderImputer, AutoencoderTransformer, Masking, VAETransf
 from skvae._linear_gaussian import expectation_maximisation
 from skvae._statistics import merge_equal_rows
 
-pytestmark = pytest.mark.slow  # together a minute; none depends on the versions of the libraries
-
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
 LINEAR = {"hidden_layer_sizes": ()}
 RNG = np.random.default_rng(0)
@@ -59,7 +57,10 @@ each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 each_kind = pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
 
 # A few epochs are too few to converge, which the estimator rightly says.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.slow,  # together a minute; none depends on the versions of the libraries
+]
 
 
 def values_of(table):
