@@ -292,7 +292,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         variance = getattr(fit.model.likelihood, "variance", None)
         self.noise_variance_ = None
         if variance is not None and not variance.isnan().all():
-            self.noise_variance_ = variance.detach().cpu().double().numpy()[()] * self._scaling.error_unit
+            noise = variance.detach().cpu().double().numpy()[()] * self._scaling.error_unit
+            self.noise_variance_ = np.where(np.isnan(self._scaling.mean), np.nan, noise) if variance.ndim else noise
         if result is not None and result.still_falling:
             warnings.warn(
                 f"The loss was still falling in the last epoch, with max_iter={self.max_iter!r}. "
@@ -495,8 +496,13 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         -------
         jacobians : ndarray of shape (n_rows, n_components_, n_features_in_)
             Change of each component per unit of each column, in the units of the input.
+
+        Raises
+        ------
+        ValueError
+            Where there are columns of other things than numbers.
         """
-        rows = self._admit(X)
+        rows = self._admit_numbers(X, "encoder_jacobian")
         scaled = self._map(jacobian(self.module_.encode), rows, dtype=np.float64)
         return scaled / self._scaling.scale
 
@@ -519,11 +525,16 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             Unit vectors in the units of the input, with the largest entry positive. In directions in which nothing moves they
             are arbitrary.
 
+        Raises
+        ------
+        ValueError
+            Where there are columns of other things than numbers.
+
         References
         ----------
         S. Rifai, Y. Dauphin, P. Vincent, Y. Bengio, X. Muller (2011). The manifold tangent classifier. NeurIPS.
         """
-        rows = self._admit(X)
+        rows = self._admit_numbers(X, "tangent_space")
         most = min(self.n_components_, self.n_features_in_)
         check_count(1, n_directions=n_directions)
         if n_directions > most:
@@ -543,6 +554,16 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             check_unit_interval(X, rows, self._numbers)
         unknown = np.isnan(self._scaling.mean)  # columns that had no cell at fit
         return np.where(unknown, rows.dtype.type(np.nan), rows) if unknown.any() else rows
+
+    def _admit_numbers(self, X: Any, method: str) -> np.ndarray:
+        rows = self._admit(X)
+        if not self._numbers.all():
+            others = [name for name, is_number in zip(self.schema_.names, self._numbers, strict=True) if not is_number]
+            raise ValueError(
+                f"{method} is made of derivatives by cells, and column {others[0]!r} holds no numbers. "
+                "Fit on the columns of numbers and dates alone."
+            )
+        return rows
 
     def _map(
         self,

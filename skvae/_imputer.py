@@ -235,8 +235,11 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         return np.concatenate([names, [f"missingindicator_{name}" for name in names[self.indicator_features_]]])
 
     def _missing(self, X: Any) -> np.ndarray:
-        """Which cells have no value, or one that the model knows nothing of."""
-        return np.isnan(check_rows(self.autoencoder_, X, self.autoencoder_.schema_, reset=False))
+        """Which cells have no value, or one that the model knows nothing of; none of columns that are ignored."""
+        schema = self.autoencoder_.schema_
+        missing = np.isnan(check_rows(self.autoencoder_, X, schema, reset=False))
+        ignored = [column.kind == "ignored" and column.n_distinct > 0 for column in schema.columns]
+        return missing & ~np.array(ignored) if ignored else missing
 
     def _with_indicators(self, table: Any, missing: np.ndarray) -> Any:
         marks = missing[:, self.indicator_features_]

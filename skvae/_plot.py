@@ -567,7 +567,12 @@ def _limit_height(ax: Any, losses: np.ndarray, shared: bool) -> None:
 
 
 def _table(rows: Any, name: str) -> np.ndarray:
-    return check_array(rows, dtype=np.float64, input_name=name)
+    try:
+        return check_array(rows, dtype=np.float64, input_name=name)
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(f"{error}. {name} has columns of other things than numbers, which cannot be drawn.") from error
 
 
 def _check_image_shape(image_shape: Any, n_columns: int) -> tuple[int, int]:

@@ -429,3 +429,22 @@ def test_column_of_names_is_ignored(library):
         estimator = AutoencoderTransformer(2, **QUICK).fit(frame)
     assert pd.isna(pd.Series(estimator.reconstruct(frame)["colour"].to_list())).all()
     assert estimator.impute(frame)["colour"].to_list() == INDEX
+
+
+@pytest.mark.parametrize("method", ["encoder_jacobian", "tangent_space"])
+def test_derivatives_are_of_numbers_alone(method):
+    frame = pd.DataFrame({"x": np.arange(20.0), "y": np.arange(20.0) ** 2, "colour": list("ab") * 10})
+    estimator = AutoencoderTransformer(1, max_iter=2, random_state=0).fit(frame)
+    with pytest.raises(ValueError, match=rf"{method}.*'colour'"):
+        getattr(estimator, method)(frame)
+
+
+def test_indicators_leave_out_names():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "name": [f"person {i}" for i in range(60)]})
+    frame.loc[::5, "x"] = np.nan
+    imputer = AutoencoderImputer(add_indicator=True, max_iter=2, random_state=0)
+    with pytest.warns(UserWarning, match="'name'"):
+        imputer.fit(frame)
+    assert list(imputer.transform(frame).columns) == ["x", "name", "missingindicator_x"]
+    assert np.isnan(imputer.autoencoder_.noise_variance_[1])
