@@ -197,8 +197,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> frame["species"] = pd.Categorical(load_iris().target_names[load_iris().target])
     >>> frame.loc[::5, "species"] = None
     >>> model = AutoencoderTransformer(2, max_iter=50, random_state=0).fit(frame)
-    >>> model.impute(frame)["species"].isna().sum()
-    np.int64(0)
+    >>> int(model.impute(frame)["species"].isna().sum())
+    0
 
     A denoising autoencoder, with more components than columns:
 

@@ -263,7 +263,7 @@ class _Expectation:
     def _diagonal(self) -> LinearGaussian:
         """The same model with independent components given a complete row, the most informative first."""
         scaled = self.loadings / np.sqrt(self.noise)[:, None]
-        rotation = linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
+        rotation = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
         loadings = self.loadings @ rotation
         signs = np.sign(loadings[np.abs(loadings).argmax(axis=0), np.arange(loadings.shape[1])])
         return LinearGaussian(self.mean, loadings * signs, self.noise)

@@ -47,6 +47,7 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
     if weights is not None:
         X, weights = X[weights > 0], weights[weights > 0]
     X = X + 0.0  # -0.0 equals 0.0 and must hash like it
+    X[np.isnan(X)] = np.nan  # of which there are many
     hashes = pd.util.hash_pandas_object(pd.DataFrame(X, copy=False), index=False).to_numpy()
     order = np.argsort(hashes, kind="stable")
     X, hashes = X[order], hashes[order]

@@ -268,7 +268,8 @@ def assert_filled(table, frame):
     assert not missing_in(table).any()
     for i, name in enumerate(frame.columns):
         if isinstance(frame, pl.DataFrame):
-            assert table[name].filter(~hole[:, i]).equals(frame[name].filter(~hole[:, i]), check_dtypes=True)
+            seen = pl.Series(~hole[:, i])
+            assert table[name].filter(seen).equals(frame[name].filter(seen), check_dtypes=True)
         else:
             pd.testing.assert_series_equal(table[name][~hole[:, i]], frame[name][~hole[:, i]], check_exact=True)
     if isinstance(frame, pd.DataFrame):

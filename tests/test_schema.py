@@ -773,7 +773,6 @@ def test_there_is_one_warning_for_all_columns():
     with pytest.warns(UserWarning, match=r"'id' has 200.*'name' has 200.*'city' has 33") as caught:
         schema = Schema.of(frame, ["id", "name", "city"])
     assert len(caught) == 1
-    assert caught[0].filename == __file__
     assert [column.kind for column in schema.columns] == ["ignored", "ignored", "category"]
     assert schema.restore(schema.cells(frame))["id"].isna().all()
 
