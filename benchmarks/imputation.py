@@ -297,12 +297,13 @@ def draw(cells: Cells, share: float, path: Path) -> None:
 
     found = {name: methods for (name, _, its_share), methods in cells.items() if its_share == share and "simple" in methods}
     figure, axes = plt.subplots(1, 2, figsize=(8, 1.2 + 0.3 * len(found)), sharey=True, layout="constrained")
-    for ax, key, label in zip(axes, ("rmse", "accuracy"), ("RMSE of numbers", "wrong categories"), strict=True):
+    labels = {"rmse": "RMSE, share of mean filling's", "accuracy": "wrong levels, share of that"}
+    for ax, (key, label) in zip(axes, labels.items(), strict=True):
         for method, (marker, colour, name) in STYLES.items():
             ratios = [over_simple(methods, method, key) for methods in found.values()]
             ax.plot(ratios, range(len(found)), marker, color=colour, markersize=6, label=name)
         ax.axvline(1, color="#D55E00", linewidth=1.5, label="mean, most frequent")
-        ax.set_xlabel(f"{label}, over mean filling's")
+        ax.set_xlabel(label)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="x", color="0.9")
         ax.set_axisbelow(True)
