@@ -49,7 +49,11 @@ SHORT = {
     "imputer, drawn": AutoencoderImputer(sample_posterior=True, random_state=0, **QUICK),
     "imputer, judged": AutoencoderImputer(**QUICK | {"early_stopping": True}),
 }
-DEFAULT = {"default": AutoencoderTransformer(), "vae, default": VAETransformer(), "imputer, default": AutoencoderImputer()}
+DEFAULT = {
+    "default": AutoencoderTransformer(),
+    "vae, default": VAETransformer(),
+    "imputer, default width": AutoencoderImputer(max_iter=20),
+}
 MUST_PASS = {
     "check_estimators_pickle",
     "check_fit_idempotent",
