@@ -1,9 +1,9 @@
 """The tables that the benchmarks run on, and how they are split.
 
-Six tables come with scikit-learn. The others, all numeric, are read from the subfolder ``tabular`` of a folder that ``--data``
-or the environment variable SKVAE_DATA names: ``NAME.npz`` with ``X``, or with ``X_train`` and ``X_test``, which are put
-together, and ``credit_default.csv.gz``, whose target ``Y`` is dropped. Every table is taken at full size. Without a folder the
-benchmarks run on scikit-learn's tables and say so.
+Six tables come with scikit-learn. The others are read from the subfolder ``tabular`` of a folder that ``--data`` or the
+environment variable SKVAE_DATA names: ``NAME.npz`` with ``X``, or with ``X_train`` and ``X_test``, which are put together, and
+``NAME.csv.gz``, frames whose target is dropped. Every table is taken at full size. Without a folder the benchmarks run on
+scikit-learn's tables and say so.
 """
 
 import argparse
@@ -35,6 +35,17 @@ IN_FOLDER = (
     "uci_protein",
     "mnist",
 )
+TARGETS = {  # of the frames
+    "adult": "income",
+    "ames_housing": "SalePrice",
+    "titanic": "Survived",
+    "credit_default": "Y",
+    "penguins": "species",
+    "diamonds": "price",
+    "sick": "Class",
+    "mushroom": "class",
+    "german_credit": "target",
+}
 LARGE = 30_000_000  # cells; above, a table is held in float32
 
 
@@ -63,11 +74,16 @@ def load(name: str, folder: Path | None) -> np.ndarray:
     """All rows of a table, without the target."""
     if name in SHIPPED:
         return getattr(datasets, f"load_{name}")(return_X_y=True)[0]
-    if name == "credit_default":
-        return pd.read_csv(_file(name, folder)).drop(columns="Y").to_numpy(np.float64)
+    if name in TARGETS:
+        return frame(name, folder).to_numpy(np.float64)
     with np.load(_file(name, folder)) as file:
         X = file["X"] if "X" in file else np.concatenate([file["X_train"], file["X_test"]])
     return X.astype(np.float32 if X.size > LARGE else np.float64)
+
+
+def frame(name: str, folder: Path) -> pd.DataFrame:
+    """All rows of a frame with its dtypes, without the target."""
+    return pd.read_csv(_file(name, folder)).drop(columns=TARGETS[name])
 
 
 def mnist(folder: Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,4 +135,4 @@ def code_sizes(n: int, d: int) -> list[int]:
 
 
 def _file(name: str, folder: Path) -> Path:
-    return folder / "tabular" / (f"{name}.csv.gz" if name == "credit_default" else f"{name}.npz")
+    return folder / "tabular" / (f"{name}.csv.gz" if name in TARGETS else f"{name}.npz")

@@ -33,31 +33,16 @@ from report import begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._schema import Schema
 
-TARGETS = {
-    "adult": "income",
-    "ames_housing": "SalePrice",
-    "titanic": "Survived",
-    "credit_default": "Y",
-    "penguins": "species",
-    "diamonds": "price",
-    "sick": "Class",
-    "mushroom": "class",
-    "german_credit": "target",
-}
 WITH_HOLES = ("breast_cancer", "gain_letter", "uci_protein")
 ESTIMATORS = {"ae": AutoencoderTransformer, "vae": VAETransformer}
 PARTS = ("round_trip", "hidden", "holes", "size")
-
-
-def load(name: str, folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "tabular" / f"{name}.csv.gz").drop(columns=TARGETS[name])
 
 
 # 1. Round trips
 
 
 def with_categories(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every other column of strings as an unordered or, with its levels in reverse and one unused, an ordered category."""
+    """Two of three columns of strings as categories, one unordered, one ordered, its levels in reverse and one unused."""
     frame = frame.copy()
     for i, name in enumerate(frame.select_dtypes(exclude="number").columns):
         levels = sorted(frame[name].dropna().unique())
@@ -88,7 +73,7 @@ def versions(frame: pd.DataFrame) -> dict[str, object]:
 def round_trip(names: list[str], folder: Path, max_iter: int | str) -> None:
     lines = []
     for name in names:
-        for kind, frame in versions(with_categories(load(name, folder))).items():
+        for kind, frame in versions(with_categories(data.frame(name, folder))).items():
             model = AutoencoderTransformer(max_iter=max_iter, random_state=0)
             model, seconds = timed(partial(model.fit, frame))
             back = model.inverse_transform(model.transform(frame))
@@ -135,7 +120,7 @@ def independent(schema: Schema, train: pd.DataFrame, test: pd.DataFrame) -> np.n
 def hidden_cells(names: list[str], folder: Path, kind: str, seed: int) -> None:
     lines = []
     for name in names:
-        train, test = train_test_split(load(name, folder), test_size=0.25, random_state=seed)
+        train, test = train_test_split(data.frame(name, folder), test_size=0.25, random_state=seed)
         given, hidden = hide(test, 0.2, np.random.default_rng(seed))
         scores, seconds = {}, []
         for layers in ((), None):
@@ -257,7 +242,7 @@ def resident() -> int:
 def main() -> None:
     options = parser(__doc__)
     data.add_options(options, sets=False)
-    options.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(TARGETS)}; default all")
+    options.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(data.TARGETS)}; default all")
     options.add_argument("--only", choices=PARTS, help="one of the parts")
     options.add_argument("--estimator", choices=ESTIMATORS, default="vae", help="for hidden cells; default vae")
     options.add_argument("--seeds", type=int, default=3, metavar="N", help="of the holes; default 3")
@@ -267,7 +252,7 @@ def main() -> None:
     begin(args)
     warnings.filterwarnings("ignore", category=UserWarning, message=".*rare")
     parts = [args.only] if args.only else PARTS
-    names = args.sets.split(",") if args.sets else list(TARGETS)
+    names = args.sets.split(",") if args.sets else list(data.TARGETS)
     if args.data is None and parts != ["size"]:
         raise SystemExit(
             "These frames do not come with scikit-learn; --data or SKVAE_DATA must name the folder above tabular/."
