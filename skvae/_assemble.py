@@ -153,10 +153,7 @@ def build_likelihood(
     dtype: torch.dtype,
     encoding: Encoding | None,
 ) -> Likelihood:
-    """The likelihood of a name, per column where columns are of several kinds or cells are missing.
-
-    "auto" is Gaussian, with one variance for all columns of a complete table of numbers and else with one per column.
-    """
+    """The likelihood of a name for columns of numbers; with an encoding, beside that of each other kind of column."""
     if encoding is None:
         return _of_numbers(params, n_columns, unit_variance, floors, dtype)
     n_levels = encoding.n_levels
@@ -223,7 +220,7 @@ def is_told(params: Mapping[str, Any], n_levels: np.ndarray, is_complete: bool) 
 def resolved(params: Mapping[str, Any], encoding: Encoding | None) -> dict[str, Any]:
     """The parameters with what is "auto" about the table decided."""
     corruption, likelihood = params["corruption"], params["likelihood"]
-    is_mixed = encoding is not None and bool(encoding.n_levels.any())
+    is_mixed = encoding is not None and encoding.is_mixed
     if corruption == "auto":
         corruption = AUTO_HIDDEN if is_mixed else None
     if likelihood == "auto" and encoding is not None:
@@ -240,7 +237,7 @@ def build_corruption(params: Mapping[str, Any]) -> Corruption | None:
 def _columns(table: Table, like: torch.Tensor, encoding: Encoding | None) -> Columns:
     blank = moments(table)[0] if encoding is None else np.full(table.rows.shape[1], np.nan)
     statistics = [blank, *extremes(table)]
-    if encoding is not None and encoding.n_levels.any():
+    if encoding is not None and encoding.is_mixed:
         statistics.append(encoding.n_levels == 0)
     return Columns(*(torch.from_numpy(values).to(like.dtype).to(like.device) for values in statistics))
 
@@ -315,7 +312,7 @@ def is_solved_by_pca(params: Mapping[str, Any], encoding: Encoding | None) -> bo
     """Whether PCA, probabilistic PCA or factor analysis is the answer, so that there is nothing to train."""
     closed = params["likelihood"] != "bernoulli"
     if encoding is not None:  # a linear network cannot tell how uncertain a posterior is of a row with missing cells
-        closed = closed and not params["variational"] and not encoding.n_levels.any()
+        closed = closed and not params["variational"] and not encoding.is_mixed
     elif params["variational"] and params["likelihood"] == "gaussian_diag":
         closed = params["beta"] == 1
     return closed and is_linear(params) and is_plain(params) and params["init"] == "pca"

@@ -54,6 +54,11 @@ class Encoding:
         """Whether each feature is a number."""
         return self.n_levels[self.column] == 0
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether there are columns of other things than numbers."""
+        return bool(self.n_levels.any())
+
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Features of scaled rows, ``(n_rows, n_features)``; NaN where the cell is missing."""
         cells, level = rows[:, self.column].astype(np.float64), self.level

@@ -68,7 +68,7 @@ class Task:
     @property
     def is_mixed(self) -> bool:
         """Whether there are columns of other things than numbers."""
-        return self.encoding is not None and bool(self.encoding.n_levels.any())
+        return self.encoding is not None and self.encoding.is_mixed
 
     @property
     def only_fills_in(self) -> bool:

@@ -202,10 +202,9 @@ class VAETransformer(BaseAutoencoder):
     Categories, strings, booleans and dates of a frame, and missing cells of any table, are taken in as they are, and come back
     in their dtypes. Each kind of column has a likelihood of its own: numbers and dates a normal one, booleans Bernoulli's,
     categories the cross-entropy. A missing cell adds nothing to the loss; the encoder sees what a linear model expects of it
-    given the row's other cells, and that it is missing. The start is
-    factor analysis by expectation-maximisation. Rare levels of a column share
-    one, and columns of nothing but rare ones, such as names, are left out and come back missing; a warning says which. A row
-    without any cell has the code of the mean row.
+    given the row's other cells, and that it is missing. The start is factor analysis by expectation-maximisation. Rare levels
+    of a column share one, and columns of nothing but rare ones, such as names, are left out and come back missing; a warning
+    says which. A row without any cell has the code of the mean row.
 
     References
     ----------

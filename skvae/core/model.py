@@ -94,14 +94,22 @@ class Autoencoder(nn.Module):
         weights = []
         for some in noise.split(n_at_once):
             code, log_ratio = self.bottleneck.at(h, some, beta)
-            weights.append(self._log_prob_of_codes(code, x).sum(-1) + log_ratio)
+            (log_prob,) = self._log_prob_of_codes(code, x)
+            weights.append(log_prob.sum(-1) + log_ratio)
         return torch.cat(weights, dim=1)
 
-    def _log_prob_of_codes(self, code: Tensor, cells: Tensor) -> Tensor:
-        """Log-probability of each row's cells given each of its codes, ``(n_rows, n_codes, n_columns)``."""
-        repeated = cells[:, None].expand(-1, code.shape[1], -1).flatten(0, 1)
-        log_prob = self.likelihood.log_prob(self.decoder(code.flatten(0, 1)), repeated)
-        return log_prob.masked_fill(repeated.isnan(), 0.0).unflatten(0, code.shape[:2])
+    def _log_prob_of_codes(self, code: Tensor, *versions: Tensor) -> list[Tensor]:
+        """Log-probability of the cells of each version of the rows given each of their codes, decoded once.
+
+        Each ``(n_rows, n_codes, n_columns)``.
+        """
+        params = self.decoder(code.flatten(0, 1))
+        results = []
+        for cells in versions:
+            repeated = cells[:, None].expand(-1, code.shape[1], -1).flatten(0, 1)
+            log_prob = self.likelihood.log_prob(params, repeated).masked_fill(repeated.isnan(), 0.0)
+            results.append(log_prob.unflatten(0, code.shape[:2]))
+        return results
 
     def codes_at(self, x: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
         """Codes at given noise, ``(n_rows, n_codes, n_components)``, which may differ from row to row."""
@@ -112,6 +120,7 @@ class Autoencoder(nn.Module):
 
         A mean over codes weighed by importance, as those of ``log_weights``.
         """
-        shares = self.log_weights(x, noise, beta).log_softmax(1)
-        log_prob = self._log_prob_of_codes(self.codes_at(x, noise, beta), cells)
-        return (shares[:, :, None] + log_prob).logsumexp(1)
+        code, log_ratio = self.bottleneck.at(self.encoder(self.inputs(x))[:, None], noise, beta)
+        given, scores = self._log_prob_of_codes(code, x, cells)
+        shares = (given.sum(-1) + log_ratio).log_softmax(1)
+        return (shares[:, :, None] + scores).logsumexp(1)
