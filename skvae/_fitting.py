@@ -71,6 +71,11 @@ class Task:
         return self.encoding is not None and self.encoding.is_mixed
 
     @property
+    def hides_cells(self) -> bool:
+        """Whether observed cells are hidden from a model that is told so."""
+        return self.encoding is not None and isinstance(self.params["corruption"], _assemble.Masking)
+
+    @property
     def only_fills_in(self) -> bool:
         """Whether nothing but hidden cells is scored; there are many of these in few rows."""
         return getattr(self.params["corruption"], "hidden_only", False)
@@ -376,8 +381,8 @@ def _residuals(parts: list[tuple[Autoencoder, Table]], task: Task) -> Residuals:
 def _mean_squared_error(model: Autoencoder, table: Table, task: Task) -> tuple[Tensor, Tensor]:
     """Of the cells; of those that the model does not see, several times, where it was trained to tell such cells."""
     rows, weights = _tensors(table, model, task)
-    damage = _objective(task, table, rows).corruption
-    if damage is None or not model.inputs.marked or not isinstance(task.params["corruption"], _assemble.Masking):
+    damage = _objective(task, table, rows).corruption if task.hides_cells else None
+    if damage is None:
         return mean_squared_error(model, rows, rows, weights)
     generator = torch.Generator(rows.device).manual_seed(task.seed)
     copies = rows.repeat(N_HIDINGS, 1)

@@ -153,7 +153,7 @@ class VAETransformer(BaseAutoencoder):
         Size of the code. Components stand in falling order of ``explained_variance_``, at a closed solution in its own order.
     explained_variance_ : ndarray of shape (n_components_,)
         By how much the reconstruction of a row moves when a component is set to zero: the mean square, summed over columns, of
-        standardised columns with ``standardize=True``, else in squared input units; over at most 2000 rows taken at
+        standardised columns with ``standardize=True``, else in squared input units, and of probabilities; over at most 2000 rows at
         random. For a linear model the squared length of the component's loadings times the variance of its codes.
     kl_per_component_ : ndarray of shape (n_components_,)
         Mean over training rows of each component's divergence from the prior, in nats: how much it tells of a row.
@@ -337,12 +337,12 @@ class VAETransformer(BaseAutoencoder):
     def _explained_variance(self, table: Table) -> np.ndarray:
         """Mean square, summed over columns, by which each row's reconstruction moves when a component is set to zero."""
         codes = self._map(self.module_.encode, table.rows, scaled=True, dtype=np.float64)
-        decoded = self._map(self.module_.decode, codes, scaled=True)
+        decoded = self._map(self.module_.expect, codes, scaled=True)
         explained = np.empty(self.n_components_)
         for component in range(self.n_components_):
             without = codes.copy()
             without[:, component] = 0
-            moves = self._map(self.module_.decode, without, scaled=True) - decoded
+            moves = self._map(self.module_.expect, without, scaled=True) - decoded
             explained[component] = np.average((moves**2).sum(axis=1), weights=table.counts)
         return explained
 

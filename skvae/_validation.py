@@ -53,7 +53,7 @@ def check_rows(estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str
         if library_of(X) == "numpy" or schema.library == "numpy":
             rows = _numbers(estimator, X, schema, reset=reset, ensure_min_samples=least)
         else:
-            validate_data(estimator, X, reset=reset, skip_check_array=True)
+            check_columns(estimator, X, reset=reset)
             rows = schema.cells(X, estimator.handle_unknown, name)
             rows = check_array(rows, dtype=FLOATS, order="C", ensure_all_finite=False, ensure_min_samples=least)
     except ValueError as error:

@@ -450,3 +450,10 @@ def test_indicators_leave_out_names():
     assert caught[0].filename == __file__
     assert list(imputer.transform(frame).columns) == ["x", "name", "missingindicator_x"]
     assert np.isnan(imputer.autoencoder_.noise_variance_[1])
+
+
+def test_a_component_explains_probabilities_of_levels_and_not_their_numbers():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"level": rng.choice([f"level {i:02d}" for i in range(20)], 200), "flag": rng.random(200) < 0.5})
+    estimator = VAETransformer(2, max_iter=5, random_state=0).fit(frame)
+    assert (estimator.explained_variance_ <= 3).all()  # 2 for levels that change from one to another, 1 for a flag

@@ -39,6 +39,10 @@ class Autoencoder(nn.Module):
         """The expected cells of each code."""
         return self.likelihood.mean(self.decoder(code))
 
+    def expect(self, code: Tensor) -> Tensor:
+        """What is expected of each code, one number per parameter of the likelihood: of levels, their probabilities."""
+        return self.likelihood.expectation(self.decoder(code))
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """The expected cells of each row's own code."""
         return self.decode(self.encode(x))
