@@ -154,7 +154,8 @@ class VAETransformer(BaseAutoencoder):
     explained_variance_ : ndarray of shape (n_components_,)
         By how much the reconstruction of a row moves when a component is set to zero: the mean square, summed over columns, of
         standardised columns with ``standardize=True``, else in squared input units, and of probabilities of levels; over at
-        most 2000 rows taken at random. For a linear model the squared length of the component's loadings times the variance of its codes.
+        most 2000 rows taken at random. For a linear model the squared length of the component's loadings times the variance of
+        its codes.
     kl_per_component_ : ndarray of shape (n_components_,)
         Mean over training rows of each component's divergence from the prior, in nats: how much it tells of a row.
     active_units_ : ndarray of bool of shape (n_components_,)
