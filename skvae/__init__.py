@@ -1,5 +1,6 @@
 """Autoencoders for people who use scikit-learn."""
 
+from skvae._anomaly import AEAnomalyDetector
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._imputer import AutoencoderImputer
 from skvae._plot import (
@@ -10,15 +11,17 @@ from skvae._plot import (
     SamplesDisplay,
 )
 from skvae._vae import Elbo, VAETransformer
-from skvae.core.corruptions import GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.corruptions import DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 
 __all__ = [
+    "AEAnomalyDetector",
     "L1",
     "L2",
     "AutoencoderImputer",
     "AutoencoderTransformer",
     "Contractive",
+    "DiffusionNoise",
     "Elbo",
     "GaussianNoise",
     "InterpolationDisplay",

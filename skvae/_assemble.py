@@ -13,7 +13,7 @@ from skvae._encoding import BOOLEAN, Encoding
 from skvae._linear_gaussian import Completed, LinearGaussian, expectation_maximisation, factor_analysis, probabilistic_pca
 from skvae._statistics import PrincipalComponents, Table, extremes, moments, principal_components
 from skvae.core.bottlenecks import Bottleneck, Dense, GaussianPosterior, TopK
-from skvae.core.corruptions import Columns, Corruption, GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.corruptions import Columns, Corruption, DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.inputs import Inputs
 from skvae.core.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Mixed, Part, UnitGaussian
 from skvae.core.model import Autoencoder
@@ -42,7 +42,7 @@ __all__ = [
     "start_at_pca",
 ]
 
-CORRUPTIONS = {"gaussian": GaussianNoise, "masking": Masking, "salt_and_pepper": SaltAndPepper, "swap": SwapNoise}
+CORRUPTIONS: dict[str, type[Corruption]] = {"gaussian": GaussianNoise, "masking": Masking, "salt_and_pepper": SaltAndPepper, "swap": SwapNoise}
 PENALTIES = {"l1": L1, "l2": L2, "kl_sparsity": KLSparsity, "contractive": Contractive}
 BOUNDED = {"logistic"}  # activations between 0 and 1, of which a rate can be asked
 ALMOST_LINEAR = {  # offset and gain with which an activation does little more to a whitened code than to scale it
@@ -110,14 +110,13 @@ def build_model(
     likelihood = build_likelihood(params, n_columns, unit_variance, floors, dtype, encoding)
     bottleneck = build_bottleneck(params)
     inputs = build_inputs(params, n_columns, n_components, dtype, encoding)
-    n_inputs = likelihood.n_params + n_columns * inputs.marked
 
     from_pca = params["init"] == "pca"
     shape = (params["activation"], from_pca, generator, dtype)
     n_codes = n_components * bottleneck.expansion
     in_units = from_pca and params["variational"]
     encoder = Network(
-        [n_inputs, *hidden, n_codes],
+        [inputs.n_inputs, *hidden, n_codes],
         *shape,
         limited=from_pca and bool(hidden),
         in_units=in_units,
@@ -131,11 +130,13 @@ def build_inputs(
     params: Mapping[str, Any], n_columns: int, n_components: int, dtype: torch.dtype, encoding: Encoding | None
 ) -> Inputs:
     """What the encoder sees of each cell."""
+    corruption = build_corruption(params)
+    told_level = corruption.typical_level if isinstance(corruption, DiffusionNoise) else None
     if encoding is None:
-        return Inputs.of_numbers(n_columns, n_factors(params, n_columns, n_components), dtype=dtype)
+        return Inputs.of_numbers(n_columns, n_factors(params, n_columns, n_components), dtype=dtype, told_level=told_level)
     column, level, mean, unit = map(torch.from_numpy, (encoding.column, encoding.level, encoding.mean, encoding.unit))
     factors = n_factors(params, len(column), n_components)
-    return Inputs(column, level, mean, unit, factors, marked=True, dtype=dtype)
+    return Inputs(column, level, mean, unit, factors, marked=True, dtype=dtype, told_level=told_level)
 
 
 def n_factors(params: Mapping[str, Any], n_features: int, n_components: int) -> int:
@@ -208,7 +209,7 @@ def build_objective(
     unit = unit_variance if params["likelihood"] == "mse" else 1.0
     penalties = (replace(penalty, weight=penalty.weight / unit) for penalty in build_penalties(params, n_components))
     hidden_only = encoding is not None and isinstance(corruption, Masking) and corruption.hidden_only
-    return Objective(bound, tuple(penalties), hidden_only)
+    return Objective(bound, tuple(penalties), hidden_only, params["support_fraction"])
 
 
 def is_told(params: Mapping[str, Any], n_levels: np.ndarray, is_complete: bool) -> bool:
@@ -391,8 +392,8 @@ def _start_linear(
         offset, slope = _params_of_features(model.inputs, model.likelihood, mean)
         loadings = loadings * slope[:, None]
         cell_unit = None if cell_unit is None else torch.where(model.inputs.is_cell, cell_unit, 1.0)
-        unmarked = np.zeros((len(weight), model.likelihood.n_columns))
-        weight = np.concatenate([weight, unmarked], axis=1)
+    beside = np.zeros((len(weight), model.inputs.n_inputs - weight.shape[1]))  # what is missing, and how noisy the row is
+    weight = np.concatenate([weight, beside], axis=1)
     model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant), code_unit)
     if model.encoder.limit is not None:
         model.encoder.limit[: len(mean)] = torch.from_numpy(np.abs(mean) + OUTLYING * deviations)
@@ -478,7 +479,7 @@ def build_plan(
         least = AUTO_STEPS
         if linear:
             least = AUTO_STEPS_LINEAR_VARIATIONAL if params["variational"] else AUTO_STEPS_LINEAR
-        steps = max(least, AUTO_STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
+        steps = params["n_steps"] or max(least, AUTO_STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
         max_iter = math.ceil(steps / math.ceil(n_rows / batch_size))
     rate = params["learning_rate_init"]
     if rate == "auto":

@@ -40,6 +40,11 @@ from skvae.core.inference import CHUNK_ROWS, apply, jacobian
 from skvae.core.model import Autoencoder
 
 BLOCK_ROWS = 1 << 15  # rows that are scaled at once, so that memory beyond the result does not grow with the table
+PLAIN_SETTINGS = {  # what is read as parameters are, but is for other estimators to say
+    "variational": False,  # whether the code has a posterior
+    "support_fraction": 1.0,  # share of the rows that are learned from, those that are reconstructed best
+    "n_steps": None,  # that max_iter="auto" comes to
+}
 MANY_COMPONENTS = 1 << 30  # as many as there are
 
 
@@ -52,7 +57,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
     n_components_: int
     loss_curve_: list[float]
     _scaling: Scaling
-    _variational: ClassVar[bool] = False  # whether the code has a posterior
+    _settings: Mapping[str, Any] = PLAIN_SETTINGS
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="neither")],
@@ -219,7 +224,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         self, table: Table, n_levels: np.ndarray, is_complete: bool, error_unit: float, device: torch.device, goes_on: bool
     ) -> Task:
         """What is to be fitted to a scaled table."""
-        params = {**self.get_params(deep=False), "variational": self._variational}
+        params = {**self.get_params(deep=False), **self._settings}
         is_told = _assemble.is_told(params, n_levels, is_complete)
         if goes_on:
             is_told = self._is_told_as_before(is_told)
@@ -351,8 +356,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             estimator was fitted on one; integers are then rounded.
         """
         rows = self._admit(X)
-        decoded = self._map(self.module_.reconstruct, rows, dtype=np.float64)
-        result = self._scaling.invert(decoded).astype(rows.dtype, copy=False)
+        result = self._expected(rows).astype(rows.dtype, copy=False)
         if library_of(X) == "numpy" and self.schema_.library != "numpy":
             return result
         return self.schema_.restore(result, index_of(X))
@@ -424,8 +428,11 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             altogether at fit, or were ignored, stay missing.
         """
         rows = self._admit(X)
-        expected = self._scaling.invert(self._map(self.module_.reconstruct, rows, dtype=np.float64))
-        return self._completed(X, rows, expected)
+        return self._completed(X, rows, self._expected(rows))
+
+    def _expected(self, rows: np.ndarray) -> np.ndarray:
+        """The expected cells of admitted rows."""
+        return self._scaling.invert(self._map(self.module_.reconstruct, rows, dtype=np.float64))
 
     def _completed(self, X: Any, rows: np.ndarray, cells: np.ndarray) -> Any:
         if library_of(X) == "numpy":

@@ -1,6 +1,6 @@
 """The variational autoencoder as a scikit-learn transformer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skvae._assemble import Corruption, Penalty
-from skvae._base import BaseAutoencoder
+from skvae._base import PLAIN_SETTINGS, BaseAutoencoder
 from skvae._fitting import Fit
 from skvae._statistics import Table, moments
 from skvae._validation import Interval, StrOptions, check_count, check_is_fitted, random_seed
@@ -240,7 +240,7 @@ class VAETransformer(BaseAutoencoder):
     (3, 4)
     """
 
-    _variational: ClassVar[bool] = True
+    _settings: Mapping[str, Any] = PLAIN_SETTINGS | {"variational": True}
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [StrOptions({"auto", "gaussian", "gaussian_diag", "mse", "bernoulli"})],

@@ -11,6 +11,7 @@ from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
     _get_feature_names,
+    _num_samples,
     check_is_fitted,
     validate_data,
 )
@@ -29,13 +30,16 @@ __all__ = [
     "check_rows",
     "check_unit_interval",
     "check_weights",
+    "count_rows",
     "feature_names",
     "fit_context",
+    "is_auto",
     "random_seed",
 ]
 
 FLOATS = [np.float64, np.float32]
 
+count_rows = _num_samples
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 feature_names = _check_feature_names_in
 
@@ -170,6 +174,11 @@ def check_codes(estimator: Any, codes: Any) -> np.ndarray:
             "pass what transform returns."
         )
     return codes
+
+
+def is_auto(value: Any) -> bool:
+    """Whether a parameter leaves its value to the estimator."""
+    return isinstance(value, str) and value == "auto"
 
 
 def random_seed(random_state: Any) -> int:

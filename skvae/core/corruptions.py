@@ -1,7 +1,8 @@
 """What is done to the input: a denoising autoencoder sees a damaged row and is to put out the clean one (Vincent et al., 2008).
 
 A corruption is a frozen dataclass, ``corruption(x, generator, columns)``; bound to the columns of the training rows it is
-``(x, generator) -> x``. Every cell is damaged, or not, by itself.
+``(x, generator) -> (damaged x, level of each row)``. The level is None where the encoder is not told of it. Every cell is
+damaged, or not, by itself.
 """
 
 import math
@@ -24,7 +25,8 @@ class Columns:
     numbers: Tensor | None = None  # 1 where the cells are numbers, 0 where they stand for levels; None where all are numbers
 
 
-BoundCorruption = Callable[[Tensor, torch.Generator | None], Tensor]
+Damaged = tuple[Tensor, Tensor | None]
+BoundCorruption = Callable[[Tensor, torch.Generator | None], Damaged]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class Corruption:
         lowest, highest = self.level
         return lowest + (highest - lowest) * _uniform(x[:, :1], generator)
 
-    def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
+    def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Damaged:
+        return self.damage(x, generator, columns), None
+
+    def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         raise NotImplementedError
 
 
@@ -76,7 +81,7 @@ class GaussianNoise(Corruption):
 
     highest_level: ClassVar[float] = math.inf
 
-    def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
+    def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         return x + self.drawn(x, generator) * (noise if columns.numbers is None else noise * columns.numbers)
 
@@ -107,7 +112,7 @@ class Masking(Corruption):
 
     hidden_only: bool = False
 
-    def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
+    def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         return torch.where(_uniform(x, generator) < self.drawn(x, generator), columns.blank, x)
 
 
@@ -130,7 +135,7 @@ class SaltAndPepper(Corruption):
     (150, 2)
     """
 
-    def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
+    def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
         draw, level = _uniform(x, generator), self.drawn(x, generator)
         extreme = torch.where(draw < level / 2, columns.lowest, columns.highest)
         return torch.where(draw < level, extreme, x)
@@ -164,9 +169,80 @@ class SwapNoise(Corruption):
     (150, 2)
     """
 
-    def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
-        donors = torch.randint(len(x), x.shape, generator=generator, device=x.device)
-        return torch.where(_uniform(x, generator) < self.drawn(x, generator), x.gather(0, donors), x)
+    def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
+        return _swapped(x, generator, self.drawn(x, generator))
+
+
+@dataclass(frozen=True)
+class DiffusionNoise(Corruption):
+    """Noise of all sizes at once, of which the encoder is told how much there is: that of a diffusion model at a random time.
+
+    Numbers get normal noise of the row's level. Categories and booleans are swapped for those of other rows, as often as noise
+    makes up the variance of a number: with a probability of ``level**2 / (1 + level**2)``. Applied to clean rows the model is
+    told the geometric mean of the lowest and the highest level.
+
+    The best answer to normal noise of level s is ``x + s**2`` times the gradient of the log-density of noisy rows (Vincent,
+    2011), so that what a model takes off a clean row says how far, in its own units, the row is from where rows are common.
+
+    Parameters
+    ----------
+    level : tuple of two floats, default=(0.05, 2.0)
+        The lowest and the highest standard deviation of the noise, of standardised columns. Each row has a level of its own,
+        its logarithm uniform between the two.
+
+    References
+    ----------
+    P. Vincent (2011). A connection between score matching and denoising autoencoders. Neural Computation 23.
+
+    Y. Song, S. Ermon (2019). Generative modeling by estimating gradients of the data distribution. NeurIPS.
+
+    A. Kotelnikov, D. Baranchuk, I. Rubachev, A. Babenko (2023). TabDDPM: modelling tabular data with diffusion models. ICML.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import AutoencoderTransformer, DiffusionNoise
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> model = AutoencoderTransformer(16, corruption=DiffusionNoise((0.1, 1.0)), **options)
+    >>> model.fit_transform(load_iris().data).shape
+    (150, 16)
+    """
+
+    level: float | tuple[float, float] = (0.05, 2.0)
+    highest_level: ClassVar[float] = math.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.level, tuple) or self.level[0] <= 0:
+            raise ValueError(f"DiffusionNoise: level={self.level!r} must be two positive numbers in a tuple, the lowest first.")
+
+    @property
+    def typical_level(self) -> float:
+        """The geometric mean of the bounds."""
+        return math.sqrt(math.prod(self._bounds))
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        return self.level if isinstance(self.level, tuple) else (self.level, self.level)
+
+    def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The level of each row, ``(n_rows, 1)``."""
+        lowest, highest = map(math.log, self._bounds)
+        return (lowest + (highest - lowest) * _uniform(x[:, :1], generator)).exp()
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Damaged:
+        level = self.drawn(x, generator)
+        noisy = x + level * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        if columns.numbers is None:
+            return noisy, level
+        share = level.square() / (1 + level.square())
+        return torch.where(columns.numbers > 0, noisy, _swapped(x, generator, share)), level
+
+
+def _swapped(x: Tensor, generator: torch.Generator | None, share: Tensor | float) -> Tensor:
+    """The rows with a share of their cells replaced by those of other rows."""
+    donors = torch.randint(len(x), x.shape, generator=generator, device=x.device)
+    return torch.where(_uniform(x, generator) < share, x.gather(0, donors), x)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,7 +1,8 @@
 """What the encoder sees of a table: numbers as they are, levels one by one, missing cells filled in and marked.
 
 Cells come as ``(n_rows, n_columns)``, NaN where missing, the level of a category as its number. They become features: one per
-number, one per level, all centred and in like units, so that what is linear can be said about them.
+number, one per level, all centred and in like units, so that what is linear can be said about them. An encoder that is to know
+how noisy a row is gets the logarithm of the noise's level beside them.
 """
 
 import torch
@@ -28,6 +29,8 @@ class Inputs(nn.Module):
     marked : bool
         Whether the encoder is told what is missing, by one more input per column that is 1 where the cell was observed. A
         model of a complete table is not, and while it trains its cells are taken as the features that they are.
+    told_level : float or None
+        The level of noise that the encoder is told of rows that come without one; None where it is told of none.
     """
 
     column: Tensor
@@ -38,9 +41,18 @@ class Inputs(nn.Module):
     centre: Tensor
     loadings: Tensor
     noise: Tensor
+    told_level: Tensor | None
 
     def __init__(
-        self, column: Tensor, level: Tensor, mean: Tensor, unit: Tensor, n_factors: int, marked: bool, dtype: torch.dtype
+        self,
+        column: Tensor,
+        level: Tensor,
+        mean: Tensor,
+        unit: Tensor,
+        n_factors: int,
+        marked: bool,
+        dtype: torch.dtype,
+        told_level: float | None = None,
     ) -> None:
         super().__init__()
         self.marked = marked
@@ -53,14 +65,26 @@ class Inputs(nn.Module):
         self.register_buffer("centre", torch.zeros(n_features, dtype=dtype))
         self.register_buffer("loadings", torch.zeros(n_features, n_factors, dtype=dtype))
         self.register_buffer("noise", torch.ones(n_features, dtype=dtype))
+        self.register_buffer("told_level", None if told_level is None else torch.tensor([[told_level]], dtype=dtype))
 
     @classmethod
     def of_numbers(
-        cls, n_columns: int, n_factors: int = 0, marked: bool = False, dtype: torch.dtype = torch.float32
+        cls,
+        n_columns: int,
+        n_factors: int = 0,
+        marked: bool = False,
+        dtype: torch.dtype = torch.float32,
+        told_level: float | None = None,
     ) -> "Inputs":
         """Each cell is its feature."""
         zeros, ones = torch.zeros(n_columns, dtype=dtype), torch.ones(n_columns, dtype=dtype)
-        return cls(torch.arange(n_columns), -ones, zeros, ones, n_factors, marked, dtype)
+        return cls(torch.arange(n_columns), -ones, zeros, ones, n_factors, marked, dtype, told_level)
+
+    @property
+    def n_inputs(self) -> int:
+        """How many numbers the encoder sees of a row."""
+        n_columns = int(self.column.max()) + 1
+        return len(self.column) + n_columns * self.marked + (self.told_level is not None)
 
     @torch.no_grad()
     def start_(self, centre: Tensor, loadings: Tensor, noise: Tensor) -> None:
@@ -68,7 +92,14 @@ class Inputs(nn.Module):
         for buffer, values in ((self.centre, centre), (self.loadings, loadings), (self.noise, noise)):
             buffer.copy_(values)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        inputs = self._cells(x)
+        if self.told_level is None:
+            return inputs
+        level = self.told_level.expand(len(x), 1) if level is None else level
+        return torch.cat([inputs, level.log()], 1)
+
+    def _cells(self, x: Tensor) -> Tensor:
         if not self.marked and (self.training or not x.isnan().any()):
             return x
         observed = ~x.isnan()

@@ -3,7 +3,9 @@
 Summed and not averaged over columns: an average would rescale everything that is ever added to it by the number of columns.
 With a posterior at the bottleneck its divergence from the prior is added, times beta: for beta = 1 the negative evidence lower
 bound (Kingma and Welling, 2014), else that of the beta-VAE (Higgins et al., 2017). A corruption stands between the row and the
-encoder, never between the row and the likelihood; penalties are added, each times its weight.
+encoder, never between the row and the likelihood; penalties are added, each times its weight. Where the table may hold rows
+that are not to be learned, those of a batch that are reconstructed worst are left out of its mean (least trimmed squares,
+Rousseeuw, 1984).
 """
 
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ class Objective:
     corruption: BoundCorruption | None = None
     penalties: tuple[Penalty, ...] = ()
     hidden_only: bool = False  # whether cells that the encoder sees are not scored; of models that mark what is missing
+    support_fraction: float = 1.0  # share of the rows that are learned from, those that are reconstructed best
 
     def loss(
         self,
@@ -33,6 +36,8 @@ class Objective:
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Weighted mean of the rows' losses; ``weight`` has mean 1 over the table, None stands for all ones."""
+        if self.support_fraction < 1:
+            weight = self._of_support(model, x, weight)
         seen, target = self._corrupted(model, x, generator)
         *hidden, h = model.encoder.layers(seen)
         losses = -_total(model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), target), weight)
@@ -65,11 +70,24 @@ class Objective:
 
     def _corrupted(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """What the encoder sees, and what the decoder is held against."""
-        damaged = x if self.corruption is None else self.corruption(x, generator)
+        damaged, level = (x, None) if self.corruption is None else self.corruption(x, generator)
         if not model.inputs.marked:
-            return model.inputs(damaged), x
+            return model.inputs(damaged, level), x
         damaged = torch.where(x.isnan(), x, damaged)
-        return model.inputs(damaged), torch.where(damaged.isnan(), x, torch.nan) if self.hidden_only else x
+        return model.inputs(damaged, level), torch.where(damaged.isnan(), x, torch.nan) if self.hidden_only else x
+
+    @torch.no_grad()
+    def _of_support(self, model: Autoencoder, x: Tensor, weight: Tensor | None) -> Tensor:
+        """Weights with those of the rows that are reconstructed worst set to zero, of the same mean.
+
+        Judged by the clean row and batch by batch, so that a row may come back that the model has learned to reconstruct.
+        """
+        weight = x.new_ones(len(x)) if weight is None else weight
+        order = model.log_prob(x).sum(1).argsort(descending=True)
+        ordered = weight.index_select(0, order)
+        before = ordered.cumsum(0) - ordered
+        kept = torch.where(before < self.support_fraction * ordered.sum(), ordered, 0.0)
+        return torch.zeros_like(weight).index_copy(0, order, kept * (ordered.sum() / kept.sum()))
 
     def _charges(
         self,

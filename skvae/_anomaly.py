@@ -1,0 +1,369 @@
+"""Anomalies in a table, with p-values and reasons."""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import mode
+from sklearn.base import OutlierMixin
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from skvae._assemble import Corruption, DiffusionNoise, Penalty
+from skvae._autoencoder import AutoencoderTransformer
+from skvae._base import BaseAutoencoder, earlier_fit_kept
+from skvae._parameters import NestedParameters
+from skvae._schema import index_of, library_of, table_like
+from skvae._vae import VAETransformer
+from skvae._validation import (
+    Interval,
+    StrOptions,
+    check_columns,
+    check_is_fitted,
+    count_rows,
+    feature_names,
+    fit_context,
+    is_auto,
+    random_seed,
+)
+from skvae.core.device import widest
+
+FOLDS_BELOW = 1000  # rows; above, those held out hardly matter to the model, and are enough to compare with
+N_FOLDS = 5
+N_STEPS = 500
+DENOISER = {
+    "n_components": 128,
+    "hidden_layer_sizes": (128,),
+    "activation": "silu",
+    "decoder_layer_sizes": (),
+    "init": "random",
+    "corruption": DiffusionNoise((0.05, 2.0)),
+    "code_activation": "silu",
+    "batch_size": 128,
+    "early_stopping": False,
+}
+VARIATIONAL = {
+    "n_components": 0.9,
+    "hidden_layer_sizes": (128,),
+    "activation": "gelu",
+    "decoder_layer_sizes": None,
+    "init": "pca",
+    "code_activation": "identity",
+}
+PASSED_ON = (
+    "n_components",
+    "hidden_layer_sizes",
+    "activation",
+    "decoder_layer_sizes",
+    "init",
+    "standardize",
+    "likelihood",
+    "categorical_features",
+    "handle_unknown",
+    "corruption",
+    "corruption_level",
+    "penalty",
+    "penalty_weight",
+    "code_activation",
+    "n_nonzero_coefs",
+    "weight_decay",
+    "learning_rate",
+    "learning_rate_init",
+    "batch_size",
+    "max_iter",
+    "tol",
+    "early_stopping",
+    "validation_fraction",
+    "n_iter_no_change",
+    "shuffle",
+    "verbose",
+    "device",
+)
+AUTOMATIC = StrOptions({"auto"})
+
+
+class AEAnomalyDetector(OutlierMixin, NestedParameters):
+    offset_: float
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **{name: BaseAutoencoder._parameter_constraints[name] for name in PASSED_ON},
+        **{name: [AUTOMATIC, *BaseAutoencoder._parameter_constraints[name]] for name in DENOISER if name != "corruption"},
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "support_fraction": [Interval(Real, 0, 1, closed="right")],
+        "variational": ["boolean"],
+        "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | float | str = "auto",
+        *,
+        contamination: float = 0.1,
+        support_fraction: float = 0.8,
+        variational: bool = False,
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
+        activation: str = "auto",
+        decoder_layer_sizes: tuple[int, ...] | str | None = "auto",
+        init: str = "auto",
+        standardize: bool = True,
+        likelihood: str = "auto",
+        categorical_features: Any = "from_dtype",
+        handle_unknown: str = "ignore",
+        corruption: str | Corruption | None = "auto",
+        corruption_level: float = 0.1,
+        penalty: str | Penalty | tuple[Penalty, ...] | None = None,
+        penalty_weight: float | str = "auto",
+        code_activation: str = "auto",
+        n_nonzero_coefs: int | None = None,
+        weight_decay: float = 0.0,
+        learning_rate: str = "cosine",
+        learning_rate_init: float | str = "auto",
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
+        tol: float = 1e-4,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int | str = "auto",
+        cv: int | str = "auto",
+        shuffle: bool = True,
+        random_state: Any = None,
+        verbose: bool | int = False,
+        device: str = "auto",
+    ) -> None:
+        self.n_components = n_components
+        self.contamination = contamination
+        self.support_fraction = support_fraction
+        self.variational = variational
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.decoder_layer_sizes = decoder_layer_sizes
+        self.init = init
+        self.standardize = standardize
+        self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.penalty = penalty
+        self.penalty_weight = penalty_weight
+        self.code_activation = code_activation
+        self.n_nonzero_coefs = n_nonzero_coefs
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.cv = cv
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+
+    @fit_context
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what rows of a table are like.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_columns)
+            At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
+            strings, dates and durations.
+        y : ignored
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            On input or parameters that cannot be used; an earlier fit stays as it was.
+        FloatingPointError
+            Where the training diverged.
+        """
+        with earlier_fit_kept(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X: Any) -> None:
+        check_columns(self, X, reset=True)
+        rng = np.random.default_rng(random_seed(self.random_state))
+        self._members: list[_Member] = []
+        n_rows = count_rows(X)
+        for held_out in self._held_out(rng.permutation(n_rows)):
+            weights = np.ones(n_rows)
+            weights[held_out] = 0
+            model = self._model(int(rng.integers(2**31)))
+            with warnings.catch_warnings():
+                if self.max_iter == "auto":  # a number of steps that no rows are asked about
+                    warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(X, sample_weight=weights)
+            self._members.append(_Member.of(model, X, held_out))
+        self._surprise_of_unknown = math.log(n_rows + 1)
+        self.n_iter_ = self._members[0].model.n_iter_
+        self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
+
+    def _held_out(self, order: np.ndarray) -> list[np.ndarray]:
+        """The rows that each member does not see, to compare later rows with."""
+        if self.cv == "auto" and len(order) >= FOLDS_BELOW:
+            return [order[: round(self.validation_fraction * len(order))]]
+        n_folds = N_FOLDS if self.cv == "auto" else self.cv
+        return np.array_split(order, min(n_folds, max(1, len(order))))
+
+    def _model(self, seed: int) -> AutoencoderTransformer | VAETransformer:
+        defaults = VARIATIONAL if self.variational else DENOISER
+        params = {name: getattr(self, name) for name in PASSED_ON}
+        params |= {name: default for name, default in defaults.items() if is_auto(params[name])}
+        model = (VAETransformer if self.variational else AutoencoderTransformer)(**params, random_state=seed)
+        settings = {"support_fraction": self.support_fraction, "n_steps": None if self.variational else N_STEPS}
+        model._settings = {**model._settings, **settings}
+        return model
+
+    @property
+    def estimators_(self) -> list[AutoencoderTransformer | VAETransformer]:
+        """The fitted models."""
+        return [member.model for member in self._members]
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each row is: minus the sum of what ``explain`` says of its cells.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_rows,)
+            In nats; higher is more normal, and a row of typical cells has about zero.
+        """
+        check_is_fitted(self)
+        costs = [member.costs(X) for member in self._members]
+        return -np.mean(costs, axis=0) - self._surprises(X).sum(axis=1)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_rows,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """-1 for anomalies, 1 for all else.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,)
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X: Any) -> np.ndarray:
+        """How often a row like those of the training table scores as low as this one, or lower.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+            Rows that were not trained on.
+
+        Returns
+        -------
+        p : ndarray of shape (n_rows,)
+            At least ``1 / (m + 1)``, for m rows that were held out in ``fit``.
+        """
+        check_is_fitted(self)
+        unknown = self._surprises(X).sum(axis=1)
+        as_odd = sum(member.n_as_odd(member.costs(X) + unknown) for member in self._members)
+        return (1 + as_odd) / (1 + sum(len(member.calibration) for member in self._members))
+
+    def explain(self, X: Any, return_expected: bool = False) -> Any:
+        check_is_fitted(self)
+        contributions = np.mean([member.costs_of_cells(X) for member in self._members], axis=0) + self._surprises(X)
+        frame = self._frame_like(X, contributions)
+        return (frame, self._expected(X)) if return_expected else frame
+
+    def _expected(self, X: Any) -> Any:
+        cells = np.stack([model._expected(model._admit(X)) for model in self.estimators_])
+        model = self.estimators_[0]
+        expected = np.where(model._numbers, cells.mean(axis=0), mode(cells, axis=0).mode)
+        if library_of(X) == "numpy" or model.schema_.library == "numpy":
+            return self._frame_like(X, expected)
+        return model.schema_.restore(expected, index_of(X))
+
+    def _frame_like(self, X: Any, values: np.ndarray) -> Any:
+        if library_of(X) == "numpy":
+            return pd.DataFrame(values, columns=feature_names(self, None))
+        return table_like(X, values)
+
+    def _surprises(self, X: Any) -> np.ndarray:
+        """What levels that were not there at fit count: by the rule of succession a new one comes once in n + 1 rows."""
+        model = self.estimators_[0]
+        return self._surprise_of_unknown * model.schema_.unknown(X, model._admit(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A model, the surprise of a typical cell of each column, and the costs of the rows that it did not see, in rising order."""
+
+    model: AutoencoderTransformer | VAETransformer
+    typical: np.ndarray
+    calibration: np.ndarray
+
+    @classmethod
+    def of(cls, model: AutoencoderTransformer | VAETransformer, X: Any, held_out: np.ndarray) -> "_Member":
+        rows = model._admit(X)[held_out]
+        surprise = cls(model, np.zeros(rows.shape[1]), held_out)._of_cells(rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # columns without any cell
+            typical = np.nan_to_num(np.nanmedian(np.where(np.isnan(rows), np.nan, surprise), axis=0))
+        return cls(model, typical, np.sort((surprise - typical * ~np.isnan(rows)).sum(axis=1)))
+
+    def costs(self, X: Any) -> np.ndarray:
+        """Sum over the cells of each row."""
+        cost = self._cost()
+        return self.model._map(lambda x: cost(x).sum(1, dtype=widest(x.device)), self.model._admit(X), dtype=np.float64)
+
+    def costs_of_cells(self, X: Any) -> np.ndarray:
+        """Surprise of each cell beyond what is typical of its column; zero where it is missing."""
+        return self._of_cells(self.model._admit(X))
+
+    def n_as_odd(self, costs: np.ndarray) -> np.ndarray:
+        """How many of the rows that the model did not see cost as much or more."""
+        return len(self.calibration) - np.searchsorted(self.calibration, costs, side="left")
+
+    def _of_cells(self, rows: np.ndarray) -> np.ndarray:
+        return self.model._map(self._cost(), rows, dtype=np.float64)
+
+    def _cost(self) -> Callable[[Tensor], Tensor]:
+        log_prob = self.model._log_prob_of_cells()
+        typical = torch.from_numpy(self.typical)
+
+        def cost(x: Tensor) -> Tensor:
+            surprise = -log_prob(torch.stack([x, x], 1)) - typical.to(x)
+            return surprise.masked_fill(x.isnan(), 0.0)
+
+        return cost
