@@ -35,11 +35,11 @@ from skvae._validation import (
 from skvae.core.device import widest
 
 FOLDS_BELOW = 1000  # rows; above, those held out hardly matter to the model, and are enough to compare with
-N_FOLDS = 5
-N_STEPS = 500
+N_FOLDS = 10
+N_STEPS = 400
 DENOISER = {
     "n_components": 128,
-    "hidden_layer_sizes": (128,),
+    "hidden_layer_sizes": (128, 128),
     "activation": "silu",
     "decoder_layer_sizes": (),
     "init": "random",

@@ -19,7 +19,7 @@ from skvae._encoding import Encoding
 from skvae._linear_gaussian import LinearGaussian, probabilistic_pca
 from skvae._statistics import PrincipalComponents, Table, principal_components
 from skvae.core.device import widest
-from skvae.core.inference import mean_squared_error, row_errors
+from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
 from skvae.core.objective import Objective
 from skvae.core.stopping import NoImprovement
@@ -197,19 +197,8 @@ def _fit_without_validation(task: Task, table: Table, model: Autoencoder, report
     plan = _plan(task, table)
     run = _run(task, plan, model, table, None)
     result = train([run], _stopping(task, plan, judged=False), plan.max_iter, report=report)
-    _set_noise(task, model, _residuals([(model, _support(task, model, table))], task))
+    _set_noise(task, model, _residuals([(model, table)], task))
     return Fit(model, result)
-
-
-def _support(task: Task, model: Autoencoder, table: Table) -> Table:
-    """The rows that were learned from: all, or those that are reconstructed best."""
-    share = task.params["support_fraction"]
-    if share == 1:
-        return table
-    rows, _ = _tensors(table, model, task)
-    order = row_errors(model, rows).argsort().numpy()
-    counts = table.counts[order]
-    return table.take(np.sort(order[counts.cumsum() - counts < share * counts.sum()]))
 
 
 def _fit_with_validation(

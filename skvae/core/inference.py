@@ -55,12 +55,6 @@ def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
-def row_errors(model: Autoencoder, rows: Tensor) -> Tensor:
-    """Negative log-likelihood of each row given its own code, on the CPU."""
-    return torch.cat([-model.log_prob(some).sum(1) for some in rows.split(DEVICE_CHUNK_ROWS)]).cpu()
-
-
-@torch.no_grad()
 def mean_squared_error(model: Autoencoder, seen: Tensor, rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Squared error of the reconstruction of each column, on the scale of the networks, and the weight of what it is a mean of.
 
