@@ -36,10 +36,10 @@ from skvae.core.device import widest
 
 FOLDS_BELOW = 1000  # rows; above, those held out hardly matter to the model, and are enough to compare with
 N_FOLDS = 10
-N_STEPS = 400
+N_STEPS = 300
 DENOISER = {
     "n_components": 128,
-    "hidden_layer_sizes": (128, 128),
+    "hidden_layer_sizes": (128, 128, 128, 128),
     "activation": "silu",
     "decoder_layer_sizes": (),
     "init": "random",
@@ -89,6 +89,134 @@ AUTOMATIC = StrOptions({"auto"})
 
 
 class AEAnomalyDetector(OutlierMixin, NestedParameters):
+    """Find the rows of a table that are not like the others, with p-values and reasons; in place of ``IsolationForest``.
+
+    A wide denoising autoencoder is trained to take noise of all sizes off standardised rows, and is told how much there is. Of
+    a clean row it then takes off what it believes to be noise: little where rows are common, much where they are rare. The
+    squares of that, in units of what is usual, are the score, cell by cell. Noise is the only regularisation: there is no
+    bottleneck, and training takes a fixed number of steps.
+
+    Parameters
+    ----------
+    n_components : int, float or "auto", default="auto"
+        Size of the code, ``"auto"`` is 128: more than most tables have columns. With ``variational=True`` as many as PCA needs
+        for 90 % of the variance.
+    contamination : float, default=0.1
+        Share of the training rows that ``predict`` flags, in (0, 0.5]. It moves ``offset_`` and nothing else.
+    support_fraction : float, default=0.8
+        Share of each batch that is learned from, in (0, 1]: the rows that are reconstructed best. The default is for tables
+        that hold anomalies, as in ``EllipticEnvelope``; these are then left out, though some rare rows are too. Set 1.0 where
+        all rows are known to be normal (novelty detection).
+    variational : bool, default=False
+        Whether the model is a ``VAETransformer``; a cell's score is then its likelihood under the posterior of the code (the
+        reconstruction probability of An and Cho, 2015).
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        ``"auto"`` is ``(128, 128, 128, 128)``; with ``variational=True``, here and below, what ``VAETransformer`` does.
+    activation : str, default="auto"
+        Of the hidden layers, ``"auto"`` is ``"silu"``.
+    decoder_layer_sizes : tuple of int, None or "auto", default="auto"
+        ``"auto"`` is ``()``: a single layer decodes. None mirrors the encoder.
+    init : {"auto", "pca", "random"}, default="auto"
+        ``"auto"`` is ``"random"``, and with ``variational=True`` ``"pca"``.
+    standardize : bool, default=True
+        Whether columns are brought to zero mean and unit variance. Without it the level of the noise, and what is odd, are in
+        proportion to the columns' own spread.
+    likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
+        How a cell is scored; as in ``AutoencoderTransformer``.
+    categorical_features : "from_dtype", None, or array-like, default="from_dtype"
+        As in ``AutoencoderTransformer``.
+    handle_unknown : {"ignore", "error"}, default="ignore"
+        What is done with a level that was not there at fit: by default it is a missing cell to the network, and counts
+        ``log(n_rows + 1)`` nats in the score, since by the rule of succession such a thing comes once in n + 1 rows.
+    corruption : str, corruption object, "auto" or None, default="auto"
+        ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
+    corruption_level : float, default=0.1
+        Of a corruption that is given by name.
+    penalty, penalty_weight, code_activation, n_nonzero_coefs
+        As in ``AutoencoderTransformer``; ``code_activation="auto"`` is ``"silu"``.
+    weight_decay, learning_rate, learning_rate_init, tol, n_iter_no_change, shuffle
+        As in ``AutoencoderTransformer``.
+    batch_size : int or "auto", default="auto"
+        ``"auto"`` is 128.
+    max_iter : int or "auto", default="auto"
+        Epochs. ``"auto"`` is as many as make 300 steps, at least one.
+    early_stopping : bool or "auto", default="auto"
+        ``"auto"`` is False: the number of steps is fixed.
+    validation_fraction : float, default=0.2
+        Share of the rows that the model does not see, so that ``p_values`` can compare with them, where ``cv`` is ``"auto"``
+        and there are 1000 rows or more. Of the others, with ``early_stopping=True``, the share that chooses the epochs.
+    cv : int or "auto", default="auto"
+        Number of models, each of which does not see one part of the rows; the score is their mean. p-values are then as fine
+        as ``1 / (n_rows + 1)``. ``"auto"`` is 10 below 1000 rows and a single model above.
+    random_state : int, RandomState instance or None, default=None
+        None draws anew in each fit. numpy's and torch's global generators are neither read nor changed.
+    verbose : bool or int, default=False
+        Whether to show progress.
+    device : str, default="auto"
+        As in ``AutoencoderTransformer``.
+
+    Attributes
+    ----------
+    offset_ : float
+        What ``score_samples`` is at the threshold: the percentile of the training scores that ``contamination`` says.
+    estimators_ : list of AutoencoderTransformer or VAETransformer
+        The models.
+    n_iter_ : int
+        Epochs that the first was trained for.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the training table had column names.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Trees that split at random; without p-values and reasons.
+    sklearn.neighbors.LocalOutlierFactor : Distances to neighbours, which keeps the training rows.
+    AutoencoderTransformer.score_cells : The likelihood of cells under a model that compresses.
+
+    Notes
+    -----
+    The residual of the best denoiser at a row x is ``s**2`` times the gradient of the log-density of the rows with noise of
+    level s (Vincent, 2011): a distance, in the direction of the data. Columns that hold anything but numbers are swapped for
+    other rows' with the same share of noise, and count with their cross-entropy.
+
+    A missing cell adds nothing to a score. What a cell adds is its negative log-likelihood in nats, less that of the median
+    cell of its column among rows that were not trained on; so a typical cell, like a missing one, counts zero.
+
+    References
+    ----------
+    P. J. Rousseeuw (1984). Least median of squares regression. JASA 79.
+
+    P. Vincent (2011). A connection between score matching and denoising autoencoders. Neural Computation 23.
+
+    J. An, S. Cho (2015). Variational autoencoder based anomaly detection using reconstruction probability. Seoul National
+    University.
+
+    R. Foygel Barber, E. J. Candes, A. Ramdas, R. J. Tibshirani (2021). Predictive inference with the jackknife+. Annals of
+    Statistics 49.
+
+    S. Bates, E. Candes, L. Lei, Y. Romano, M. Sesia (2023). Testing for outliers with conformal p-values. Annals of Statistics
+    51.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skvae import AEAnomalyDetector
+    >>> X = load_wine(as_frame=True).data
+    >>> X.loc[0, "alcohol"] = 142.3  # a comma in the wrong place
+    >>> detector = AEAnomalyDetector(contamination=0.02, random_state=0).fit(X)
+    >>> int(detector.predict(X)[0])
+    -1
+    >>> detector.explain(X.iloc[:1]).idxmax(axis=1)[0]
+    'alcohol'
+
+    Rows that come later, and those among them of which at most a tenth is expected to be normal:
+
+    >>> from scipy.stats import false_discovery_control
+    >>> p = AEAnomalyDetector(random_state=0).fit(X[1:]).p_values(X[:1])
+    >>> bool(false_discovery_control(p)[0] < 0.1)
+    True
+    """
+
     offset_: float
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -278,7 +406,14 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: Any) -> np.ndarray:
-        """How often a row like those of the training table scores as low as this one, or lower.
+        """How probable it is that a row like those of the training table scores as low as this one, or lower.
+
+        Each row is compared with training rows that the model did not see (conformal p-values). Where a row and the training
+        rows are exchangeable, such as draws from one distribution, ``p <= a`` has a probability of at most a, up to ``1 / m``
+        and, with several models, up to what rounding the parts off is worth: a factor of two at worst (Barber et al., 2021),
+        nothing that we could measure in practice. Where the training table holds anomalies, p-values are larger than they would
+        be without. ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks rows of which a tenth is normal
+        in expectation, at most (Bates et al., 2023).
 
         Parameters
         ----------
@@ -288,7 +423,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Returns
         -------
         p : ndarray of shape (n_rows,)
-            At least ``1 / (m + 1)``, for m rows that were held out in ``fit``.
+            Between ``1 / (m + 1)`` and 1, for m rows that were held out in ``fit``. Few rows can be told apart from chance by
+            a p-value that cannot be small; ``cv=5`` makes m the number of training rows.
         """
         check_is_fitted(self)
         unknown = self._surprises(X).sum(axis=1)
@@ -296,6 +432,23 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return (1 + as_odd) / (1 + sum(len(member.calibration) for member in self._members))
 
     def explain(self, X: Any, return_expected: bool = False) -> Any:
+        """What each cell adds to the oddness of its row.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+        return_expected : bool, default=False
+            Whether to return also what the model expects in each cell.
+
+        Returns
+        -------
+        contributions : frame of shape (n_rows, n_features_in_)
+            In nats, how much less likely the cell is than a typical one of its column; below zero where it is likelier, zero
+            where it is missing. The sum of a row is minus its ``score_samples``. A polars frame where X is one, else a pandas
+            frame, with X's index.
+        expected : frame of shape (n_rows, n_features_in_)
+            In the units and dtypes of the training table, if ``return_expected``.
+        """
         check_is_fitted(self)
         contributions = np.mean([member.costs_of_cells(X) for member in self._members], axis=0) + self._surprises(X)
         frame = self._frame_like(X, contributions)
