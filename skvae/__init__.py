@@ -1,6 +1,7 @@
 """Autoencoders for people who use scikit-learn."""
 
 from skvae._anomaly import AEAnomalyDetector
+from skvae._anomaly_display import AnomalyDisplay
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._imputer import AutoencoderImputer
 from skvae._plot import (
@@ -16,6 +17,7 @@ from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 
 __all__ = [
     "AEAnomalyDetector",
+    "AnomalyDisplay",
     "L1",
     "L2",
     "AutoencoderImputer",

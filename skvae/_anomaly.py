@@ -334,7 +334,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             weights[held_out] = 0
             model = self._model(int(rng.integers(2**31)))
             with warnings.catch_warnings():
-                if self.max_iter == "auto":  # a number of steps that no rows are asked about
+                if self._members:  # what is to be said of the table has been said
+                    warnings.simplefilter("ignore", UserWarning)
+                if is_auto(self.max_iter):  # a number of steps that no rows are asked about
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(X, sample_weight=weights)
             self._members.append(_Member.of(model, X, held_out))

@@ -65,7 +65,7 @@ AUTO_HIDDEN = Masking((0.0, 0.5))  # observed cells that are hidden while traini
 MOST_FACTORS = 10  # of the linear model that missing cells are filled in by, ...
 MOST_FACTORS_LINEAR = 32  # ... and where it is the whole model
 NARROWEST = 1e-12  # variance of a posterior to start from, where it should be zero
-OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; its linear path sees all of it
+OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; a linear path sees all of it
 AUTO_STEPS = 1500
 AUTO_STEPS_LINEAR = 3000
 AUTO_STEPS_LINEAR_VARIATIONAL = 10_000  # draws are noisy, and the noise's variance has far to fall
@@ -118,10 +118,12 @@ def build_model(
     encoder = Network(
         [inputs.n_inputs, *hidden, n_codes],
         *shape,
-        limited=from_pca and bool(hidden),
+        limited=bool(hidden) and (from_pca or inputs.told_level is not None),
         in_units=in_units,
         out_activation=params["code_activation"],
     )
+    if encoder.limit is not None and not from_pca:
+        encoder.limit.fill_(OUTLYING)  # of columns that have unit variance
     decoder = Network([n_components, *decoder_hidden, likelihood.n_params], *shape, in_units=in_units)
     return Autoencoder(inputs, encoder, decoder, likelihood, bottleneck)
 

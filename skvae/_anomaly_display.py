@@ -1,0 +1,160 @@
+"""The display of an anomaly detector: which rows it flags, and for which cells."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from skvae._plot import COLORS, _axes, _check_can, _shortened
+from skvae._validation import check_count
+
+LONGEST_VALUE = 10  # letters of a cell
+INCHES_PER_CELL = (0.95, 0.34)
+BINS = 60
+DARK = 0.6  # share from which on black letters cannot be read
+
+
+@dataclass(eq=False, repr=False)
+class AnomalyDisplay:
+    """How odd the rows of a table are, and the cells that make the oddest so.
+
+    Above, a histogram of the decision function with the threshold at zero, on an axis that is linear around it and logarithmic
+    beyond. Below, the oddest rows with the values of their most telling columns, shaded by the share of the row's oddness that is
+    the cell's.
+
+    Parameters
+    ----------
+    decisions : array-like of shape (n_rows,)
+        Of ``decision_function``.
+    contributions : array-like of shape (n_shown, n_columns)
+        Of ``explain``, in nats, for the rows to show.
+    values : array-like of shape (n_shown, n_columns)
+        What stands in these rows.
+    rows : sequence
+        Their labels.
+    columns : sequence of str
+        Names of all columns.
+
+    Attributes
+    ----------
+    axes_ : ndarray of Axes
+        The histogram and the cells.
+    figure_, image_, threshold_, colorbar_ : Figure, AxesImage, Line2D, Colorbar
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skvae import AEAnomalyDetector, AnomalyDisplay
+    >>> X = load_wine(as_frame=True).data
+    >>> X.loc[7, "ash"] = 24.5
+    >>> detector = AEAnomalyDetector(contamination=0.05, cv=2, random_state=0).fit(X)
+    >>> display = AnomalyDisplay.from_estimator(detector, X, n_rows=5)
+    >>> display.axes_[1].get_yticklabels()[0].get_text()
+    '7'
+    """
+
+    decisions: Any
+    contributions: Any
+    values: Any
+    rows: Any
+    columns: Any
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Any, *, n_rows: int = 8, axes: Any = None, **kwargs: Any) -> Self:
+        """Score the rows of a table, explain the oddest, and draw.
+
+        Parameters
+        ----------
+        estimator : AEAnomalyDetector
+            Fitted.
+        X : array-like or frame of shape (n_rows, n_columns)
+        n_rows : int, default=8
+            How many of the oddest rows to show.
+        axes, **kwargs
+            As in ``plot``.
+        """
+        _check_can(estimator, "explain", "AEAnomalyDetector")
+        check_count(1, n_rows=n_rows)
+        decisions = estimator.decision_function(X)
+        oddest = np.argsort(decisions, kind="stable")[:n_rows]
+        shown = X.iloc[oddest] if hasattr(X, "iloc") else X[oddest]
+        labels = list(shown.index) if hasattr(X, "iloc") else oddest.tolist()
+        contributions = estimator.explain(shown)
+        return cls(decisions, contributions.to_numpy(), _cells(shown), labels, list(contributions.columns)).plot(axes, **kwargs)
+
+    def plot(self, axes: Any = None, *, n_columns: int = 8, **kwargs: Any) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        axes : sequence of two Axes or None, default=None
+            For the histogram and the cells. None makes a new figure.
+        n_columns : int, default=8
+            At most, of those that add most to the oddness of the rows shown, in the order of the table.
+        **kwargs
+            For ``imshow``, e.g. ``cmap``.
+        """
+        check_count(1, n_columns=n_columns)
+        added = np.maximum(np.asarray(self.contributions, dtype=float), 0)
+        shares = added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        telling = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:n_columns])
+        if axes is None:
+            self.figure_, self.axes_ = _two_axes(len(shares), len(telling))
+        else:
+            self.axes_ = np.asarray(axes)
+            self.figure_ = self.axes_[0].figure
+        self._plot_histogram(self.axes_[0])
+        self._plot_cells(self.axes_[1], shares[:, telling], telling, kwargs)
+        return self
+
+    def _plot_histogram(self, ax: Any) -> None:
+        decisions = np.asarray(self.decisions, dtype=float)
+        unit = float(np.median(np.abs(decisions))) or 1.0
+        edges = unit * np.sinh(np.linspace(*np.arcsinh(np.array([decisions.min(), decisions.max()]) / unit), BINS + 1))
+        edges = np.unique(edges) if len(np.unique(edges)) > 1 else BINS
+        odd = decisions < 0
+        counts = f"flagged: {odd.sum():,} of {len(odd):,} rows"
+        ax.hist([decisions[~odd], decisions[odd]], edges, stacked=True, color=[COLORS[5], COLORS[1]], label=["normal", counts])
+        self.threshold_ = ax.axvline(0, color="black", linestyle="--", linewidth=1, label="threshold")
+        ax.set_xscale("symlog", linthresh=unit)
+        ax.set_xlim(min(decisions.min(), 0), max(decisions.max(), 0) or 1)
+        ax.set_yscale("log")
+        ax.set_ylim(bottom=0.7)
+        ax.set(xlabel="decision function (nats)", ylabel="rows")
+        ax.legend(loc="upper left")
+
+    def _plot_cells(self, ax: Any, shares: np.ndarray, telling: np.ndarray, kwargs: dict[str, Any]) -> None:
+        style = {"cmap": "Oranges", "vmin": 0, "vmax": 1, "aspect": "auto", **kwargs}
+        self.image_ = ax.imshow(shares, **style)
+        self.colorbar_ = self.figure_.colorbar(self.image_, ax=ax, label="share of the row's oddness", format="{x:.0%}")
+        values = np.asarray(self.values, dtype=object)[:, telling]
+        for (i, j), value in np.ndenumerate(values):
+            color = "white" if shares[i, j] > DARK else "black"
+            ax.text(j, i, _written(value), ha="center", va="center", fontsize=8, color=color)
+        names = [_shortened(self.columns[j]) for j in telling]
+        ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        ax.set_yticks(range(len(values)), [_shortened(row) for row in self.rows])
+        ax.set(ylabel="row, the oddest first")
+        ax.spines[:].set_visible(False)
+
+
+def _two_axes(n_rows: int, n_columns: int) -> tuple[Any, np.ndarray]:
+    width, height = INCHES_PER_CELL
+    size = (float(np.clip(width * n_columns + 2.2, 6.4, 16)), 3.0 + height * n_rows + 1.0)
+    figure, first = _axes(None, size)
+    first.remove()
+    return figure, figure.subplots(2, 1, height_ratios=[2.2, height * n_rows + 0.6])
+
+
+def _cells(shown: Any) -> np.ndarray:
+    if hasattr(shown, "iloc"):
+        return shown.to_numpy(dtype=object)
+    return np.array([list(row) for row in (shown.rows() if hasattr(shown, "rows") else shown)], dtype=object)
+
+
+def _written(value: Any) -> str:
+    """A cell in a few letters; nothing where it is missing."""
+    if value is None or value != value:
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
