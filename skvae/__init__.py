@@ -16,10 +16,10 @@ from skvae.core.corruptions import DiffusionNoise, GaussianNoise, Masking, SaltA
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 
 __all__ = [
-    "AEAnomalyDetector",
-    "AnomalyDisplay",
     "L1",
     "L2",
+    "AEAnomalyDetector",
+    "AnomalyDisplay",
     "AutoencoderImputer",
     "AutoencoderTransformer",
     "Contractive",

@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,9 +14,9 @@ from sklearn.base import OutlierMixin
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skvae._assemble import Corruption, DiffusionNoise, Penalty
+from skvae._assemble import Corruption, Penalty
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import BaseAutoencoder, earlier_fit_kept
+from skvae._base import PLAIN_SETTINGS, BaseAutoencoder, earlier_fit_kept
 from skvae._parameters import NestedParameters
 from skvae._schema import index_of, library_of, table_like
 from skvae._vae import VAETransformer
@@ -32,6 +31,7 @@ from skvae._validation import (
     is_auto,
     random_seed,
 )
+from skvae.core.corruptions import DiffusionNoise
 from skvae.core.device import widest
 
 FOLDS_BELOW = 1000  # rows; above, those held out hardly matter to the model, and are enough to compare with
@@ -86,6 +86,83 @@ PASSED_ON = (
     "device",
 )
 AUTOMATIC = StrOptions({"auto"})
+
+
+class _Member(BaseAutoencoder):
+    """A model with the surprise of a typical cell of each column and the costs of the rows that it did not see.
+
+    The cost of a cell is by how much it surprises more than a typical one: zero for that, and for a missing one.
+    """
+
+    _typical: np.ndarray  # on the scale of the networks
+    _calibration: np.ndarray  # costs of rows, in rising order
+
+    def learning_from(self, support_fraction: float) -> Self:
+        """Set the share of the rows to learn from."""
+        self._settings = {**self._settings, "support_fraction": support_fraction}
+        return self
+
+    def fit_and_compare(self, X: Any, held_out: np.ndarray) -> Self:
+        """Fit to all rows but those held out, which later rows are to be compared with."""
+        weights = np.ones(count_rows(X))
+        weights[held_out] = 0
+        self.fit(X, sample_weight=weights)
+        rows = self._admit(X)[held_out]
+        missing = np.isnan(rows)
+        self._typical = np.zeros(rows.shape[1])
+        surprise = self._map(self._cost(), rows, dtype=np.float64)
+        for i in np.flatnonzero(~missing.all(axis=0)):
+            self._typical[i] = np.median(surprise[~missing[:, i], i])
+        self._calibration = np.sort((surprise - self._typical * ~missing).sum(axis=1))
+        return self
+
+    def costs(self, X: Any) -> np.ndarray:
+        """Of each row, the sum over its cells."""
+        cost = self._cost()
+        return self._map(lambda x: cost(x).sum(1, dtype=widest(x.device)), self._admit(X), dtype=np.float64)
+
+    def costs_of_cells(self, X: Any) -> np.ndarray:
+        return self._map(self._cost(), self._admit(X), dtype=np.float64)
+
+    def n_as_odd(self, costs: np.ndarray) -> np.ndarray:
+        """How many of the rows that were held out cost as much or more."""
+        return self.n_held_out - np.searchsorted(self._calibration, costs, side="left")
+
+    @property
+    def n_held_out(self) -> int:
+        return len(self._calibration)
+
+    def expected_cells(self, X: Any) -> np.ndarray:
+        """As numbers, in the units of the input."""
+        return self._expected(self._admit(X))
+
+    def unknown(self, X: Any) -> np.ndarray:
+        """Which cells hold a level that was not there at fit."""
+        return self.schema_.unknown(X, self._admit(X))
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Which columns hold numbers."""
+        return self._numbers
+
+    def _cost(self) -> Callable[[Tensor], Tensor]:
+        log_prob = self._log_prob_of_cells()
+        typical = torch.from_numpy(self._typical)
+
+        def cost(x: Tensor) -> Tensor:
+            return (-log_prob(torch.stack([x, x], 1)) - typical.to(x)).masked_fill(x.isnan(), 0.0)
+
+        return cost
+
+
+class DenoisingMember(_Member, AutoencoderTransformer):
+    """An autoencoder of an anomaly detector."""
+
+    _settings = PLAIN_SETTINGS | {"n_steps": N_STEPS}
+
+
+class VariationalMember(_Member, VAETransformer):
+    """A variational autoencoder of an anomaly detector."""
 
 
 class AEAnomalyDetector(OutlierMixin, NestedParameters):
@@ -217,6 +294,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     True
     """
 
+    estimators_: "list[DenoisingMember | VariationalMember]"
     offset_: float
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -327,43 +405,32 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def _fit(self, X: Any) -> None:
         check_columns(self, X, reset=True)
         rng = np.random.default_rng(random_seed(self.random_state))
-        self._members: list[_Member] = []
-        n_rows = count_rows(X)
-        for held_out in self._held_out(rng.permutation(n_rows)):
-            weights = np.ones(n_rows)
-            weights[held_out] = 0
-            model = self._model(int(rng.integers(2**31)))
+        order = rng.permutation(count_rows(X))
+        self.estimators_ = []
+        for held_out in self._held_out(order):
+            member = self._member(int(rng.integers(2**31)))
             with warnings.catch_warnings():
-                if self._members:  # what is to be said of the table has been said
+                if self.estimators_:  # what is to be said of the table has been said
                     warnings.simplefilter("ignore", UserWarning)
-                if is_auto(self.max_iter):  # a number of steps that no rows are asked about
+                if is_auto(self.max_iter):  # a number of steps that no loss decides
                     warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(X, sample_weight=weights)
-            self._members.append(_Member.of(model, X, held_out))
-        self._surprise_of_unknown = math.log(n_rows + 1)
-        self.n_iter_ = self._members[0].model.n_iter_
+                self.estimators_.append(member.fit_and_compare(X, held_out))
+        self._surprise_of_unknown = math.log(len(order) + 1)
+        self.n_iter_ = self.estimators_[0].n_iter_
         self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
 
     def _held_out(self, order: np.ndarray) -> list[np.ndarray]:
         """The rows that each member does not see, to compare later rows with."""
         if self.cv == "auto" and len(order) >= FOLDS_BELOW:
             return [order[: round(self.validation_fraction * len(order))]]
-        n_folds = N_FOLDS if self.cv == "auto" else self.cv
+        n_folds = N_FOLDS if self.cv == "auto" else int(self.cv)
         return np.array_split(order, min(n_folds, max(1, len(order))))
 
-    def _model(self, seed: int) -> AutoencoderTransformer | VAETransformer:
-        defaults = VARIATIONAL if self.variational else DENOISER
+    def _member(self, seed: int) -> "DenoisingMember | VariationalMember":
+        kind, defaults = (VariationalMember, VARIATIONAL) if self.variational else (DenoisingMember, DENOISER)
         params = {name: getattr(self, name) for name in PASSED_ON}
         params |= {name: default for name, default in defaults.items() if is_auto(params[name])}
-        model = (VAETransformer if self.variational else AutoencoderTransformer)(**params, random_state=seed)
-        settings = {"support_fraction": self.support_fraction, "n_steps": None if self.variational else N_STEPS}
-        model._settings = {**model._settings, **settings}
-        return model
-
-    @property
-    def estimators_(self) -> list[AutoencoderTransformer | VAETransformer]:
-        """The fitted models."""
-        return [member.model for member in self._members]
+        return kind(**params, random_state=seed).learning_from(self.support_fraction)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is: minus the sum of what ``explain`` says of its cells.
@@ -378,7 +445,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In nats; higher is more normal, and a row of typical cells has about zero.
         """
         check_is_fitted(self)
-        costs = [member.costs(X) for member in self._members]
+        costs = [member.costs(X) for member in self.estimators_]
         return -np.mean(costs, axis=0) - self._surprises(X).sum(axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -430,8 +497,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         check_is_fitted(self)
         unknown = self._surprises(X).sum(axis=1)
-        as_odd = sum(member.n_as_odd(member.costs(X) + unknown) for member in self._members)
-        return (1 + as_odd) / (1 + sum(len(member.calibration) for member in self._members))
+        as_odd = np.sum([member.n_as_odd(member.costs(X) + unknown) for member in self.estimators_], axis=0)
+        return np.asarray((1 + as_odd) / (1 + sum(member.n_held_out for member in self.estimators_)))
 
     def explain(self, X: Any, return_expected: bool = False) -> Any:
         """What each cell adds to the oddness of its row.
@@ -452,17 +519,17 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In the units and dtypes of the training table, if ``return_expected``.
         """
         check_is_fitted(self)
-        contributions = np.mean([member.costs_of_cells(X) for member in self._members], axis=0) + self._surprises(X)
+        contributions = np.mean([member.costs_of_cells(X) for member in self.estimators_], axis=0) + self._surprises(X)
         frame = self._frame_like(X, contributions)
         return (frame, self._expected(X)) if return_expected else frame
 
     def _expected(self, X: Any) -> Any:
-        cells = np.stack([model._expected(model._admit(X)) for model in self.estimators_])
-        model = self.estimators_[0]
-        expected = np.where(model._numbers, cells.mean(axis=0), mode(cells, axis=0).mode)
-        if library_of(X) == "numpy" or model.schema_.library == "numpy":
+        cells = np.stack([member.expected_cells(X) for member in self.estimators_])
+        first = self.estimators_[0]
+        expected = np.where(first.numbers, cells.mean(axis=0), mode(cells, axis=0).mode)
+        if library_of(X) == "numpy" or first.schema_.library == "numpy":
             return self._frame_like(X, expected)
-        return model.schema_.restore(expected, index_of(X))
+        return first.schema_.restore(expected, index_of(X))
 
     def _frame_like(self, X: Any, values: np.ndarray) -> Any:
         if library_of(X) == "numpy":
@@ -471,54 +538,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
     def _surprises(self, X: Any) -> np.ndarray:
         """What levels that were not there at fit count: by the rule of succession a new one comes once in n + 1 rows."""
-        model = self.estimators_[0]
-        return self._surprise_of_unknown * model.schema_.unknown(X, model._admit(X))
+        return self._surprise_of_unknown * self.estimators_[0].unknown(X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A model, the surprise of a typical cell of each column, and the costs of the rows that it did not see, in rising order."""
-
-    model: AutoencoderTransformer | VAETransformer
-    typical: np.ndarray
-    calibration: np.ndarray
-
-    @classmethod
-    def of(cls, model: AutoencoderTransformer | VAETransformer, X: Any, held_out: np.ndarray) -> "_Member":
-        rows = model._admit(X)[held_out]
-        surprise = cls(model, np.zeros(rows.shape[1]), held_out)._of_cells(rows)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # columns without any cell
-            typical = np.nan_to_num(np.nanmedian(np.where(np.isnan(rows), np.nan, surprise), axis=0))
-        return cls(model, typical, np.sort((surprise - typical * ~np.isnan(rows)).sum(axis=1)))
-
-    def costs(self, X: Any) -> np.ndarray:
-        """Sum over the cells of each row."""
-        cost = self._cost()
-        return self.model._map(lambda x: cost(x).sum(1, dtype=widest(x.device)), self.model._admit(X), dtype=np.float64)
-
-    def costs_of_cells(self, X: Any) -> np.ndarray:
-        """Surprise of each cell beyond what is typical of its column; zero where it is missing."""
-        return self._of_cells(self.model._admit(X))
-
-    def n_as_odd(self, costs: np.ndarray) -> np.ndarray:
-        """How many of the rows that the model did not see cost as much or more."""
-        return len(self.calibration) - np.searchsorted(self.calibration, costs, side="left")
-
-    def _of_cells(self, rows: np.ndarray) -> np.ndarray:
-        return self.model._map(self._cost(), rows, dtype=np.float64)
-
-    def _cost(self) -> Callable[[Tensor], Tensor]:
-        log_prob = self.model._log_prob_of_cells()
-        typical = torch.from_numpy(self.typical)
-
-        def cost(x: Tensor) -> Tensor:
-            surprise = -log_prob(torch.stack([x, x], 1)) - typical.to(x)
-            return surprise.masked_fill(x.isnan(), 0.0)
-
-        return cost

@@ -19,8 +19,8 @@ class AnomalyDisplay:
     """How odd the rows of a table are, and the cells that make the oddest so.
 
     Above, a histogram of the decision function with the threshold at zero, on an axis that is linear around it and logarithmic
-    beyond. Below, the oddest rows with the values of their most telling columns, shaded by the share of the row's oddness that is
-    the cell's.
+    beyond. Below, the oddest rows with the values of their most telling columns, shaded by what share of the row's oddness each
+    cell adds.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ class AnomalyDisplay:
     def _plot_histogram(self, ax: Any) -> None:
         decisions = np.asarray(self.decisions, dtype=float)
         unit = float(np.median(np.abs(decisions))) or 1.0
-        edges = unit * np.sinh(np.linspace(*np.arcsinh(np.array([decisions.min(), decisions.max()]) / unit), BINS + 1))
-        edges = np.unique(edges) if len(np.unique(edges)) > 1 else BINS
+        lowest, highest = np.arcsinh(np.array([decisions.min(), decisions.max()]) / unit)
+        edges = unit * np.sinh(np.linspace(lowest, max(highest, lowest + 1), BINS + 1))
         odd = decisions < 0
         counts = f"flagged: {odd.sum():,} of {len(odd):,} rows"
         ax.hist([decisions[~odd], decisions[odd]], edges, stacked=True, color=[COLORS[5], COLORS[1]], label=["normal", counts])

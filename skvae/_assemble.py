@@ -42,7 +42,12 @@ __all__ = [
     "start_at_pca",
 ]
 
-CORRUPTIONS: dict[str, type[Corruption]] = {"gaussian": GaussianNoise, "masking": Masking, "salt_and_pepper": SaltAndPepper, "swap": SwapNoise}
+CORRUPTIONS: dict[str, type[Corruption]] = {
+    "gaussian": GaussianNoise,
+    "masking": Masking,
+    "salt_and_pepper": SaltAndPepper,
+    "swap": SwapNoise,
+}
 PENALTIES = {"l1": L1, "l2": L2, "kl_sparsity": KLSparsity, "contractive": Contractive}
 BOUNDED = {"logistic"}  # activations between 0 and 1, of which a rate can be asked
 ALMOST_LINEAR = {  # offset and gain with which an activation does little more to a whitened code than to scale it
