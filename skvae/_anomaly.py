@@ -415,7 +415,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
                 if is_auto(self.max_iter):  # a number of steps that no loss decides
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self.estimators_.append(member.fit_and_compare(X, held_out))
-        self._surprise_of_unknown = math.log(len(order) + 1)
+        self._surprise_of_unknown = math.log(len(order) + 1)  # by the rule of succession
         self.n_iter_ = self.estimators_[0].n_iter_
         self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
 
@@ -446,7 +446,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         check_is_fitted(self)
         costs = [member.costs(X) for member in self.estimators_]
-        return -np.mean(costs, axis=0) - self._surprises(X).sum(axis=1)
+        return np.asarray(-np.mean(costs, axis=0) - self._cost_of_unknown(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -496,7 +496,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             a p-value that cannot be small; ``cv=5`` makes m the number of training rows.
         """
         check_is_fitted(self)
-        unknown = self._surprises(X).sum(axis=1)
+        unknown = self._cost_of_unknown(X)
         as_odd = np.sum([member.n_as_odd(member.costs(X) + unknown) for member in self.estimators_], axis=0)
         return np.asarray((1 + as_odd) / (1 + sum(member.n_held_out for member in self.estimators_)))
 
@@ -519,7 +519,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In the units and dtypes of the training table, if ``return_expected``.
         """
         check_is_fitted(self)
-        contributions = np.mean([member.costs_of_cells(X) for member in self.estimators_], axis=0) + self._surprises(X)
+        contributions = np.mean([member.costs_of_cells(X) for member in self.estimators_], axis=0)
+        contributions += self._surprise_of_unknown * self.estimators_[0].unknown(X)
         frame = self._frame_like(X, contributions)
         return (frame, self._expected(X)) if return_expected else frame
 
@@ -536,9 +537,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             return pd.DataFrame(values, columns=feature_names(self, None))
         return table_like(X, values)
 
-    def _surprises(self, X: Any) -> np.ndarray:
-        """What levels that were not there at fit count: by the rule of succession a new one comes once in n + 1 rows."""
-        return self._surprise_of_unknown * self.estimators_[0].unknown(X)
+    def _cost_of_unknown(self, X: Any) -> np.ndarray:
+        return self._surprise_of_unknown * self.estimators_[0].unknown(X).sum(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

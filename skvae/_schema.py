@@ -210,12 +210,12 @@ class Schema:
 
     def unknown(self, X: Any, cells: np.ndarray) -> np.ndarray:
         """Which cells hold a level that was not there at fit; ``cells`` is what ``X`` was read as."""
-        unknown = np.zeros(cells.shape, dtype=bool)
-        if self.n_levels.any():
-            frame = _frame(X)
-            for i, (column, series) in enumerate(zip(self._columns_for(frame), _series(frame), strict=True)):
-                if column.kind == "category":
-                    unknown[:, i] = np.isnan(cells[:, i]) & ~_tool(series).missing(series)
+        if not self.n_levels.any():
+            return np.broadcast_to(False, cells.shape)
+        unknown, frame = np.zeros(cells.shape, dtype=bool), _frame(X)
+        for i, (column, series) in enumerate(zip(self._columns_for(frame), _series(frame), strict=True)):
+            if column.kind == "category":
+                unknown[:, i] = np.isnan(cells[:, i]) & ~_tool(series).missing(series)
         return unknown
 
     def restore(self, cells: np.ndarray, index: Any = None) -> Any:

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import AutoencoderImputer, AutoencoderTransformer, Masking, VAETransformer
+from skvae import AutoencoderImputer, AutoencoderTransformer, DiffusionNoise, Masking, VAETransformer
 from skvae._linear_gaussian import expectation_maximisation
 from skvae._statistics import merge_equal_rows
 
@@ -49,6 +49,7 @@ SETTINGS = {
     "unstandardized": (AutoencoderTransformer, QUICK | {"standardize": False, "early_stopping": False}),
     "hidden only": (AutoencoderTransformer, QUICK | {"corruption": Masking((0.0, 0.5), hidden_only=True)}),
     "swap": (AutoencoderTransformer, QUICK | {"corruption": "swap", "penalty": "contractive"}),
+    "diffusion": (AutoencoderTransformer, QUICK | {"corruption": DiffusionNoise((0.1, 1.0))}),
     "vae": (VAETransformer, QUICK),
     "vae, linear": (VAETransformer, QUICK | LINEAR),
 }

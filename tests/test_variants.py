@@ -18,6 +18,7 @@ from skvae import (
     L2,
     AutoencoderTransformer,
     Contractive,
+    DiffusionNoise,
     GaussianNoise,
     KLSparsity,
     Masking,
@@ -42,6 +43,7 @@ OF_PENALTY = {
 }
 VARIANTS = {
     **{name: {"corruption": name} for name in OF_CORRUPTION},
+    "diffusion": {"corruption": DiffusionNoise((0.1, 1.0))},
     **{name: {"penalty": name, **needed} for name, (_, needed) in OF_PENALTY.items()},
     "top-k": {"n_nonzero_coefs": 1},
     **{f"{name} code": {"code_activation": name} for name in ("logistic", "tanh", "relu", "silu", "gelu")},
@@ -57,7 +59,7 @@ VARIANTS = {
         "code_activation": "relu",
     },
 }
-FOR_BOTH = {name: VARIANTS[name] for name in [*OF_CORRUPTION, "l1", "l2", "contractive"]}
+FOR_BOTH = {name: VARIANTS[name] for name in [*OF_CORRUPTION, "diffusion", "l1", "l2", "contractive"]}
 SETTINGS = {
     **{name: (AutoencoderTransformer, params) for name, params in VARIANTS.items()},
     **{f"vae, {name}": (VAETransformer, params) for name, params in FOR_BOTH.items()},
@@ -252,7 +254,46 @@ def test_denoising_fills_in_what_is_masked():
     assert errors[1] < 0.7 * errors[0]
 
 
-@pytest.mark.parametrize("corruption", OF_CORRUPTION)
+@pytest.fixture(scope="module")
+def told():
+    """Trained on rows from a standard normal in the plane."""
+    rows = np.random.default_rng(0).normal(size=(2000, 2))
+    params = {"hidden_layer_sizes": (64,), "init": "random", "early_stopping": False, "random_state": 0, "standardize": False}
+    return AutoencoderTransformer(16, corruption=DiffusionNoise((0.1, 2.0)), **params).fit(rows)
+
+
+def denoised(fitted, noisy, level):
+    """What comes out of noisy rows for an encoder that is told this level."""
+    rows = torch.from_numpy(fitted._scaling.apply(noisy)).float()
+    inputs = fitted.module_.inputs(rows, torch.full((len(rows), 1), level))
+    with torch.no_grad():
+        out = fitted.module_.decode(fitted.module_.encode_inputs(inputs))
+    return out.double().numpy() * fitted._scaling.scale + fitted._scaling.mean
+
+
+def rms(values):
+    return np.sqrt(np.square(values).mean())
+
+
+@pytest.mark.parametrize("level", [0.2, 1.0, 2.0])
+def test_who_is_told_how_noisy_a_row_is_takes_off_what_is_ideal(level, told):
+    """Of new rows: E[x | x + level * e] is the noisy row over 1 + level**2, for standard normal x and e."""
+    rng = np.random.default_rng(1)
+    noisy = rng.normal(size=(2000, 2)) + level * rng.normal(size=(2000, 2))
+    ideal = noisy / (1 + level**2)
+    error = rms(denoised(told, noisy, level) - ideal)
+    assert error < 0.1  # of rows whose root mean square is 1
+    others = [rms(denoised(told, noisy, other) - ideal) for other in (0.2, 1.0, 2.0) if other != level]
+    assert error < 0.5 * min(others)
+
+
+def test_clean_rows_are_taken_for_rows_of_the_typical_level(told):
+    rows = np.random.default_rng(2).normal(size=(100, 2))
+    expected = denoised(told, rows, np.sqrt(0.1 * 2.0))
+    np.testing.assert_allclose(told.reconstruct(rows), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("corruption", [*OF_CORRUPTION, DiffusionNoise((0.5, 2.0))])
 def test_only_training_rows_are_damaged(corruption):
     fitted = build(corruption=corruption, corruption_level=0.9).fit(X)
     np.testing.assert_array_equal(fitted.transform(X), fitted.transform(X))
@@ -410,6 +451,8 @@ def test_nested_parameters_can_be_set():
     assert estimator.set_params(penalty__weight=0.9, penalty__n_probes="exact", corruption__level=0.5) is estimator
     assert estimator.penalty == Contractive(0.9, n_probes="exact")
     assert estimator.corruption == SwapNoise(0.5)
+    estimator.set_params(corruption=DiffusionNoise(), corruption__level=(0.1, 1.0))
+    assert estimator.corruption == DiffusionNoise((0.1, 1.0))
     estimator.set_params(penalty=L1(0.1), penalty__weight=0.2, max_iter=7)
     assert (estimator.penalty, estimator.max_iter) == (L1(0.2), 7)
 
@@ -720,7 +763,7 @@ def test_a_vae_has_every_method_with_every_variant(likelihood, params):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("variant", ["gaussian", "masking", "salt_and_pepper", "swap", "l1", "l2", "contractive"])
+@pytest.mark.parametrize("variant", [*OF_CORRUPTION, DiffusionNoise((0.1, 1.0)), "l1", "l2", "contractive"])
 def test_on_an_accelerator(variant):
     corruption, penalty = (None, variant) if variant in ("l1", "l2", "contractive") else (variant, None)
     params = {"corruption": corruption, "penalty": penalty, "early_stopping": False, "n_nonzero_coefs": 2}
@@ -762,6 +805,7 @@ def test_jacobians_need_a_fit():
     "make",
     [
         lambda: SwapNoise("a"),
+        lambda: DiffusionNoise("a"),
         lambda: L1(None),
         lambda: Contractive(weight="auto"),
         lambda: KLSparsity(target="a"),

@@ -65,7 +65,8 @@ class Inputs(nn.Module):
         self.register_buffer("centre", torch.zeros(n_features, dtype=dtype))
         self.register_buffer("loadings", torch.zeros(n_features, n_factors, dtype=dtype))
         self.register_buffer("noise", torch.ones(n_features, dtype=dtype))
-        self.register_buffer("told_level", None if told_level is None else torch.tensor([[told_level]], dtype=dtype))
+        told = None if told_level is None else torch.tensor([[told_level]], dtype=dtype)
+        self.register_buffer("told_level", told, persistent=False)  # not learned: a resumed model has its own
 
     @classmethod
     def of_numbers(

@@ -86,8 +86,8 @@ class Objective:
         order = model.log_prob(x).sum(1).argsort(descending=True)
         ordered = weight.index_select(0, order)
         before = ordered.cumsum(0) - ordered
-        kept = torch.where(before < self.support_fraction * ordered.sum(), ordered, 0.0)
-        return torch.zeros_like(weight).index_copy(0, order, kept * (ordered.sum() / kept.sum()))
+        kept = (self.support_fraction * ordered.sum() - before).clamp(min=0.0).minimum(ordered)
+        return torch.zeros_like(weight).index_copy(0, order, kept / self.support_fraction)
 
     def _charges(
         self,

@@ -41,13 +41,14 @@ def autoencoder() -> Callable[..., Autoencoder]:
         in_units=False,
         out_activation="identity",
         inputs=None,
+        told_level=None,
     ):
         bottleneck = bottleneck or Dense()
         generator = torch.Generator().manual_seed(0)
         shape = (activation, linear_path, generator, dtype)
-        inputs = inputs or Inputs.of_numbers(n_columns, dtype=dtype)
+        inputs = inputs or Inputs.of_numbers(n_columns, dtype=dtype, told_level=told_level)
         scores = likelihood(n_columns).to(dtype)
-        sizes = (len(inputs.column) + n_columns * inputs.marked, *hidden, n_components * bottleneck.expansion)
+        sizes = (inputs.n_inputs, *hidden, n_components * bottleneck.expansion)
         encoder = Network(sizes, *shape, in_units=in_units, out_activation=out_activation)
         decoder = Network((n_components, *hidden[::-1], scores.n_params), *shape, in_units=in_units)
         return Autoencoder(inputs, encoder, decoder, scores, bottleneck)
@@ -68,10 +69,11 @@ def mixed_rows(generator) -> torch.Tensor:
 def mixed_autoencoder(autoencoder) -> Callable[..., Autoencoder]:
     """A function that builds the same small untrained model of ``mixed_rows``, which is told what is missing."""
 
-    def build(dtype=torch.float32, n_factors=2, learned=False, **options):
+    def build(dtype=torch.float32, n_factors=2, learned=False, told_level=None, **options):
         generator = torch.Generator().manual_seed(3)
         column, level = torch.tensor([0, 1, 1, 1, 2, 3]), torch.tensor([-1, 0, 1, 2, -1, -1])
-        inputs = Inputs(column, level, torch.rand(6, generator=generator), torch.ones(6), n_factors, marked=True, dtype=dtype)
+        mean, unit = torch.rand(6, generator=generator), torch.ones(6)
+        inputs = Inputs(column, level, mean, unit, n_factors, marked=True, dtype=dtype, told_level=told_level)
         loadings = torch.randn(6, n_factors, generator=generator)
         inputs.start_(torch.randn(6, generator=generator), loadings, 0.1 + torch.rand(6, generator=generator))
 

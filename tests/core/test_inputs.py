@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -155,3 +157,74 @@ def test_a_replay_fills_in_as_the_computation_does(n_factors, cells):
         x.copy_(rows)
         recording.replay()
         assert torch.equal(output, inputs(rows))
+
+
+# How noisy a row is
+
+TOLD = {
+    "numbers": lambda told: Inputs.of_numbers(4, 2, dtype=F64, told_level=told),
+    "marked": lambda told: Inputs.of_numbers(4, 2, marked=True, dtype=F64, told_level=told),
+    "mixed": lambda told: Inputs(COLUMN, LEVEL, uniform(6), 0.5 + uniform(6, seed=1), 2, True, F64, told),
+}
+N_INPUTS = {"numbers": 4, "marked": 4 + 4, "mixed": 6 + 4}
+each_told = pytest.mark.parametrize("name", TOLD)
+
+
+@each_told
+@pytest.mark.parametrize("training", [False, True])
+def test_the_last_input_is_the_logarithm_of_the_level(training, name, cells):
+    x = normal(30, 4) if name == "numbers" and training else cells
+    untold, told = (TOLD[name](level).train(training) for level in (None, 0.3))
+    levels = 0.01 + 3 * uniform(30, 1, seed=9)
+    expected = untold(x)
+    for given, of_each in ((levels, levels), (None, torch.full((30, 1), 0.3, dtype=F64))):
+        out = told(x, given)
+        assert (out.shape, out.dtype) == ((30, N_INPUTS[name] + 1), F64)
+        assert torch.equal(out[:, :-1], expected)
+        assert out[:, -1].tolist() == pytest.approx([math.log(level) for level in of_each.flatten().tolist()], rel=1e-12)
+
+
+@each_told
+@pytest.mark.parametrize("training", [False, True])
+def test_who_is_told_no_level_sees_the_same_with_one(training, name, cells):
+    inputs = TOLD[name](None).train(training)
+    out = inputs(cells)
+    torch.testing.assert_close(inputs(cells, 1 + uniform(30, 1)), out, rtol=0, atol=0, equal_nan=True)
+    assert out.shape == (30, N_INPUTS[name])
+    assert "told_level" not in inputs.state_dict()
+
+
+@each_told
+@pytest.mark.parametrize("told_level", [None, 0.3])
+def test_the_encoder_is_to_expect_so_many_inputs(told_level, name):
+    inputs = TOLD[name](told_level)
+    assert inputs.n_inputs == inputs(torch.zeros(2, 4, dtype=F64)).shape[1] == N_INPUTS[name] + (told_level is not None)
+
+
+def test_the_level_that_rows_are_taken_for_is_kept_with_the_weights():
+    kept = TOLD["mixed"](0.3).state_dict()
+    other = TOLD["mixed"](0.7)
+    other.load_state_dict(kept)
+    assert other(torch.zeros(1, 4, dtype=F64))[0, -1].exp().item() == pytest.approx(0.3)
+    assert not list(other.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_the_level_comes_in_the_dtype_of_the_rows(dtype):
+    inputs = Inputs.of_numbers(4, dtype=dtype, told_level=0.3)
+    assert inputs(torch.zeros(2, 4, dtype=dtype)).dtype == dtype
+    assert inputs.to(F64)(torch.zeros(2, 4, dtype=F64)).dtype == F64
+
+
+@each_told
+def test_a_replay_tells_the_level_at_hand(name, cells):
+    inputs = TOLD[name](0.3).eval()
+    x, level = torch.zeros(10, 4, dtype=F64), torch.ones(10, 1, dtype=F64)
+    outputs = [torch.zeros(10, inputs.n_inputs, dtype=F64) for _ in range(2)]
+    recording = Recording(lambda: [inputs.train(name == "numbers")(x, level), inputs(x)], outputs)
+    for i, rows in enumerate(cells.nan_to_num(1.0).split(10)):
+        x.copy_(rows)
+        level.copy_(0.1 + uniform(10, 1, seed=i))
+        recording.replay()
+        assert torch.equal(outputs[0], inputs(rows, level))
+        assert torch.equal(outputs[1], inputs(rows))

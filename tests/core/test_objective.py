@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +12,8 @@ from torch.distributions import Categorical, MultivariateNormal, Normal, kl_dive
 from torch.func import functional_call
 
 from skvae.core.bottlenecks import Dense, GaussianPosterior, TopK
-from skvae.core.corruptions import Columns, GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.corruptions import Columns, DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.graphs import Recording
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.objective import Objective
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity, Pass
@@ -227,7 +229,8 @@ def test_without_a_posterior_the_loss_is_the_squared_error_over_twice_the_varian
 
 # With a corruption
 
-CORRUPTIONS = {kind.__name__: kind(0.4) for kind in (GaussianNoise, Masking, SaltAndPepper, SwapNoise)}
+UNTOLD = (GaussianNoise, Masking, SaltAndPepper, SwapNoise)
+CORRUPTIONS = {**{kind.__name__: kind(0.4) for kind in UNTOLD}, "DiffusionNoise": DiffusionNoise((0.2, 2.0))}
 each_corruption = pytest.mark.parametrize("corruption", CORRUPTIONS.values(), ids=CORRUPTIONS)
 
 
@@ -255,10 +258,12 @@ def test_the_target_is_the_clean_row(autoencoder):
 @each_likelihood
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_encoder_sees_the_damaged_row(weighted, likelihood, corruption, autoencoder, x, generator):
-    model = autoencoder(likelihood=likelihood, dtype=torch.float64)
+    told_level = 0.5 if isinstance(corruption, DiffusionNoise) else None
+    model = autoencoder(likelihood=likelihood, dtype=torch.float64, told_level=told_level)
     weight = torch.rand(len(x), generator=generator, dtype=torch.float64) if weighted else None
     corrupt = bound(corruption, x)
-    seen = corrupt(x, seeded())
+    seen, level = corrupt(x, seeded())
+    seen = seen if level is None else torch.cat([seen, level.log()], 1)
     losses = -model.likelihood.log_prob(model.decoder(model.encoder(seen)), x).sum(1)
     torch.testing.assert_close(Objective(corrupt).row_losses(model, x, generator=seeded()), losses)
     expected = losses.mean() if weight is None else (losses * weight).mean()
@@ -270,10 +275,24 @@ def test_the_encoder_sees_the_damaged_row(weighted, likelihood, corruption, auto
 def test_a_posterior_is_that_of_the_damaged_row(beta, variational, x):
     corrupt = bound(Masking(0.4), x)
     model, generator = variational(), seeded()
-    seen = corrupt(x, generator)
+    seen, _ = corrupt(x, generator)
     code = model.bottleneck(model.encoder(seen), generator)
     expected = beta * model.divergence(seen).sum(1) - model.likelihood.log_prob(model.decoder(code), x).sum(1)
     torch.testing.assert_close(Objective(corrupt).loss(model, x, None, beta, seeded()), expected.mean())
+
+
+def test_rows_without_damage_are_told_what_the_model_takes_them_for(autoencoder, x):
+    model = autoencoder(dtype=torch.float64, told_level=0.3)
+    seen = torch.cat([x, torch.full((len(x), 1), math.log(0.3), dtype=torch.float64)], 1)
+    losses = -model.likelihood.log_prob(model.decoder(model.encoder(seen)), x).sum(1)
+    torch.testing.assert_close(Objective().row_losses(model, x), losses)
+    torch.testing.assert_close(Objective().loss(model, x, None), losses.mean())
+
+
+def test_a_model_that_is_told_no_level_learns_from_the_noisy_row_alone(autoencoder, x):
+    model, corrupt = autoencoder(dtype=torch.float64), bound(DiffusionNoise((0.2, 2.0)), x)
+    losses = -model.likelihood.log_prob(model.decoder(model.encoder(corrupt(x, seeded())[0])), x).sum(1)
+    torch.testing.assert_close(Objective(corrupt).row_losses(model, x, generator=seeded()), losses)
 
 
 @each_corruption
@@ -340,7 +359,7 @@ def of_unknown(corruption, cells):
 def test_only_hidden_cells_are_scored_where_that_is_asked_for(weighted, level, mixed_autoencoder, cells, generator):
     model, corrupt = mixed_autoencoder(torch.float64), of_unknown(Masking(level), cells)
     weight = torch.rand(len(cells), generator=generator, dtype=torch.float64) if weighted else None
-    seen = corrupt(cells, seeded())
+    seen, _ = corrupt(cells, seeded())
     hidden = seen.isnan() & ~cells.isnan()
     assert 0 < hidden.sum() < (~cells.isnan()).sum()
     for hidden_only, target in ((True, torch.where(hidden, cells, torch.nan)), (False, cells)):
@@ -351,19 +370,29 @@ def test_only_hidden_cells_are_scored_where_that_is_asked_for(weighted, level, m
         torch.testing.assert_close(objective.row_losses(model, cells, generator=seeded()), losses, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("kind", [GaussianNoise, Masking, SaltAndPepper, SwapNoise])
-@pytest.mark.parametrize("level", [0.5, 1.0, (0.2, 0.9)])
-def test_no_corruption_tells_what_is_missing(kind, level, mixed_autoencoder, cells):
-    model, fed = mixed_autoencoder(torch.float64), []
-    model.inputs.register_forward_hook(lambda inputs, args, out: fed.append((args[0], out[:, -4:])))
-    objective = Objective(of_unknown(kind(level), cells))
+EACH_OF_A_LEVEL = {f"{kind.__name__}-{level}": kind(level) for level in (0.5, 1.0, (0.2, 0.9)) for kind in UNTOLD}
+DIFFUSIONS = {f"DiffusionNoise-{level}": DiffusionNoise(level) for level in ((0.5, 0.5), (30.0, 30.0), (0.2, 0.9))}
+
+
+@pytest.mark.parametrize("corruption", (EACH_OF_A_LEVEL | DIFFUSIONS).values(), ids=EACH_OF_A_LEVEL | DIFFUSIONS)
+def test_no_corruption_tells_what_is_missing(corruption, mixed_autoencoder, cells):
+    told_level = 0.4 if isinstance(corruption, DiffusionNoise) else None
+    model, fed = mixed_autoencoder(torch.float64, told_level=told_level), []
+    model.inputs.register_forward_hook(lambda inputs, args, out: fed.append((args[0], out[:, 6:10])))
+    objective = Objective(of_unknown(corruption, cells))
     for loss in (partial(objective.loss, model, cells, None), partial(objective.row_losses, model, cells)):
         assert loss(generator=seeded()).isfinite().all()
     for seen, mask in fed:
         assert seen[cells.isnan()].isnan().all()
         assert torch.equal(mask, (~seen.isnan()).double())
-        if kind in (GaussianNoise, SaltAndPepper):
+        if isinstance(corruption, GaussianNoise | SaltAndPepper):
             assert torch.equal(seen.isnan(), cells.isnan())
+        if isinstance(corruption, DiffusionNoise):
+            assert torch.equal(seen[:, [0, 3]].isnan(), cells[:, [0, 3]].isnan())
+            donors = cells[:, [1, 2]].nan_to_num(-1)  # a level that is not known may be swapped in
+            assert all(
+                set(a) <= set(b) for a, b in zip(seen[:, [1, 2]].nan_to_num(-1).T.tolist(), donors.T.tolist(), strict=True)
+            )
 
 
 def test_a_model_that_is_not_told_what_is_missing_scores_all(autoencoder, x):
@@ -457,3 +486,194 @@ def test_a_model_with_a_posterior_is_charged_at_its_mean(in_units, variational, 
     charges = charges_of(Contractive(n_probes="exact"), model, x)
     expected = Objective().loss(model, x, None, 0.7, seeded()) + 0.3 * charges.mean()
     torch.testing.assert_close(objective.loss(model, x, None, 0.7, seeded()), expected, rtol=1e-9, atol=0)
+
+
+# Of the rows that are reconstructed best
+
+
+def support_by_hand(log_prob, weight, fraction):
+    """Weights by a walk through the rows, the best first, until those so far are as much as is to be kept."""
+    kept, so_far = np.zeros(len(weight)), 0.0
+    for row in np.argsort(-log_prob):
+        if so_far >= fraction * weight.sum():
+            break
+        kept[row] = min(weight[row], fraction * weight.sum() - so_far)
+        so_far += weight[row]
+    return kept * weight.sum() / kept.sum()
+
+
+SUPPORT_VARIANTS = {
+    **VARIANTS,
+    "posterior": (GaussianPosterior(), None, ()),
+    "diffusion": (Dense(), DiffusionNoise((0.1, 1.0)), ()),
+}
+SUPPORT_VARIANTS = {
+    name: (bottleneck, corruption, tuple(p for p in penalties if not isinstance(p, KLSparsity)))  # which is of all rows at once
+    for name, (bottleneck, corruption, penalties) in SUPPORT_VARIANTS.items()
+}
+each_support_variant = pytest.mark.parametrize(
+    ("bottleneck", "corruption", "penalties"), SUPPORT_VARIANTS.values(), ids=SUPPORT_VARIANTS
+)
+each_fraction = pytest.mark.parametrize("fraction", [0.01, 0.25, 0.5, 0.77, 0.999])
+
+
+def support_model(autoencoder, x, bottleneck=None, corruption=None, penalties=(), likelihood=NORMAL_CELLS["gaussian"]):
+    """A model, its log-probability of each clean row, and its objective of a fraction."""
+    told_level = 0.3 if isinstance(corruption, DiffusionNoise) else None
+    options = {"bottleneck": bottleneck or Dense(), "likelihood": likelihood, "told_level": told_level, "dtype": torch.float64}
+    model = autoencoder(**options)
+    log_prob = model.likelihood.log_prob(model.decoder(model.encode(x)), x).sum(1).detach().numpy()
+    return model, log_prob, partial(Objective, corruption and bound(corruption, x), penalties)
+
+
+@each_support_variant
+@each_fraction
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_rows_that_are_reconstructed_worst_are_left_out(
+    weighted, fraction, bottleneck, corruption, penalties, autoencoder, x, generator
+):
+    weight = 0.1 + torch.rand(len(x), generator=generator, dtype=torch.float64)
+    weight = weight / weight.mean() if weighted else torch.ones_like(weight)
+    model, log_prob, objective = support_model(autoencoder, x, bottleneck, corruption, penalties)
+    kept = torch.from_numpy(support_by_hand(log_prob, weight.numpy(), fraction))
+    n_kept = (kept > 0).sum()
+    assert weighted or n_kept == math.ceil(fraction * len(x))
+    assert kept.sum().item() == pytest.approx(weight.sum().item())
+    loss = objective(support_fraction=fraction).loss(model, x, weight if weighted else None, 0.7, seeded())
+    expected = objective().loss(model, x, kept, 0.7, seeded())
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
+    if n_kept < len(x):
+        plain = objective().loss(model, x, weight, 0.7, seeded())
+        assert abs(loss.item() - plain.item()) > 1e-3 * abs(plain.item())
+
+
+@each_likelihood
+def test_what_is_best_is_said_by_the_likelihood_of_the_clean_row(likelihood, autoencoder, x):
+    model, log_prob, objective = support_model(autoencoder, x, corruption=GaussianNoise(5.0), likelihood=likelihood)
+    kept = torch.from_numpy(support_by_hand(log_prob, np.ones(len(x)), 0.5))
+    loss = objective(support_fraction=0.5).loss(model, x, None, generator=seeded())
+    torch.testing.assert_close(loss, objective().loss(model, x, kept, generator=seeded()), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("bottleneck", [Dense(), GaussianPosterior()], ids=["dense", "posterior"])
+def test_of_rows_with_missing_cells_those_that_are_there_say_what_is_best(
+    bottleneck, weighted, mixed_autoencoder, cells, generator
+):
+    model = mixed_autoencoder(torch.float64, bottleneck=bottleneck)
+    weight = torch.rand(len(cells), generator=generator, dtype=torch.float64) if weighted else None
+    log_prob = -score_by_hand(model, model.encode(cells), cells).detach().numpy()
+    ones = torch.ones(len(cells), dtype=torch.float64)
+    kept = torch.from_numpy(support_by_hand(log_prob, (ones if weight is None else weight).numpy(), 0.6))
+    loss = Objective(support_fraction=0.6).loss(model, cells, weight, 1.0, seeded())
+    torch.testing.assert_close(loss, Objective().loss(model, cells, kept, 1.0, seeded()), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("n_kept", [1, 7, 20, 33, 40])
+@pytest.mark.parametrize("n_copies", [1, 2, 3])
+def test_of_support_too_weights_are_repetitions(n_copies, n_kept, autoencoder, x):
+    """The last copy of a row is the last that is to be kept."""
+    model, log_prob, _ = support_model(autoencoder, x)
+    counts = n_copies * (1 + torch.arange(len(x)) % 3)
+    n_copies_kept = counts[np.argsort(-log_prob)[:n_kept].copy()].sum()
+    objective = Objective(support_fraction=((n_copies_kept - 0.5) / counts.sum()).item())
+    weighted = objective.loss(model, x, counts / counts.double().mean())
+    repeated = objective.loss(model, x.repeat_interleave(counts, 0), None)
+    torch.testing.assert_close(weighted, repeated, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.7, 0.95])
+@pytest.mark.parametrize("n_copies", [1, 2, 3])
+def test_so_they_are_where_a_row_is_only_partly_needed(n_copies, fraction, autoencoder, x):
+    model, *_ = support_model(autoencoder, x)
+    counts = n_copies * (1 + torch.arange(len(x)) % 3)
+    objective = Objective(support_fraction=fraction)
+    weighted = objective.loss(model, x, counts / counts.double().mean())
+    repeated = objective.loss(model, x.repeat_interleave(counts, 0), None)
+    torch.testing.assert_close(weighted, repeated, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("penalties", [(), tuple(PENALTIES.values())], ids=["plain", "penalties"])
+@pytest.mark.parametrize("fraction", [0.3, 0.8])
+def test_rows_that_are_left_out_have_no_gradient(fraction, penalties, weighted, autoencoder, x, generator):
+    weight = 0.1 + torch.rand(len(x), generator=generator, dtype=torch.float64) if weighted else None
+    model = bounded(autoencoder)
+    log_prob = model.log_prob(x).sum(1).detach().numpy()
+    kept = support_by_hand(log_prob, (torch.ones(len(x)) if weight is None else weight).double().numpy(), fraction) > 0
+    rows = x.clone().requires_grad_()
+    loss = Objective(penalties=penalties, support_fraction=fraction).loss(model, rows, weight, generator=seeded())
+    (gradient,) = torch.autograd.grad(loss, rows)
+    np.testing.assert_array_equal((gradient != 0).all(1).numpy(), kept)
+    np.testing.assert_array_equal((gradient != 0).any(1).numpy(), kept)
+
+
+@each_support_variant
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_support_of_all_rows_is_the_plain_loss(weighted, bottleneck, corruption, penalties, autoencoder, x, generator):
+    weight = torch.rand(len(x), generator=generator, dtype=torch.float64) if weighted else None
+    model, _, objective = support_model(autoencoder, x, bottleneck, corruption, penalties)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    plain, full = (o.loss(model, x, weight, 0.7, seeded()) for o in (objective(), objective(support_fraction=1.0)))
+    assert torch.equal(full, plain)
+    gradients = (torch.autograd.grad(loss, parameters, materialize_grads=True) for loss in (plain, full))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 1.0])
+def test_rows_are_judged_alike_whatever_the_support(fraction, autoencoder, x):
+    model, _, objective = support_model(autoencoder, x, corruption=GaussianNoise(0.3))
+    losses, expected = (o.row_losses(model, x, 1.0, seeded()) for o in (objective(support_fraction=fraction), objective()))
+    assert torch.equal(losses, expected)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 40])
+@each_fraction
+def test_of_equal_rows_any_may_stay(fraction, n_rows, weighted, autoencoder, x, generator):
+    weight = 0.1 + torch.rand(n_rows, generator=generator, dtype=torch.float64) if weighted else None
+    model, *_ = support_model(autoencoder, x)
+    rows = x[:1].repeat(n_rows, 1)
+    loss, expected = (o.loss(model, rows, weight) for o in (Objective(support_fraction=fraction), Objective()))
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
+    gradients = torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], materialize_grads=True)
+    assert all(g.isfinite().all() for g in gradients)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5])
+def test_rows_without_any_cell_end_in_finite_numbers(fraction, mixed_autoencoder, cells):
+    model = mixed_autoencoder(torch.float64, learned=True)
+    some = torch.where(torch.arange(len(cells))[:, None] % 2 == 0, torch.nan, cells)
+    for rows in (some, torch.full_like(cells, torch.nan)):
+        loss = Objective(support_fraction=fraction).loss(model, rows, None)
+        gradients = torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], materialize_grads=True)
+        assert all(values.isfinite().all() for values in (loss, *gradients))
+
+
+@each_support_variant
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_replay_chooses_anew(dtype, weighted, bottleneck, corruption, penalties, autoencoder, x, generator):
+    """In another batch other places hold the rows that are left out."""
+    told_level = 0.3 if isinstance(corruption, DiffusionNoise) else None
+    model = autoencoder(bottleneck=bottleneck, dtype=dtype, told_level=told_level)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    objective = Objective(corruption and bound(corruption, x.to(dtype)), penalties, support_fraction=0.6)
+    batch, weight = x[:10].to(dtype), torch.ones(10, dtype=dtype) if weighted else None
+
+    def step(noise):
+        loss = objective.loss(model, batch, weight, 1.0, noise)
+        return [loss.detach(), *torch.autograd.grad(loss, parameters, materialize_grads=True)]
+
+    recorded, eager = seeded(), seeded()
+    outputs = [torch.zeros_like(result) for result in step(eager)]
+    recording, chosen = Recording(lambda: step(recorded), outputs), []
+    for _ in range(5):
+        batch.copy_(x[torch.randperm(len(x), generator=generator)[:10]])
+        if weighted:
+            weight.uniform_(0.5, 1.5, generator=generator)
+        recording.replay()
+        for output, expected in zip(outputs, step(eager), strict=True):
+            assert torch.equal(output, expected)
+        chosen.append(frozenset(model.log_prob(batch).sum(1).topk(6).indices.tolist()))
+    assert len(set(chosen)) > 1

@@ -593,7 +593,7 @@ def test_a_penalty_sees_what_the_encoder_saw(judged, model, x):
         objective.row_losses(model, x, generator=seeded())
     else:
         objective.loss(model, x, None, generator=seeded())
-    seen = Masking(0.4)(x, seeded(), columns)
+    seen, _ = Masking(0.4)(x, seeded(), columns)
     (of,) = spy.seen
     assert torch.equal(of.input, seen)
     for layer, expected in zip([*of.hidden, of.code], model.encoder.layers(seen), strict=True):

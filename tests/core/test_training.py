@@ -12,7 +12,7 @@ from torch import nn
 
 from skvae.core import training
 from skvae.core.bottlenecks import Dense, GaussianPosterior, TopK
-from skvae.core.corruptions import Columns, GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.corruptions import Columns, DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.objective import Objective
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity
@@ -508,6 +508,8 @@ VARIANTS = {
     "masking": {"corruption": Masking(0.3)},
     "salt and pepper": {"corruption": SaltAndPepper(0.3)},
     "swap": {"corruption": SwapNoise(0.3)},
+    "diffusion": {"corruption": DiffusionNoise((0.1, 1.0))},
+    "support": {"support_fraction": 0.7},
     "l1": {"penalties": [L1(0.3)]},
     "l2": {"penalties": [L2(0.3)]},
     "contractive": {"penalties": [Contractive(0.3)]},
@@ -522,6 +524,17 @@ VARIANTS = {
         "out_activation": "logistic",
     },
     "variational": {"corruption": Masking(0.3), "penalties": [Contractive(0.3), L1(0.3)], "bottleneck": GaussianPosterior()},
+    "diffusion of support": {
+        "corruption": DiffusionNoise((0.1, 1.0)),
+        "penalties": [KLSparsity(0.3, target=0.2), Contractive(0.3)],
+        "out_activation": "logistic",
+        "support_fraction": 0.7,
+    },
+    "variational, diffusion of support": {
+        "corruption": DiffusionNoise((0.1, 1.0)),
+        "bottleneck": GaussianPosterior(),
+        "support_fraction": 0.7,
+    },
 }
 each_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 
@@ -530,7 +543,7 @@ each_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANT
 def variant_of(autoencoder, rows):
     """A function that builds the model of a variant, and its objective."""
 
-    def build(hidden, corruption=None, penalties=(), bottleneck=None, out_activation="identity"):
+    def build(hidden, corruption=None, penalties=(), bottleneck=None, out_activation="identity", support_fraction=1.0):
         bottleneck = bottleneck or Dense()
         model = autoencoder(
             n_components=3,
@@ -538,10 +551,11 @@ def variant_of(autoencoder, rows):
             bottleneck=bottleneck,
             out_activation=out_activation,
             likelihood=lambda d: Gaussian(d, learned=bottleneck.has_posterior),
+            told_level=corruption.typical_level if isinstance(corruption, DiffusionNoise) else None,
         )
         columns = Columns(rows.mean(0), rows.min(0).values, rows.max(0).values)
         bound = tuple(penalty.bound(3, len(hidden)) for penalty in penalties)
-        return model, Objective(corruption and partial(corruption, columns=columns), bound)
+        return model, Objective(corruption and partial(corruption, columns=columns), bound, support_fraction=support_fraction)
 
     return build
 
@@ -601,16 +615,23 @@ def test_every_step_of_a_random_variant_draws_anew(variant, variant_of, rows):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("hidden_only", [False, True])
 @pytest.mark.parametrize("bottleneck", [Dense(), GaussianPosterior()], ids=["dense", "posterior"])
-@pytest.mark.parametrize("corruption", [Masking((0.0, 0.5)), SwapNoise(0.3), None], ids=["masking", "swap", "none"])
+@pytest.mark.parametrize("support_fraction", [0.7, 1.0])
+@pytest.mark.parametrize(
+    "corruption",
+    [Masking((0.0, 0.5)), SwapNoise(0.3), DiffusionNoise((0.1, 1.0)), None],
+    ids=["masking", "swap", "diffusion", "none"],
+)
 def test_recorded_training_on_missing_cells_and_levels_is_eager_training(
-    corruption, bottleneck, hidden_only, weighted, mixed_autoencoder, mixed_rows, generator, monkeypatch
+    corruption, support_fraction, bottleneck, hidden_only, weighted, mixed_autoencoder, mixed_rows, generator, monkeypatch
 ):
     weights = torch.rand(30, generator=generator) if weighted else None
-    columns = Columns(*[torch.full((4,), torch.nan)] * 3)
-    objective = Objective(corruption and partial(corruption, columns=columns), hidden_only=hidden_only)
+    columns = Columns(*[torch.full((4,), torch.nan)] * 3, numbers=torch.tensor([1.0, 0.0, 0.0, 1.0]))
+    bound = corruption and partial(corruption, columns=columns)
+    objective = Objective(bound, hidden_only=hidden_only, support_fraction=support_fraction)
+    told_level = 0.3 if isinstance(corruption, DiffusionNoise) else None
 
     def outcome():
-        model = mixed_autoencoder(bottleneck=bottleneck, learned=bottleneck.has_posterior)
+        model = mixed_autoencoder(bottleneck=bottleneck, learned=bottleneck.has_posterior, told_level=told_level)
         run = run_of(model, mixed_rows[:30], weights, (mixed_rows[30:], None), replace(PLAN, max_iter=8), objective)
         return trained(run), values(model)
 
@@ -627,6 +648,20 @@ def test_training_on_missing_cells_and_levels_lowers_the_loss(mixed_autoencoder,
     before = Objective().loss(model, mixed_rows, None).item()
     trained(run_of(model, mixed_rows))
     assert Objective().loss(model, mixed_rows, None).item() < before - 0.5
+
+
+def test_outlying_rows_are_not_learned_where_the_rest_is_the_support(autoencoder, rows, generator):
+    """A tenth of the rows lies along another direction, which one component learns if it is let."""
+    factors = torch.randn(200, 1, generator=generator)
+    usual, odd = factors[:180] @ rows[:1], 3 * factors[180:] @ rows[1:2]
+    errors = []
+    for fraction in (1.0, 0.8):
+        model = autoencoder(n_components=1, hidden=(), linear_path=False)
+        plan = replace(PLAN, max_iter=200, batch_size=50, learning_rate_init=0.03)
+        trained(run_of(model, torch.cat([usual, odd]), plan=plan, objective=Objective(support_fraction=fraction)))
+        errors.append([model.squared_error(part).mean().item() for part in (usual, odd)])
+    assert errors[1][0] < 0.1 * errors[0][0]
+    assert errors[1][1] > errors[0][1]
 
 
 FALLING = [100.0 - k for k in range(20)]
