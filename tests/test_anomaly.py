@@ -329,11 +329,6 @@ def test_p_values_are_counts(case):
     assert_counted(detector, table, later, held_out_of(detector, N))
 
 
-def test_every_training_row_is_held_out_once(case):
-    detector, _, _ = case
-    assert sum(len(member.calibration) for member in detector._members) == N
-
-
 def test_rows_that_are_equal_are_as_odd():
     rng = np.random.default_rng(0)
     table = rng.integers(0, 2, size=(200, 6)).astype(float)
@@ -347,10 +342,12 @@ def test_rows_that_are_equal_are_as_odd():
 
 @pytest.mark.parametrize("params", [{}, {"variational": True}, LINEAR], ids=["denoiser", "vae", "linear"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_rows_held_out_cost_what_they_cost_later(dtype, params):
-    detector = AEAnomalyDetector(**SHORT | params).fit(X.astype(dtype))
-    for member, part in zip(detector._members, held_out_of(detector, N), strict=True):
-        np.testing.assert_array_equal(np.sort(member.costs(X[part].astype(dtype))), member.calibration)
+def test_rows_held_out_are_as_odd_as_themselves(dtype, params):
+    table = np.random.default_rng(0).normal(size=(1000, 4)).astype(dtype)
+    table[::3, 1] = np.nan
+    detector = AEAnomalyDetector(**SHORT | {"cv": "auto", "max_iter": 2} | params).fit(table)
+    p = detector.p_values(table[order_of(detector, 1000)[:200]])
+    np.testing.assert_allclose(np.sort(p), np.arange(2, 202) / 201, rtol=1e-12)
 
 
 def test_p_values_of_a_single_model_are_in_the_order_of_the_scores(single):
@@ -592,7 +589,7 @@ def test_automatic_epochs_make_a_number_of_steps(n_rows, n_iter):
 def test_kinds_of_models(case):
     detector, _, _ = case
     kind = VAETransformer if detector.variational else AutoencoderTransformer
-    assert all(type(model) is kind for model in detector.estimators_)
+    assert all(isinstance(model, kind) for model in detector.estimators_)
 
 
 @pytest.mark.parametrize("variational", [True, False])
@@ -627,7 +624,8 @@ def test_another_class_is_odd(load, normal, least, params):
     of_class = table[labels == normal]
     detector = AEAnomalyDetector(**params, cv=2, support_fraction=1.0, random_state=0).fit(of_class[::2])
     assert auroc(detector, of_class[1::2], table[labels != normal]) > least
-    assert (detector.p_values(table[labels != normal]) < 0.05).mean() > 0.4
+    p, p_of_others = detector.p_values(of_class[1::2]), detector.p_values(table[labels != normal])
+    assert np.median(p_of_others) < 0.5 * np.median(p)
 
 
 def test_planted_cells_are_named():
@@ -682,8 +680,9 @@ LITTLE = {
 @pytest.mark.parametrize("name", LITTLE)
 def test_little_to_learn(name, variational):
     table = LITTLE[name]
-    detector = AEAnomalyDetector(**SHORT | {"cv": "auto", "max_iter": 2}, variational=variational).fit(table)
-    assert len(detector.estimators_) == min(10, len(table))
+    params = SHORT | {"max_iter": 2, "cv": 2 if variational else "auto"}
+    detector = AEAnomalyDetector(**params, variational=variational).fit(table)
+    assert len(detector.estimators_) == min(2 if variational else 10, len(table))
     for rows in [table, rows_of(table, slice(1, 2))]:
         scores, p = detector.score_samples(rows), detector.p_values(rows)
         reasons, expected = detector.explain(rows, return_expected=True)
@@ -725,7 +724,7 @@ def test_columns_of_names_are_told_of_once(cv):
     with pytest.warns(UserWarning, match="'name' has 60 levels") as caught:
         detector = AEAnomalyDetector(**SHORT | {"max_iter": 1, "cv": cv}).fit(table)
     told = [w for w in caught if "levels" in str(w.message)]
-    assert len({str(w.message) for w in told}) == 1
+    assert len(told) == 1
     np.testing.assert_array_equal(detector.explain(table)["name"], 0)
     np.testing.assert_array_equal(detector.explain(table.assign(name="new"))["name"], 0)
 

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import pytest
 
 GALLERY = Path(__file__).parent.parent / "docs" / "gallery"
-NAMES = ["compression", "contractive", "denoising", "features", "generation", "search", "strokes"]
+NAMES = ["anomalies", "compression", "contractive", "denoising", "features", "generation", "search", "strokes"]
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +29,12 @@ def run(tmp_path, capsys):
 
 def test_every_script_is_tested():
     assert sorted(path.stem for path in GALLERY.glob("*.py")) == NAMES
+
+
+def test_anomalies(run):
+    numbers = run("anomalies")
+    assert numbers["flagged"] == 18
+    assert numbers["rightly blamed"] >= numbers["found"] - 1 >= 9
 
 
 def test_compression(run):
