@@ -108,21 +108,20 @@ class _Member(BaseAutoencoder):
         weights[held_out] = 0
         self.fit(X, sample_weight=weights)
         rows = self._admit(X)[held_out]
-        missing = np.isnan(rows)
+        observed = ~np.isnan(rows)
         self._typical = np.zeros(rows.shape[1])
-        surprise = self._map(self._cost(), rows, dtype=np.float64)
-        for i in np.flatnonzero(~missing.all(axis=0)):
-            self._typical[i] = np.median(surprise[~missing[:, i], i])
-        self._calibration = np.sort((surprise - self._typical * ~missing).sum(axis=1))
+        surprise = self._of_cells(rows)
+        for i in np.flatnonzero(observed.any(axis=0)):
+            self._typical[i] = np.median(surprise[observed[:, i], i])
+        self._calibration = np.sort(self._of_rows(rows))
         return self
 
     def costs(self, X: Any) -> np.ndarray:
         """Of each row, the sum over its cells."""
-        cost = self._cost()
-        return self._map(lambda x: cost(x).sum(1, dtype=widest(x.device)), self._admit(X), dtype=np.float64)
+        return self._of_rows(self._admit(X))
 
     def costs_of_cells(self, X: Any) -> np.ndarray:
-        return self._map(self._cost(), self._admit(X), dtype=np.float64)
+        return self._of_cells(self._admit(X))
 
     def n_as_odd(self, costs: np.ndarray) -> np.ndarray:
         """How many of the rows that were held out cost as much or more."""
@@ -144,6 +143,13 @@ class _Member(BaseAutoencoder):
     def numbers(self) -> np.ndarray:
         """Which columns hold numbers."""
         return self._numbers
+
+    def _of_rows(self, rows: np.ndarray) -> np.ndarray:
+        cost = self._cost()
+        return self._map(lambda x: cost(x).sum(1, dtype=widest(x.device)), rows, dtype=np.float64)
+
+    def _of_cells(self, rows: np.ndarray) -> np.ndarray:
+        return self._map(self._cost(), rows, dtype=np.float64)
 
     def _cost(self) -> Callable[[Tensor], Tensor]:
         log_prob = self._log_prob_of_cells()
