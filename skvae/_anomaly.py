@@ -25,6 +25,7 @@ from skvae._validation import (
     StrOptions,
     check_columns,
     check_is_fitted,
+    check_rows,
     count_rows,
     feature_names,
     fit_context,
@@ -137,7 +138,7 @@ class _Member(BaseAutoencoder):
 
     def unknown(self, X: Any) -> np.ndarray:
         """Which cells hold a level that was not there at fit."""
-        return self.schema_.unknown(X, self._admit(X))
+        return self.schema_.unknown(X, check_rows(self, X, self.schema_, reset=False))
 
     @property
     def numbers(self) -> np.ndarray:
@@ -192,7 +193,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         all rows are known to be normal (novelty detection).
     variational : bool, default=False
         Whether the model is a ``VAETransformer``; a cell's score is then its likelihood under the posterior of the code (the
-        reconstruction probability of An and Cho, 2015).
+        reconstruction probability of An and Cho, 2015). Its start is computed from all rows, whatever ``support_fraction``
+        says, and often stays the answer.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         ``"auto"`` is ``(128, 128, 128, 128)``; with ``variational=True``, here and below, what ``VAETransformer`` does.
     activation : str, default="auto"
@@ -452,7 +454,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         check_is_fitted(self)
         costs = [member.costs(X) for member in self.estimators_]
-        return np.asarray(-np.mean(costs, axis=0) - self._cost_of_unknown(X))
+        return -_mean(costs) - self._cost_of_unknown(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -525,16 +527,18 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In the units and dtypes of the training table, if ``return_expected``.
         """
         check_is_fitted(self)
-        contributions = np.mean([member.costs_of_cells(X) for member in self.estimators_], axis=0)
+        contributions = _mean([member.costs_of_cells(X) for member in self.estimators_])
         contributions += self._surprise_of_unknown * self.estimators_[0].unknown(X)
         frame = self._frame_like(X, contributions)
         return (frame, self._expected(X)) if return_expected else frame
 
     def _expected(self, X: Any) -> Any:
-        cells = np.stack([member.expected_cells(X) for member in self.estimators_])
+        cells = [member.expected_cells(X) for member in self.estimators_]
         first = self.estimators_[0]
-        expected = np.where(first.numbers, cells.mean(axis=0), mode(cells, axis=0).mode)
-        if library_of(X) == "numpy" or first.schema_.library == "numpy":
+        expected = np.where(first.numbers, _mean(cells), mode(cells, axis=0).mode)
+        if first.schema_.library == "numpy":
+            return self._frame_like(X, first.schema_.restore(expected))
+        if library_of(X) == "numpy":
             return self._frame_like(X, expected)
         return first.schema_.restore(expected, index_of(X))
 
@@ -550,3 +554,11 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+DenoisingMember.__name__ = VariationalMember.__name__ = AEAnomalyDetector.__name__  # in messages, which users are to understand
+
+
+def _mean(tables: list[np.ndarray]) -> np.ndarray:
+    """Summed one after the other: numpy's order depends on the number of rows, and so would the last bits of each."""
+    return np.asarray(sum(tables) / len(tables))

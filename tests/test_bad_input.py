@@ -12,12 +12,22 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
-from skvae import L1, AutoencoderImputer, AutoencoderTransformer, Contractive, Masking, VAETransformer
+from skvae import (
+    L1,
+    AEAnomalyDetector,
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    Contractive,
+    DiffusionNoise,
+    Masking,
+    VAETransformer,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
 HOLES = np.where(np.eye(30, 4, dtype=bool), np.nan, X)
 QUICK = {"hidden_layer_sizes": (4,), "max_iter": 5, "random_state": 0}
+OF_DETECTOR = ["score_samples", "decision_function", "predict", "p_values", "explain"]
 APPLIED = ["transform", "reconstruct", "score_samples", "score", "reconstruction_error"]
 
 TABLES = {
@@ -67,6 +77,18 @@ def imputer(imputer_fit):
     imputer_fit.set_params(**params)
 
 
+@pytest.fixture(scope="module")
+def detector_fits():
+    return {kind: AEAnomalyDetector(2, cv=2, **QUICK).fit(table(X)) for kind, table in TABLES.items()}
+
+
+@pytest.fixture
+def detector(detector_fits):
+    params = detector_fits["array"].get_params()
+    yield detector_fits["array"]
+    detector_fits["array"].set_params(**params)
+
+
 def assert_refused(estimator, rows, call, *words):
     """The call fails with every one of the words in its message, and the estimator is what it was."""
     state = {name: value for name, value in vars(estimator).items() if name not in estimator.get_params()}
@@ -82,6 +104,21 @@ def assert_refused(estimator, rows, call, *words):
     np.testing.assert_array_equal(np.asarray(estimator.reconstruct(rows)), rows_again)
 
 
+def assert_refused_by_detector(detector, rows, call, *words):
+    """The same for a detector."""
+    state = {name: value for name, value in vars(detector).items() if name not in detector.get_params()}
+    scores, p = detector.score_samples(rows), detector.p_values(rows)
+    with pytest.raises((TypeError, ValueError, ArithmeticError)) as caught:
+        call()
+    missing = [word for word in words if word not in str(caught.value)]
+    assert not missing, f"{missing} not in: {caught.value}"
+    after = {name: value for name, value in vars(detector).items() if name not in detector.get_params()}
+    assert after.keys() == state.keys()
+    assert all(after[name] is state[name] for name in state)
+    np.testing.assert_array_equal(detector.score_samples(rows), scores)
+    np.testing.assert_array_equal(detector.p_values(rows), p)
+
+
 # Refused tables
 
 
@@ -94,6 +131,16 @@ def test_infinity(fits, kind, method, value):
     call = getattr(fits[kind], method)
     words = ["X contains infinity", COLUMN_1[kind], "row 3", "replace infinities"]
     assert_refused(fits[kind], TABLES[kind](X), lambda: call(TABLES[kind](values)), *words)
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_predict", *OF_DETECTOR])
+@pytest.mark.parametrize("kind", TABLES)
+def test_infinity_for_a_detector(detector_fits, kind, method):
+    values = X.copy()
+    values[3, 1] = np.inf
+    detector, table = detector_fits[kind], TABLES[kind]
+    words = ["X contains infinity", COLUMN_1[kind], "row 3", "replace infinities"]
+    assert_refused_by_detector(detector, table(X), lambda: getattr(detector, method)(table(values)), *words)
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
@@ -145,6 +192,14 @@ def test_text(fits, kind, method):
     assert_refused(fits[kind], TABLES[kind](X), lambda: getattr(fits[kind], method)(TEXT[kind]), *words)
 
 
+@pytest.mark.parametrize("method", OF_DETECTOR)
+@pytest.mark.parametrize("kind", TABLES)
+def test_text_for_a_detector(detector_fits, kind, method):
+    words = ["column 1", "Arrays hold numbers only"] if kind == "array" else ["Column 'b'", "at fit it was a number", "convert"]
+    detector = detector_fits[kind]
+    assert_refused_by_detector(detector, TABLES[kind](X), lambda: getattr(detector, method)(TEXT[kind]), *words)
+
+
 def test_text_of_arrays_at_fit(fits):
     words = ["could not convert", "column 1", "Arrays hold numbers only", "data frame", "drop"]
     assert_refused(fits["array"], X, lambda: fits["array"].fit(TEXT["array"]), *words)
@@ -162,13 +217,30 @@ def test_text_of_arrays_at_fit(fits):
         pytest.param(X[:1], ["1 sample", "minimum of 2"], id="one row"),
     ],
 )
-def test_shape(estimator, table, words):
+def test_shape(estimator, detector, table, words):
     assert_refused(estimator, X, lambda: estimator.fit(table), *words)
+    assert_refused_by_detector(detector, X, lambda: detector.fit(table), *words)
 
 
 @pytest.mark.parametrize("method", APPLIED)
 def test_wrong_number_of_columns(estimator, method):
     assert_refused(estimator, X, lambda: getattr(estimator, method)(X[:, :3]), "3 features", "4 features")
+
+
+@pytest.mark.parametrize("method", OF_DETECTOR)
+def test_wrong_number_of_columns_for_a_detector(detector, method):
+    words = ["3 features", "4 features"]
+    assert_refused_by_detector(detector, X, lambda: getattr(detector, method)(X[:, :3]), *words)
+
+
+@pytest.mark.parametrize("method", OF_DETECTOR)
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_other_columns_for_a_detector(detector_fits, kind, method):
+    detector, table = detector_fits[kind], TABLES[kind](X)
+    renamed = table.rename(**({"columns": {"b": "z"}} if kind == "pandas" else {"mapping": {"b": "z"}}))
+    call = getattr(detector, method)
+    assert_refused_by_detector(detector, table, lambda: call(renamed), "- z", "- b")
+    assert_refused_by_detector(detector, table, lambda: call(table[list("bacd")]), "order")
 
 
 def test_codes_of_wrong_size(estimator):
@@ -196,6 +268,26 @@ def test_before_fit(method):
 def test_before_fit_of_a_vae(method, arguments):
     with pytest.raises(NotFittedError, match="fit"):
         getattr(VAETransformer(), method)(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("method", "table"),
+    [
+        *((method, np.where(X > 2, np.inf, X)) for method in ["fit", *OF_DETECTOR]),
+        *((method, X[:, :3]) for method in OF_DETECTOR),
+        ("fit", X[:1]),
+    ],
+)
+def test_messages_of_a_detector_name_none_of_its_models(detector, method, table):
+    with pytest.raises(ValueError, match="AEAnomalyDetector") as caught:
+        getattr(detector, method)(table)
+    assert "Member" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", OF_DETECTOR)
+def test_before_fit_of_a_detector(method):
+    with pytest.raises(NotFittedError, match=r"AEAnomalyDetector .*fit"):
+        getattr(AEAnomalyDetector(), method)(X)
 
 
 def test_names_before_fit():
@@ -320,7 +412,82 @@ def test_parameter_of_an_imputer(imputer, name, value):
     assert all(vars(imputer)[name] is state[name] for name in state)
 
 
+REFUSED_BY_DETECTOR = {
+    **{name: values for name, values in REFUSED.items() if name != "warm_start"},
+    "n_components": [0, -1, math.nan, 1.0, 1.5, "a", None],
+    "contamination": [0, -0.1, 0.51, 1, math.nan, "auto", None],
+    "support_fraction": [0, -0.1, 1.01, math.nan, "auto", None],
+    "variational": ["yes", None, 2],
+    "cv": [1, 0, -1, 2.5, math.nan, "all", None],
+    "early_stopping": ["yes", None, 2],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED_BY_DETECTOR.items() for value in values])
+def test_parameter_of_a_detector(detector, name, value):
+    detector.set_params(**{name: value})
+    assert_refused_by_detector(detector, X, lambda: detector.fit(X), name, repr(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("contamination", 0.6, "(0.0, 0.5]"),
+        ("support_fraction", 0, "(0.0, 1.0]"),
+        ("cv", 1, "[2, inf)"),
+        ("cv", "all", "auto"),
+        ("activation", "swish", "silu"),
+        ("hidden_layer_sizes", (8, -2), "positive integers"),
+        ("hidden_layer_sizes", "deep", "auto"),
+        ("device", "nonsense", "auto"),
+        ("init", "zeros", "pca"),
+        ("n_nonzero_coefs", 3, "n_components"),
+        ("max_iter", "all", "auto"),
+    ],
+)
+def test_parameter_of_a_detector_names_what_there_is(detector, name, value, remedy):
+    detector.set_params(**{name: value})
+    assert_refused_by_detector(detector, X, lambda: detector.fit(X), name, repr(value), remedy)
+
+
+@pytest.mark.parametrize("level", [(0.0, 1.0), (1.0, 0.5), 0.3])
+def test_nested_parameter_of_a_detector(detector, level):
+    detector.set_params(corruption=DiffusionNoise())
+    call = detector.set_params
+    assert_refused_by_detector(
+        detector, X, lambda: call(corruption__level=level), "DiffusionNoise", repr(level), "lowest first"
+    )
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_categorical_features_that_are_not_there_for_a_detector(detector_fits, kind):
+    detector, table = detector_fits[kind], TABLES[kind](X)
+    detector.set_params(categorical_features=[4])
+    try:
+        words = ["categorical_features", "holds 4", "0 to 3"]
+        assert_refused_by_detector(detector, table, lambda: detector.fit(table), *words)
+    finally:
+        detector.set_params(categorical_features="from_dtype")
+
+
+def test_cells_that_a_detector_cannot_score():
+    good = np.abs(np.sin(X))
+    detector = AEAnomalyDetector(2, cv=2, likelihood="bernoulli", **QUICK).fit(good)
+    bad = np.where((np.arange(30)[:, None] == 3) & (np.arange(4) == 1), 1.5, good)
+    for method in ["fit", *OF_DETECTOR]:
+        call = getattr(detector, method)
+        words = ["bernoulli", "column 1", "row 3", "1.5", "[0, 1]", "MinMaxScaler"]
+        assert_refused_by_detector(detector, good, lambda call=call: call(bad), *words)
+
+
+@pytest.mark.parametrize("variational", [False, True])
+def test_diverging_training_of_a_detector(detector, variational):
+    detector.set_params(variational=variational, init="random", learning_rate_init=1e6, early_stopping=False, max_iter=300)
+    assert_refused_by_detector(detector, X, lambda: detector.fit(X), "learning_rate_init")
+
+
 def test_every_parameter_can_be_refused():
+    assert REFUSED_BY_DETECTOR.keys() | {"verbose"} == AEAnomalyDetector().get_params().keys()
     assert REFUSED_BY_IMPUTER.keys() | {"verbose"} == AutoencoderImputer().get_params().keys()
     assert REFUSED.keys() | {"verbose"} == AutoencoderTransformer().get_params().keys()
     assert REFUSED.keys() | REFUSED_BY_VAE.keys() | {"verbose"} == VAETransformer().get_params().keys()
