@@ -132,6 +132,11 @@ class _Member(BaseAutoencoder):
     def n_held_out(self) -> int:
         return len(self._calibration)
 
+    @property
+    def highest_cost(self) -> float:
+        """Of the rows that were held out."""
+        return float(self._calibration[-1])
+
     def expected_cells(self, X: Any) -> np.ndarray:
         """As numbers, in the units of the input."""
         return self._expected(self._admit(X))
@@ -211,8 +216,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        What is done with a level that was not there at fit: by default it is a missing cell to the network, and counts
-        ``log(n_rows + 1)`` nats in the score, since by the rule of succession such a thing comes once in n + 1 rows.
+        What is done with a level that was not there at fit: by default it is a missing cell to the network, and costs as much
+        as the oddest of the rows held out, or ``log(n_rows + 1)`` nats if that is more. By the rule of succession such a thing
+        comes once in n + 1 rows, and so should what is scored as high.
     corruption : str, corruption object, "auto" or None, default="auto"
         ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
     corruption_level : float, default=0.1
@@ -423,7 +429,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
                 if is_auto(self.max_iter):  # a number of steps that no loss decides
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self.estimators_.append(member.fit_and_compare(X, held_out))
-        self._surprise_of_unknown = math.log(len(order) + 1)  # by the rule of succession
+        oddest = max(member.highest_cost for member in self.estimators_)
+        self._cost_of_new_level = max(oddest, math.log(len(order) + 1))
         self.n_iter_ = self.estimators_[0].n_iter_
         self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
 
@@ -528,7 +535,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         check_is_fitted(self)
         contributions = _mean([member.costs_of_cells(X) for member in self.estimators_])
-        contributions += self._surprise_of_unknown * self.estimators_[0].unknown(X)
+        contributions += self._cost_of_new_level * self.estimators_[0].unknown(X)
         frame = self._frame_like(X, contributions)
         return (frame, self._expected(X)) if return_expected else frame
 
@@ -548,7 +555,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return table_like(X, values)
 
     def _cost_of_unknown(self, X: Any) -> np.ndarray:
-        return self._surprise_of_unknown * self.estimators_[0].unknown(X).sum(axis=1)
+        return self._cost_of_new_level * self.estimators_[0].unknown(X).sum(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
