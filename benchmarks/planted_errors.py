@@ -232,7 +232,9 @@ def draw(cells: Cells, sets: list[str], path: Path) -> None:
             x, rows = np.arange(len(KINDS)) + 0.27 * (i - 1), cells.get((name, method), [])
             found, named = ([100 * share(rows, (kind,), what) for kind in KINDS] for what in ("found", "named"))
             bars = ax.bar(x, found, 0.25, color=colour, label=f"found by {label}*")
-            ax.bar_label(bars, fmt=lambda percent: f"{percent:.0f}" if percent else "", label_type="center", fontsize=8, color="white")
+            ax.bar_label(
+                bars, fmt=lambda percent: f"{percent:.0f}" if percent else "", label_type="center", fontsize=8, color="white"
+            )
             if method == "ours":
                 ax.plot(x, named, "D", color="#D55E00", markersize=6, label="cell named by skvae")
         ax.set_xticks(range(len(KINDS)), KINDS)
