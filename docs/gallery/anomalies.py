@@ -1,8 +1,8 @@
 """Find wrong cells in a table, and say what should stand there.
 
 Fifteen of 178 rows of wine analyses get one wrong cell each: a decimal point in a wrong place, a value of another column, or
-one that cannot be. The detector learns from that very table; the tenth of the rows that is oddest is flagged. Drawn are the oddest
-of all, with the cells to blame.
+one that cannot be. The detector learns from that very table; the tenth of the rows that is oddest is flagged. Drawn are the
+oddest of all, with the cells to blame.
 """
 
 import argparse
