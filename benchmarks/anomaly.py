@@ -10,7 +10,8 @@ so all methods see the same, in any run. AUROC and average precision (AP), means
 
 Methods, each with one setting for all sets, their scores of an anomaly high:
 
-* ours: AEAnomalyDetector with its defaults; ours_vae: the same with ``variational=True``.
+* ours: AEAnomalyDetector with its defaults; in one-class with ``support_fraction=1.0``, which says that the training rows are
+  clean. ours_vae: the same with ``variational=True``.
 * knn1, knn5, knn20: distance to the 1st, 5th or 20th nearest training row; knn5mean: mean distance to the 5 nearest. Exact;
   a training row is not a neighbour of itself.
 * iforest: IsolationForest with its defaults. lof: LocalOutlierFactor, 20 neighbours, with ``novelty=True`` in one-class.

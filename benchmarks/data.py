@@ -52,7 +52,9 @@ LARGE = 30_000_000  # cells; above, a table is held in float32
 def add_options(parser: argparse.ArgumentParser, *, sets: bool = True) -> None:
     """Add ``--data`` and, where there is something to choose from, ``--sets``."""
     folder = os.environ.get("SKVAE_DATA") or None
-    parser.add_argument("--data", type=Path, metavar="DIR", default=folder, help="folder with tabular/*; default $SKVAE_DATA")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", default=folder, help="folder with tabular/* and anomaly/*; default $SKVAE_DATA"
+    )
     if sets:
         parser.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(SHIPPED + IN_FOLDER)}")
 
