@@ -126,7 +126,8 @@ class AnomalyDisplay:
     def _plot_cells(self, ax: Any, shares: np.ndarray, telling: np.ndarray, kwargs: dict[str, Any]) -> None:
         style = {"cmap": "Oranges", "vmin": 0, "vmax": 1, "aspect": "auto", **kwargs}
         self.image_ = ax.imshow(shares, **style)
-        self.colorbar_ = self.figure_.colorbar(self.image_, ax=ax, label="share of the row's oddness", format="{x:.0%}")
+        self.colorbar_ = self.figure_.colorbar(self.image_, ax=ax, label="share of the row's oddness")
+        self.colorbar_.ax.yaxis.set_major_formatter("{x:.0%}")
         values = np.asarray(self.values, dtype=object)[:, telling]
         for (i, j), value in np.ndenumerate(values):
             color = "white" if shares[i, j] > DARK else "black"

@@ -18,6 +18,7 @@ SHORT = {"hidden_layer_sizes": (16,), "n_components": 8, "cv": 2, "random_state"
 @pytest.fixture(autouse=True)
 def no_figure_left():
     backend = mpl.get_backend()
+    plt.close("all")
     plt.switch_backend("Agg")
     yield
     for number in plt.get_fignums():
