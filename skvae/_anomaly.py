@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from skvae._assemble import Corruption, Penalty
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import PLAIN_SETTINGS, BaseAutoencoder, earlier_fit_kept
+from skvae._base import BLOCK_ROWS, PLAIN_SETTINGS, BaseAutoencoder, earlier_fit_kept
 from skvae._parameters import NestedParameters
 from skvae._schema import index_of, library_of, table_like
+from skvae._statistics import hashed
 from skvae._vae import VAETransformer
 from skvae._validation import (
     Interval,
@@ -145,6 +147,10 @@ class _Member(BaseAutoencoder):
         """Which cells hold a level that was not there at fit."""
         return self.schema_.unknown(X, check_rows(self, X, self.schema_, reset=False))
 
+    def known_cells(self, X: Any) -> np.ndarray:
+        """The table as numbers, without columns that had no cell at fit."""
+        return self._admit(X)
+
     @property
     def numbers(self) -> np.ndarray:
         """Which columns hold numbers."""
@@ -269,6 +275,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     The residual of the best denoiser at a row x is ``s**2`` times the gradient of the log-density of the rows with noise of
     level s (Vincent, 2011): a distance, in the direction of the data. Columns that hold anything but numbers are swapped for
     other rows' with the same share of noise, and count with their cross-entropy.
+
+    A row of the training table, told by a hash of its cells, is scored by the one model of several that did not see it, as a
+    training row is no neighbour of itself in ``LocalOutlierFactor``; any other row by the mean of all. Otherwise the few rows
+    of a small table, which networks remember, would set a threshold that later rows cannot meet.
 
     A missing cell adds nothing to a score. What a cell adds is its negative log-likelihood in nats, less that of the median
     cell of its column among rows that were not trained on; so a typical cell, like a missing one, counts zero.
@@ -420,8 +430,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         check_columns(self, X, reset=True)
         rng = np.random.default_rng(random_seed(self.random_state))
         order = rng.permutation(count_rows(X))
+        parts = self._held_out(order)
         self.estimators_ = []
-        for held_out in self._held_out(order):
+        for held_out in parts:
             member = self._member(int(rng.integers(2**31)))
             with warnings.catch_warnings():
                 if self.estimators_:  # what is to be said of the table has been said
@@ -429,6 +440,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
                 if is_auto(self.max_iter):  # a number of steps that no loss decides
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self.estimators_.append(member.fit_and_compare(X, held_out))
+        self._unseen = _Unseen.of(self.estimators_[0].known_cells(X), parts)
         oddest = max(member.highest_cost for member in self.estimators_)
         self._cost_of_new_level = max(oddest, math.log(len(order) + 1))
         self.n_iter_ = self.estimators_[0].n_iter_
@@ -460,8 +472,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In nats; higher is more normal, and a row of typical cells has about zero.
         """
         check_is_fitted(self)
-        costs = [member.costs(X) for member in self.estimators_]
-        return -_mean(costs) - self._cost_of_unknown(X)
+        return -self._agreed(X, [member.costs(X) for member in self.estimators_]) - self._cost_of_unknown(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -534,7 +545,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In the units and dtypes of the training table, if ``return_expected``.
         """
         check_is_fitted(self)
-        contributions = _mean([member.costs_of_cells(X) for member in self.estimators_])
+        contributions = self._agreed(X, [member.costs_of_cells(X) for member in self.estimators_])
         contributions += self._cost_of_new_level * self.estimators_[0].unknown(X)
         frame = self._frame_like(X, contributions)
         return (frame, self._expected(X)) if return_expected else frame
@@ -542,7 +553,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def _expected(self, X: Any) -> Any:
         cells = [member.expected_cells(X) for member in self.estimators_]
         first = self.estimators_[0]
-        expected = np.where(first.numbers, _mean(cells), mode(cells, axis=0).mode)
+        expected = self._agreed(X, cells, np.where(first.numbers, _mean(cells), mode(cells, axis=0).mode))
         if first.schema_.library == "numpy":
             return self._frame_like(X, first.schema_.restore(expected))
         if library_of(X) == "numpy":
@@ -554,6 +565,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             return pd.DataFrame(values, columns=feature_names(self, None))
         return table_like(X, values)
 
+    def _agreed(self, X: Any, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
+        """What the members say together, by default their mean; of a training row, what the one says that did not see it."""
+        result = _mean(tables) if joint is None else joint
+        if len(tables) > 1:
+            unseen_by = self._unseen.by(self.estimators_[0].known_cells(X))
+            for i, table in enumerate(tables):
+                result[unseen_by == i] = table[unseen_by == i]
+        return result
+
     def _cost_of_unknown(self, X: Any) -> np.ndarray:
         return self._cost_of_new_level * self.estimators_[0].unknown(X).sum(axis=1)
 
@@ -561,6 +581,35 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+@dataclass(frozen=True)
+class _Unseen:
+    """Which member did not see a row of the training table; rows are known by their hash, and not kept."""
+
+    hashes: np.ndarray  # in rising order
+    members: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, parts: list[np.ndarray]) -> "_Unseen":
+        members = np.zeros(len(rows), dtype=int)
+        for i, part in enumerate(parts):
+            members[part] = i
+        hashes, first = np.unique(_hashes(rows), return_index=True)
+        return cls(hashes, members[first])
+
+    def by(self, rows: np.ndarray) -> np.ndarray:
+        """The number of the member; -1 for rows that all are new to."""
+        hashes = _hashes(rows)
+        place = np.searchsorted(self.hashes, hashes).clip(max=len(self.hashes) - 1)
+        return np.where(self.hashes[place] == hashes, self.members[place], -1)
+
+
+def _hashes(rows: np.ndarray) -> np.ndarray:
+    """The same for a table in either precision."""
+    with np.errstate(over="ignore"):
+        blocks = [hashed(rows[i : i + BLOCK_ROWS].astype(np.float32))[1] for i in range(0, len(rows), BLOCK_ROWS)]
+    return np.concatenate(blocks)
 
 
 DenoisingMember.__name__ = VariationalMember.__name__ = AEAnomalyDetector.__name__  # in messages, which users are to understand

@@ -112,6 +112,7 @@ class AnomalyDisplay:
         unit = float(np.median(np.abs(decisions))) or 1.0
         lowest, highest = np.arcsinh(np.array([decisions.min(), decisions.max()]) / unit)
         edges = unit * np.sinh(np.linspace(lowest, max(highest, lowest + 1), BINS + 1))
+        edges[[0, -1]] = min(edges[0], decisions.min()), max(edges[-1], decisions.max())  # which rounding may have moved inside
         odd = decisions < 0
         counts = f"flagged: {odd.sum():,} of {len(odd):,} rows"
         ax.hist([decisions[~odd], decisions[odd]], edges, stacked=True, color=[COLORS[5], COLORS[1]], label=["normal", counts])

@@ -46,9 +46,7 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
     """
     if weights is not None:
         X, weights = X[weights > 0], weights[weights > 0]
-    X = X + 0.0  # -0.0 equals 0.0 and must hash like it
-    X[np.isnan(X)] = np.nan  # of which there are many
-    hashes = pd.util.hash_pandas_object(pd.DataFrame(X, copy=False), index=False).to_numpy()
+    X, hashes = hashed(X)
     order = np.argsort(hashes, kind="stable")
     X, hashes = X[order], hashes[order]
     same = np.flatnonzero(hashes[1:] == hashes[:-1])
@@ -61,6 +59,13 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
     ordered = np.ones(len(X)) if weights is None else weights[order]
     counts = np.add.reduceat(ordered, np.flatnonzero(first))
     return Table(X[first], None if (counts == 1).all() else counts)
+
+
+def hashed(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows with one kind of zero and one of NaN, of which there are many, and a hash of each, the same for equal rows."""
+    X = X + 0.0
+    X[np.isnan(X)] = np.nan
+    return X, pd.util.hash_pandas_object(pd.DataFrame(X, copy=False), index=False).to_numpy()
 
 
 @dataclass(frozen=True)

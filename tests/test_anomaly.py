@@ -517,7 +517,7 @@ def test_precision_of_the_rows_hardly_matters(fit, dtype):
     np.testing.assert_allclose(scores, fit.score_samples(X), rtol=1e-3, atol=1e-3)
     of_float32 = clone(fit).fit(X.astype(np.float32))
     assert of_float32.score_samples(X.astype(np.float32)).dtype == np.float64
-    np.testing.assert_allclose(of_float32.score_samples(X), fit.score_samples(X), rtol=0.05, atol=0.5)
+    np.testing.assert_allclose(of_float32.score_samples(LATER), fit.score_samples(LATER), rtol=0.05, atol=0.5)
 
 
 def test_input_is_left_alone(case):
@@ -766,3 +766,34 @@ def test_memory_of_scoring_does_not_grow_with_copies():
     finally:
         tracemalloc.stop()
     assert peak < rows.nbytes  # less than another copy of them
+
+
+# Rows of the training table among models that saw them
+
+
+@pytest.mark.parametrize("library", ["numpy", "pandas"])
+def test_a_training_row_is_scored_by_the_model_that_did_not_see_it(library):
+    table = X if library == "numpy" else MIXED
+    detector = AEAnomalyDetector(**{**SHORT, "cv": 3}).fit(table)
+    parts = held_out_of(detector, N)
+    scores, contributions = detector.score_samples(table), detector.explain(table).to_numpy()
+    for model, part in zip(detector.estimators_, parts, strict=True):
+        np.testing.assert_array_equal(scores[part], -model.costs(table)[part])
+        np.testing.assert_array_equal(contributions[part], model.costs_of_cells(table)[part])
+
+
+def test_it_is_known_in_either_precision_and_alone():
+    detector = AEAnomalyDetector(**{**SHORT, "cv": 3}).fit(X)
+    scores = detector.score_samples(X)
+    np.testing.assert_allclose(detector.score_samples(X.astype(np.float32)), scores, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(np.concatenate([detector.score_samples(row) for row in X[:10, None]]), scores[:10])
+
+
+def test_few_rows_set_a_threshold_that_later_ones_can_meet():
+    """As many parameters as would remember every row; two standard errors of the share flagged are 0.03."""
+    rng = np.random.default_rng(0)
+    flagged = []
+    for seed in range(3):
+        table, later = rng.normal(size=(60, 6)), rng.normal(size=(200, 6))
+        flagged.append((AEAnomalyDetector(contamination=0.1, cv=5, random_state=seed).fit(table).predict(later) == -1).mean())
+    assert np.mean(flagged) < 0.25
