@@ -27,7 +27,6 @@ from skvae._validation import (
     StrOptions,
     check_columns,
     check_is_fitted,
-    check_rows,
     count_rows,
     feature_names,
     fit_context,
@@ -59,35 +58,7 @@ VARIATIONAL = {
     "init": "pca",
     "code_activation": "identity",
 }
-PASSED_ON = (
-    "n_components",
-    "hidden_layer_sizes",
-    "activation",
-    "decoder_layer_sizes",
-    "init",
-    "standardize",
-    "likelihood",
-    "categorical_features",
-    "handle_unknown",
-    "corruption",
-    "corruption_level",
-    "penalty",
-    "penalty_weight",
-    "code_activation",
-    "n_nonzero_coefs",
-    "weight_decay",
-    "learning_rate",
-    "learning_rate_init",
-    "batch_size",
-    "max_iter",
-    "tol",
-    "early_stopping",
-    "validation_fraction",
-    "n_iter_no_change",
-    "shuffle",
-    "verbose",
-    "device",
-)
+PASSED_ON = [name for name in BaseAutoencoder._parameter_constraints if name not in {"random_state", "warm_start"}]
 AUTOMATIC = StrOptions({"auto"})
 
 
@@ -119,12 +90,16 @@ class _Member(BaseAutoencoder):
         self._calibration = np.sort(self._of_rows(rows))
         return self
 
-    def costs(self, X: Any) -> np.ndarray:
-        """Of each row, the sum over its cells."""
-        return self._of_rows(self._admit(X))
+    def read(self, X: Any) -> np.ndarray:
+        """The cells of a table as numbers, the same for all members; what the methods below take."""
+        return self._read(X)
 
-    def costs_of_cells(self, X: Any) -> np.ndarray:
-        return self._of_cells(self._admit(X))
+    def costs(self, cells: np.ndarray) -> np.ndarray:
+        """Of each row, the sum over its cells."""
+        return self._of_rows(self._known(cells))
+
+    def costs_of_cells(self, cells: np.ndarray) -> np.ndarray:
+        return self._of_cells(self._known(cells))
 
     def n_as_odd(self, costs: np.ndarray) -> np.ndarray:
         """How many of the rows that were held out cost as much or more."""
@@ -139,17 +114,13 @@ class _Member(BaseAutoencoder):
         """Of the rows that were held out."""
         return float(self._calibration[-1])
 
-    def expected_cells(self, X: Any) -> np.ndarray:
+    def expected_cells(self, cells: np.ndarray) -> np.ndarray:
         """As numbers, in the units of the input."""
-        return self._expected(self._admit(X))
+        return self._expected(self._known(cells))
 
-    def unknown(self, X: Any) -> np.ndarray:
-        """Which cells hold a level that was not there at fit."""
-        return self.schema_.unknown(X, check_rows(self, X, self.schema_, reset=False))
-
-    def known_cells(self, X: Any) -> np.ndarray:
-        """The table as numbers, without columns that had no cell at fit."""
-        return self._admit(X)
+    def known_cells(self, cells: np.ndarray) -> np.ndarray:
+        """Without columns that had no cell at fit."""
+        return self._known(cells)
 
     @property
     def numbers(self) -> np.ndarray:
@@ -440,10 +411,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
                 if is_auto(self.max_iter):  # a number of steps that no loss decides
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self.estimators_.append(member.fit_and_compare(X, held_out))
-        self._unseen = _Unseen.of(self.estimators_[0].known_cells(X), parts)
+        self._unseen = _Unseen.of(self._first.known_cells(self._first.read(X)), parts)
         oddest = max(member.highest_cost for member in self.estimators_)
         self._cost_of_new_level = max(oddest, math.log(len(order) + 1))
-        self.n_iter_ = self.estimators_[0].n_iter_
+        self.n_iter_ = self._first.n_iter_
         self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
 
     def _held_out(self, order: np.ndarray) -> list[np.ndarray]:
@@ -459,6 +430,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         params |= {name: default for name, default in defaults.items() if is_auto(params[name])}
         return kind(**params, random_state=seed).learning_from(self.support_fraction)
 
+    @property
+    def _first(self) -> "DenoisingMember | VariationalMember":
+        return self.estimators_[0]
+
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is: minus the sum of what ``explain`` says of its cells.
 
@@ -472,7 +447,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In nats; higher is more normal, and a row of typical cells has about zero.
         """
         check_is_fitted(self)
-        return -self._agreed(X, [member.costs(X) for member in self.estimators_]) - self._cost_of_unknown(X)
+        cells = self._first.read(X)
+        return -self._agreed(cells, [member.costs(cells) for member in self.estimators_]) - self._costs_of_new(X, cells)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -522,8 +498,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             a p-value that cannot be small; ``cv=5`` makes m the number of training rows.
         """
         check_is_fitted(self)
-        unknown = self._cost_of_unknown(X)
-        as_odd = np.sum([member.n_as_odd(member.costs(X) + unknown) for member in self.estimators_], axis=0)
+        cells = self._first.read(X)
+        new = self._costs_of_new(X, cells)
+        as_odd = np.sum([member.n_as_odd(member.costs(cells) + new) for member in self.estimators_], axis=0)
         return np.asarray((1 + as_odd) / (1 + sum(member.n_held_out for member in self.estimators_)))
 
     def explain(self, X: Any, return_expected: bool = False) -> Any:
@@ -545,37 +522,39 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In the units and dtypes of the training table, if ``return_expected``.
         """
         check_is_fitted(self)
-        contributions = self._agreed(X, [member.costs_of_cells(X) for member in self.estimators_])
-        contributions += self._cost_of_new_level * self.estimators_[0].unknown(X)
+        cells = self._first.read(X)
+        contributions = self._agreed(cells, [member.costs_of_cells(cells) for member in self.estimators_])
+        contributions += self._cost_of_new_level * self._first.schema_.unknown(X, cells)
         frame = self._frame_like(X, contributions)
-        return (frame, self._expected(X)) if return_expected else frame
+        return (frame, self._expected(X, cells)) if return_expected else frame
 
-    def _expected(self, X: Any) -> Any:
-        cells = [member.expected_cells(X) for member in self.estimators_]
-        first = self.estimators_[0]
-        expected = self._agreed(X, cells, np.where(first.numbers, _mean(cells), mode(cells, axis=0).mode))
-        if first.schema_.library == "numpy":
-            return self._frame_like(X, first.schema_.restore(expected))
+    def _expected(self, X: Any, cells: np.ndarray) -> Any:
+        tables = [member.expected_cells(cells) for member in self.estimators_]
+        expected = self._agreed(cells, tables, np.where(self._first.numbers, _mean(tables), mode(tables, axis=0).mode))
+        schema = self._first.schema_
+        if schema.library == "numpy":
+            return self._frame_like(X, schema.restore(expected))
         if library_of(X) == "numpy":
             return self._frame_like(X, expected)
-        return first.schema_.restore(expected, index_of(X))
+        return schema.restore(expected, index_of(X))
 
     def _frame_like(self, X: Any, values: np.ndarray) -> Any:
         if library_of(X) == "numpy":
             return pd.DataFrame(values, columns=feature_names(self, None))
         return table_like(X, values)
 
-    def _agreed(self, X: Any, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
+    def _agreed(self, cells: np.ndarray, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
         """What the members say together, by default their mean; of a training row, what the one says that did not see it."""
         result = _mean(tables) if joint is None else joint
         if len(tables) > 1:
-            unseen_by = self._unseen.by(self.estimators_[0].known_cells(X))
+            unseen_by = self._unseen.by(self._first.known_cells(cells))
             for i, table in enumerate(tables):
                 result[unseen_by == i] = table[unseen_by == i]
         return result
 
-    def _cost_of_unknown(self, X: Any) -> np.ndarray:
-        return self._cost_of_new_level * self.estimators_[0].unknown(X).sum(axis=1)
+    def _costs_of_new(self, X: Any, cells: np.ndarray) -> np.ndarray:
+        """Of each row, for levels that were not there at fit."""
+        return self._cost_of_new_level * self._first.schema_.unknown(X, cells).sum(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -612,9 +591,9 @@ def _hashes(rows: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-DenoisingMember.__name__ = VariationalMember.__name__ = AEAnomalyDetector.__name__  # in messages, which users are to understand
-
-
 def _mean(tables: list[np.ndarray]) -> np.ndarray:
     """Summed one after the other: numpy's order depends on the number of rows, and so would the last bits of each."""
     return np.asarray(sum(tables) / len(tables))
+
+
+DenoisingMember.__name__ = VariationalMember.__name__ = AEAnomalyDetector.__name__  # in messages, which users are to understand

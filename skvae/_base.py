@@ -555,10 +555,18 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         return directions * np.where(largest < 0, -1.0, 1.0)
 
     def _admit(self, X: Any) -> np.ndarray:
+        return self._known(self._read(X))
+
+    def _read(self, X: Any) -> np.ndarray:
+        """The cells of a table as numbers."""
         check_is_fitted(self)
         rows = check_rows(self, X, self.schema_, reset=False)
         if self._in_unit_interval:
             check_unit_interval(X, rows, self._numbers)
+        return rows
+
+    def _known(self, rows: np.ndarray) -> np.ndarray:
+        """The cells without those of columns of which nothing is known."""
         unknown = np.isnan(self._scaling.mean)  # columns that had no cell at fit
         return np.where(unknown, rows.dtype.type(np.nan), rows) if unknown.any() else rows
 

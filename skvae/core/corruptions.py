@@ -37,12 +37,17 @@ class Corruption:
     highest_level: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        bounds = self.level if isinstance(self.level, tuple) and len(self.level) == 2 else (self.level, self.level)
+        bounds = self.bounds
         name = type(self).__name__
         if not all(_is_number(bound) for bound in bounds):
             raise TypeError(f"{name}: level={self.level!r} must be a number, or two in a tuple, the lowest and the highest.")
         if not (0 <= bounds[0] <= bounds[1] <= self.highest_level and bounds[1] < math.inf):
             raise ValueError(f"{name}: level={self.level!r} must lie between 0 and {self.highest_level:g}, the lowest first.")
+
+    @property
+    def bounds(self) -> tuple[Any, Any]:
+        """The lowest and the highest level."""
+        return self.level if isinstance(self.level, tuple) and len(self.level) == 2 else (self.level, self.level)
 
     def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor | float:
         """The level of each row, ``(n_rows, 1)``, between the lowest and the highest; or the one that all have."""
@@ -219,15 +224,11 @@ class DiffusionNoise(Corruption):
     @property
     def typical_level(self) -> float:
         """The geometric mean of the bounds."""
-        return math.sqrt(math.prod(self._bounds))
-
-    @property
-    def _bounds(self) -> tuple[float, float]:
-        return self.level if isinstance(self.level, tuple) else (self.level, self.level)
+        return math.sqrt(math.prod(self.bounds))
 
     def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """The level of each row, ``(n_rows, 1)``."""
-        lowest, highest = map(math.log, self._bounds)
+        lowest, highest = map(math.log, self.bounds)
         return (lowest + (highest - lowest) * _uniform(x[:, :1], generator)).exp()
 
     def __call__(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Damaged:
