@@ -8,6 +8,7 @@ scikit-learn's tables and say so.
 
 import argparse
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,22 @@ def chosen(args: argparse.Namespace, default: tuple[str, ...] = SHIPPED + IN_FOL
     if missing:
         say(f"Not found, so left out: {', '.join(missing)}. --data or SKVAE_DATA names the folder above tabular/.\n")
     return [name for name in names if name not in missing]
+
+
+def chosen_of(
+    args: argparse.Namespace, in_folder: tuple[str, ...], shipped: tuple[str, ...], methods: Iterable[str]
+) -> tuple[list[str], list[str]]:
+    """The sets and the methods that ``--sets`` and ``--methods`` ask for; those of scikit-learn where there is no folder."""
+    if not args.data and not args.sets:
+        say("Without --data or SKVAE_DATA, scikit-learn's tables alone.\n")
+    sets = args.sets.split(",") if args.sets else list(in_folder if args.data else shipped)
+    asked_methods = args.methods.split(",")
+    for option, asked, known in (("sets", sets, in_folder + shipped), ("methods", asked_methods, methods)):
+        if unknown := [name for name in asked if name not in known]:
+            raise SystemExit(f"--{option}: there is no {', '.join(unknown)}; choose from {', '.join(known)}.")
+    if not args.data and (needed := [name for name in sets if name in in_folder]):
+        raise SystemExit(f"--sets: for {', '.join(needed)}, --data or SKVAE_DATA must name the folder above tabular/.")
+    return sets, asked_methods
 
 
 def load(name: str, folder: Path | None) -> np.ndarray:

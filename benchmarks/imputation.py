@@ -335,25 +335,11 @@ def options() -> argparse.ArgumentParser:
     return result
 
 
-def chosen(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """The sets and the methods."""
-    if not args.data and not args.sets:
-        say("Without --data or SKVAE_DATA, scikit-learn's tables alone.\n")
-    sets = args.sets.split(",") if args.sets else list(SETS if args.data else data.SHIPPED)
-    methods = args.methods.split(",")
-    for option, asked, known in (("sets", sets, SETS + data.SHIPPED), ("methods", methods, METHODS)):
-        if unknown := [name for name in asked if name not in known]:
-            raise SystemExit(f"--{option}: there is no {', '.join(unknown)}; choose from {', '.join(known)}.")
-    if not args.data and (needed := [name for name in sets if name in SETS]):
-        raise SystemExit(f"--sets: for {', '.join(needed)}, --data or SKVAE_DATA must name the folder above tabular/.")
-    return sets, methods
-
-
 def main() -> None:
     args = options().parse_args()
     begin(args)
     warnings.filterwarnings("ignore", category=ConvergenceWarning, module=r"sklearn\.")
-    sets, methods = chosen(args)
+    sets, methods = data.chosen_of(args, SETS, data.SHIPPED, METHODS)
     store, results = Rows(args.json), []
     for name in sets:
         table = load(name, args.data)
