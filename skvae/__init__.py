@@ -1,16 +1,14 @@
 """Autoencoders for people who use scikit-learn."""
 
 from skvae._anomaly import AEAnomalyDetector
-from skvae._anomaly_display import AnomalyDisplay
 from skvae._autoencoder import AutoencoderTransformer
+from skvae._display.anomaly import AnomalyDisplay
+from skvae._display.interpolation import InterpolationDisplay
+from skvae._display.latent_space import LatentSpaceDisplay
+from skvae._display.loss_curve import LossCurveDisplay
+from skvae._display.reconstruction import ReconstructionDisplay
+from skvae._display.samples import SamplesDisplay
 from skvae._imputer import AutoencoderImputer
-from skvae._plot import (
-    InterpolationDisplay,
-    LatentSpaceDisplay,
-    LossCurveDisplay,
-    ReconstructionDisplay,
-    SamplesDisplay,
-)
 from skvae._vae import Elbo, VAETransformer
 from skvae.core.corruptions import DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity

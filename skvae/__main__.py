@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import AEAnomalyDetector, AutoencoderTransformer, VAETransformer, __version__
+from skvae import AEAnomalyDetector, AutoencoderTransformer, SaltAndPepper, VAETransformer, __version__
 
 SETS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
     "breast cancer": (load_breast_cancer, 5),
@@ -82,7 +82,7 @@ def variational_has_a_density() -> None:
     title(
         "A variational one has a density, and makes new rows",
         "Log-likelihood of a quarter of the rows, held out, in nats per row; columns standardised. Linear, it is PCA's: the\n"
-        "largest difference on any row. By default it is likelier than PCA's and factor analysis's by so much in the mean.",
+        "largest difference on any row. By default it is likelier than PCA's and factor analysis's by so much on average.",
     )
     row("table", "code", "linear - PCA", "PCA", "over PCA", "over FA", "seconds")
     for name, (load, k) in DENSITY_SETS.items():
@@ -122,7 +122,7 @@ def denoising_takes_noise_off() -> None:
     by_pca = max(decibels(restored(PCA(k).fit(train), noisy), test) for k in (8, 12, 16, 24))
     network: dict[str, Any] = {"hidden_layer_sizes": (256,), "standardize": False, "early_stopping": False, "random_state": 0}
     plain = AutoencoderTransformer(64, **network).fit(train)
-    denoiser = AutoencoderTransformer(64, corruption="salt_and_pepper", corruption_level=0.2, **network)
+    denoiser = AutoencoderTransformer(64, corruption=SaltAndPepper(0.2), **network)
     seconds = timed(denoiser.fit, train)
     by_plain, by_denoiser = (decibels(restored(model, noisy), test) for model in (plain, denoiser))
     row("digits", *(f"{value:.1f}" for value in (decibels(noisy, test), by_pca, by_plain, by_denoiser, seconds)))

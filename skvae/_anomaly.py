@@ -1,45 +1,41 @@
 """Anomalies in a table, with p-values and reasons."""
 
 import math
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import mode
 from sklearn.base import OutlierMixin
-from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor
 
-from skvae._assemble import Corruption, Penalty
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import BLOCK_ROWS, PLAIN_SETTINGS, BaseAutoencoder, earlier_fit_kept
+from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_if_still_falling
+from skvae._calibration import Calibration, Unseen
+from skvae._fit.plan import epochs_of
+from skvae._fit.settings import Corruption, Penalty
+from skvae._fitted import Fitted
 from skvae._parameters import NestedParameters
-from skvae._schema import index_of, library_of, table_like
-from skvae._statistics import hashed
+from skvae._tables.libraries import index_of, library_of, table_like
+from skvae._tables.rows import merge_equal_rows
+from skvae._tables.schema import Schema
 from skvae._vae import VAETransformer
 from skvae._validation import (
     Interval,
     StrOptions,
-    check_columns,
     check_is_fitted,
-    count_rows,
+    check_rows,
     feature_names,
     fit_context,
     is_auto,
     random_seed,
 )
 from skvae.core.corruptions import DiffusionNoise
-from skvae.core.device import widest
 
-FOLDS_BELOW = 1000  # rows; above, those held out hardly matter to the model, and are enough to compare with
-N_FOLDS = 10
-N_STEPS = 300
-DENOISER = {
+PARTS_BELOW = 1000  # rows; above, one part that is held out hardly matters to the model, and is enough to compare with
+N_PARTS = 10
+N_STEPS = 300  # of the training of the denoiser; noise is the only regularisation that it needs
+DENOISER: dict[str, Any] = {
     "n_components": 128,
     "hidden_layer_sizes": (128, 128, 128, 128),
     "activation": "silu",
@@ -50,108 +46,17 @@ DENOISER = {
     "batch_size": 128,
     "early_stopping": False,
 }
-VARIATIONAL = {
+VARIATIONAL: dict[str, Any] = {
     "n_components": 0.9,
     "hidden_layer_sizes": (128,),
     "activation": "gelu",
     "decoder_layer_sizes": None,
     "init": "pca",
-    "code_activation": "identity",
 }
+CONSTRAINTS = AutoencoderTransformer._parameter_constraints
 PASSED_ON = [name for name in BaseAutoencoder._parameter_constraints if name not in {"random_state", "warm_start"}]
+OF_EXACT_CODES = ("code_activation", "n_nonzero_coefs")
 AUTOMATIC = StrOptions({"auto"})
-
-
-class _Member(BaseAutoencoder):
-    """A model with the surprise of a typical cell of each column and the costs of the rows that it did not see.
-
-    The cost of a cell is by how much it surprises more than a typical one: zero for that, and for a missing one.
-    """
-
-    _typical: np.ndarray  # on the scale of the networks
-    _calibration: np.ndarray  # costs of rows, in rising order
-
-    def learning_from(self, support_fraction: float) -> Self:
-        """Set the share of the rows to learn from."""
-        self._settings = {**self._settings, "support_fraction": support_fraction}
-        return self
-
-    def fit_and_compare(self, X: Any, held_out: np.ndarray) -> Self:
-        """Fit to all rows but those held out, which later rows are to be compared with."""
-        weights = np.ones(count_rows(X))
-        weights[held_out] = 0
-        self.fit(X, sample_weight=weights)
-        rows = self._admit(X)[held_out]
-        observed = ~np.isnan(rows)
-        self._typical = np.zeros(rows.shape[1])
-        surprise = self._of_cells(rows)
-        for i in np.flatnonzero(observed.any(axis=0)):
-            self._typical[i] = np.median(surprise[observed[:, i], i])
-        self._calibration = np.sort(self._of_rows(rows))
-        return self
-
-    def read(self, X: Any) -> np.ndarray:
-        """The cells of a table as numbers, the same for all members; what the methods below take."""
-        return self._read(X)
-
-    def costs(self, cells: np.ndarray) -> np.ndarray:
-        """Of each row, the sum over its cells."""
-        return self._of_rows(self._known(cells))
-
-    def costs_of_cells(self, cells: np.ndarray) -> np.ndarray:
-        return self._of_cells(self._known(cells))
-
-    def n_as_odd(self, costs: np.ndarray) -> np.ndarray:
-        """How many of the rows that were held out cost as much or more."""
-        return self.n_held_out - np.searchsorted(self._calibration, costs, side="left")
-
-    @property
-    def n_held_out(self) -> int:
-        return len(self._calibration)
-
-    @property
-    def highest_cost(self) -> float:
-        """Of the rows that were held out."""
-        return float(self._calibration[-1])
-
-    def expected_cells(self, cells: np.ndarray) -> np.ndarray:
-        """As numbers, in the units of the input."""
-        return self._expected(self._known(cells))
-
-    def known_cells(self, cells: np.ndarray) -> np.ndarray:
-        """Without columns that had no cell at fit."""
-        return self._known(cells)
-
-    @property
-    def numbers(self) -> np.ndarray:
-        """Which columns hold numbers."""
-        return self._numbers
-
-    def _of_rows(self, rows: np.ndarray) -> np.ndarray:
-        cost = self._cost()
-        return self._map(lambda x: cost(x).sum(1, dtype=widest(x.device)), rows, dtype=np.float64)
-
-    def _of_cells(self, rows: np.ndarray) -> np.ndarray:
-        return self._map(self._cost(), rows, dtype=np.float64)
-
-    def _cost(self) -> Callable[[Tensor], Tensor]:
-        log_prob = self._log_prob_of_cells()
-        typical = torch.from_numpy(self._typical)
-
-        def cost(x: Tensor) -> Tensor:
-            return (-log_prob(torch.stack([x, x], 1)) - typical.to(x)).masked_fill(x.isnan(), 0.0)
-
-        return cost
-
-
-class DenoisingMember(_Member, AutoencoderTransformer):
-    """An autoencoder of an anomaly detector."""
-
-    _settings = PLAIN_SETTINGS | {"n_steps": N_STEPS}
-
-
-class VariationalMember(_Member, VAETransformer):
-    """A variational autoencoder of an anomaly detector."""
 
 
 class AEAnomalyDetector(OutlierMixin, NestedParameters):
@@ -193,15 +98,18 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        What is done with a level that was not there at fit: by default it is a missing cell to the network, and costs as much
-        as the oddest of the rows held out, or ``log(n_rows + 1)`` nats if that is more. By the rule of succession such a thing
-        comes once in n + 1 rows, and so should what is scored as high.
+        How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing for the network; each costs as much as
+        the oddest of the rows held out, or ``log(n_rows + 1)`` nats if that is more. By the rule of succession a new category
+        comes once in n + 1 rows, and so should a row of that score. ``"error"`` raises.
     corruption : str, corruption object, "auto" or None, default="auto"
         ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
-    corruption_level : float, default=0.1
-        Of a corruption that is given by name.
-    penalty, penalty_weight, code_activation, n_nonzero_coefs
-        As in ``AutoencoderTransformer``; ``code_activation="auto"`` is ``"silu"``.
+    penalty : str, penalty object, tuple of them or None, default=None
+        As in ``AutoencoderTransformer``.
+    code_activation : str, default="auto"
+        ``"auto"`` is ``"silu"``. With ``variational=True`` codes are normal, so that only ``"auto"`` and ``"identity"`` are
+        taken.
+    n_nonzero_coefs : int or None, default=None
+        As in ``AutoencoderTransformer``; None with ``variational=True``.
     weight_decay, learning_rate, learning_rate_init, tol, n_iter_no_change, shuffle
         As in ``AutoencoderTransformer``.
     batch_size : int or "auto", default="auto"
@@ -289,14 +197,14 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     True
     """
 
-    estimators_: "list[DenoisingMember | VariationalMember]"
+    estimators_: list[AutoencoderTransformer | VAETransformer]
+    _calibrations: list[Calibration]
     offset_: float
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **{name: BaseAutoencoder._parameter_constraints[name] for name in PASSED_ON},
-        **{name: [AUTOMATIC, *BaseAutoencoder._parameter_constraints[name]] for name in DENOISER if name != "corruption"},
+        **{name: CONSTRAINTS[name] for name in (*PASSED_ON, *OF_EXACT_CODES)},
+        **{name: [AUTOMATIC, *CONSTRAINTS[name]] for name in DENOISER if name != "corruption"},
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
-        "support_fraction": [Interval(Real, 0, 1, closed="right")],
         "variational": ["boolean"],
         "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
@@ -318,9 +226,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",
         corruption: str | Corruption | None = "auto",
-        corruption_level: float = 0.1,
         penalty: str | Penalty | tuple[Penalty, ...] | None = None,
-        penalty_weight: float | str = "auto",
         code_activation: str = "auto",
         n_nonzero_coefs: int | None = None,
         weight_decay: float = 0.0,
@@ -351,9 +257,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         self.categorical_features = categorical_features
         self.handle_unknown = handle_unknown
         self.corruption = corruption
-        self.corruption_level = corruption_level
         self.penalty = penalty
-        self.penalty_weight = penalty_weight
         self.code_activation = code_activation
         self.n_nonzero_coefs = n_nonzero_coefs
         self.weight_decay = weight_decay
@@ -398,41 +302,63 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return self
 
     def _fit(self, X: Any) -> None:
-        check_columns(self, X, reset=True)
+        schema = Schema.of(X, self.categorical_features)
+        rows = check_rows(self, X, schema, reset=True, in_unit_interval=self.likelihood == "bernoulli")
         rng = np.random.default_rng(random_seed(self.random_state))
-        order = rng.permutation(count_rows(X))
+        order = rng.permutation(len(rows))
         parts = self._held_out(order)
-        self.estimators_ = []
-        for held_out in parts:
-            member = self._member(int(rng.integers(2**31)))
-            with warnings.catch_warnings():
-                if self.estimators_:  # what is to be said of the table has been said
-                    warnings.simplefilter("ignore", UserWarning)
-                if is_auto(self.max_iter):  # a number of steps that no loss decides
-                    warnings.simplefilter("ignore", ConvergenceWarning)
-                self.estimators_.append(member.fit_and_compare(X, held_out))
-        self._unseen = _Unseen.of(self._first.known_cells(self._first.read(X)), parts)
-        oddest = max(member.highest_cost for member in self.estimators_)
+        self.estimators_, self._calibrations, fits = [], [], []
+        for unseen in parts:
+            table = merge_equal_rows(np.delete(rows, unseen, axis=0), None)
+            model = self._model(len(table.rows), seed=int(rng.integers(2**31)))
+            fits.append(model._fit_rows(schema, table, owner=self))
+            self.estimators_.append(model)
+            self._calibrations.append(Calibration.of(model._fitted, rows[unseen]))
+        if not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
+            warn_if_still_falling(next((fit for fit in fits if fit.still_falling), fits[0]), self.max_iter)
+        self._unseen = Unseen.of(self._first.read(rows), parts)
+        oddest = max(calibration.highest_cost for calibration in self._calibrations)
         self._cost_of_new_level = max(oddest, math.log(len(order) + 1))
-        self.n_iter_ = self._first.n_iter_
-        self.offset_ = float(np.percentile(self.score_samples(X), 100 * self.contamination))
+        self.n_iter_ = self.estimators_[0].n_iter_
+        self.offset_ = float(np.percentile(-self._costs(rows), 100 * self.contamination))
 
     def _held_out(self, order: np.ndarray) -> list[np.ndarray]:
-        """The rows that each member does not see, to compare later rows with."""
-        if self.cv == "auto" and len(order) >= FOLDS_BELOW:
-            return [order[: round(self.validation_fraction * len(order))]]
-        n_folds = N_FOLDS if self.cv == "auto" else int(self.cv)
-        return np.array_split(order, min(n_folds, max(1, len(order))))
+        """The rows that each model does not see, to compare later rows with."""
+        n_rows = len(order)
+        if self.cv == "auto" and n_rows >= PARTS_BELOW:
+            return [order[: min(max(round(self.validation_fraction * n_rows), 1), n_rows - 1)]]
+        return np.array_split(order, min(N_PARTS if self.cv == "auto" else int(self.cv), n_rows))
 
-    def _member(self, seed: int) -> "DenoisingMember | VariationalMember":
-        kind, defaults = (VariationalMember, VARIATIONAL) if self.variational else (DenoisingMember, DENOISER)
-        params = {name: getattr(self, name) for name in PASSED_ON}
-        params |= {name: default for name, default in defaults.items() if is_auto(params[name])}
-        return kind(**params, random_state=seed).learning_from(self.support_fraction)
+    def _model(self, n_rows: int, seed: int) -> AutoencoderTransformer | VAETransformer:
+        """An unfitted model for so many distinct rows."""
+        params = {name: getattr(self, name) for name in PASSED_ON} | {"random_state": seed}
+        if self.variational:
+            self._check_variational()
+            params |= {name: default for name, default in VARIATIONAL.items() if is_auto(params[name])}
+            return VAETransformer(**params)
+        params |= {name: getattr(self, name) for name in OF_EXACT_CODES}
+        params |= {name: default for name, default in DENOISER.items() if is_auto(params[name])}
+        model = AutoencoderTransformer(**params)
+        if is_auto(self.max_iter):
+            model.max_iter = epochs_of(N_STEPS, n_rows, int(model.batch_size))
+        return model
+
+    def _check_variational(self) -> None:
+        """Refuse what a normal code cannot be."""
+        if self.code_activation not in {"auto", "identity"}:
+            raise ValueError(
+                f"code_activation={self.code_activation!r} cannot be had with variational=True: codes are normal, and take all "
+                'values. Leave it "auto", or set variational=False.'
+            )
+        if self.n_nonzero_coefs is not None:
+            raise ValueError(
+                f"n_nonzero_coefs={self.n_nonzero_coefs!r} cannot be had with variational=True: a normal code is never exactly "
+                "zero. Leave it None, or set variational=False."
+            )
 
     @property
-    def _first(self) -> "DenoisingMember | VariationalMember":
-        return self.estimators_[0]
+    def _first(self) -> Fitted:
+        return self._calibrations[0].fitted
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is: minus the sum of what ``explain`` says of its cells.
@@ -447,8 +373,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In nats; higher is more normal, and a row of typical cells has about zero.
         """
         check_is_fitted(self)
-        cells = self._first.read(X)
-        return -self._agreed(cells, [member.costs(cells) for member in self.estimators_]) - self._costs_of_new(X, cells)
+        rows = self._read(X)
+        return -self._costs(rows) - self._costs_of_new(X, rows).sum(axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -498,10 +424,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             a p-value that cannot be small; ``cv=5`` makes m the number of training rows.
         """
         check_is_fitted(self)
-        cells = self._first.read(X)
-        new = self._costs_of_new(X, cells)
-        as_odd = np.sum([member.n_as_odd(member.costs(cells) + new) for member in self.estimators_], axis=0)
-        return np.asarray((1 + as_odd) / (1 + sum(member.n_held_out for member in self.estimators_)))
+        rows = self._read(X)
+        new = self._costs_of_new(X, rows).sum(axis=1)
+        as_odd = np.sum([calibration.n_as_odd(calibration.costs(rows) + new) for calibration in self._calibrations], axis=0)
+        return np.asarray((1 + as_odd) / (1 + sum(calibration.n_rows for calibration in self._calibrations)))
 
     def explain(self, X: Any, return_expected: bool = False) -> Any:
         """What each cell adds to the oddness of its row.
@@ -521,17 +447,17 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         expected : frame of shape (n_rows, n_features_in_)
             In the units and dtypes of the training table, if ``return_expected``.
         """
-        check_is_fitted(self)
-        cells = self._first.read(X)
-        contributions = self._agreed(cells, [member.costs_of_cells(cells) for member in self.estimators_])
-        contributions += self._cost_of_new_level * self._first.schema_.unknown(X, cells)
+        rows = self._read(X)
+        contributions = self._agreed(rows, [calibration.costs_of_cells(rows) for calibration in self._calibrations])
+        contributions += self._costs_of_new(X, rows)
         frame = self._frame_like(X, contributions)
-        return (frame, self._expected(X, cells)) if return_expected else frame
+        return (frame, self._expected(X, rows)) if return_expected else frame
 
-    def _expected(self, X: Any, cells: np.ndarray) -> Any:
-        tables = [member.expected_cells(cells) for member in self.estimators_]
-        expected = self._agreed(cells, tables, np.where(self._first.numbers, _mean(tables), mode(tables, axis=0).mode))
-        schema = self._first.schema_
+    def _expected(self, X: Any, rows: np.ndarray) -> Any:
+        tables = [calibration.expected(rows) for calibration in self._calibrations]
+        joint = np.where(self._first.is_number, _mean(tables), mode(tables, axis=0).mode)
+        expected = self._agreed(rows, tables, joint)
+        schema = self._first.schema
         if schema.library == "numpy":
             return self._frame_like(X, schema.restore(expected))
         if library_of(X) == "numpy":
@@ -543,18 +469,27 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             return pd.DataFrame(values, columns=feature_names(self, None))
         return table_like(X, values)
 
-    def _agreed(self, cells: np.ndarray, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
-        """What the members say together, by default their mean; of a training row, what the one says that did not see it."""
+    def _read(self, X: Any) -> np.ndarray:
+        """The cells of a table as numbers, the same for all models."""
+        check_is_fitted(self)
+        return check_rows(self, X, self._first.schema, reset=False, in_unit_interval=self._first.in_unit_interval)
+
+    def _costs(self, rows: np.ndarray) -> np.ndarray:
+        """What the models say that each row costs."""
+        return self._agreed(rows, [calibration.costs(rows) for calibration in self._calibrations])
+
+    def _costs_of_new(self, X: Any, rows: np.ndarray) -> np.ndarray:
+        """What cells cost that hold a level unseen during ``fit``, ``(n_rows, n_columns)``."""
+        return self._cost_of_new_level * self._first.schema.unknown(X, rows)
+
+    def _agreed(self, rows: np.ndarray, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
+        """What the models say together, by default their mean; of a training row, what the one says that did not see it."""
         result = _mean(tables) if joint is None else joint
         if len(tables) > 1:
-            unseen_by = self._unseen.by(self._first.known_cells(cells))
+            unseen_by = self._unseen.by(self._first.read(rows))
             for i, table in enumerate(tables):
                 result[unseen_by == i] = table[unseen_by == i]
         return result
-
-    def _costs_of_new(self, X: Any, cells: np.ndarray) -> np.ndarray:
-        """Of each row, for levels that were not there at fit."""
-        return self._cost_of_new_level * self._first.schema_.unknown(X, cells).sum(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -562,38 +497,6 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return tags
 
 
-@dataclass(frozen=True)
-class _Unseen:
-    """Which member did not see a row of the training table; rows are known by their hash, and not kept."""
-
-    hashes: np.ndarray  # in rising order
-    members: np.ndarray
-
-    @classmethod
-    def of(cls, rows: np.ndarray, parts: list[np.ndarray]) -> "_Unseen":
-        members = np.zeros(len(rows), dtype=int)
-        for i, part in enumerate(parts):
-            members[part] = i
-        hashes, first = np.unique(_hashes(rows), return_index=True)
-        return cls(hashes, members[first])
-
-    def by(self, rows: np.ndarray) -> np.ndarray:
-        """The number of the member; -1 for rows that all are new to."""
-        hashes = _hashes(rows)
-        place = np.searchsorted(self.hashes, hashes).clip(max=len(self.hashes) - 1)
-        return np.where(self.hashes[place] == hashes, self.members[place], -1)
-
-
-def _hashes(rows: np.ndarray) -> np.ndarray:
-    """The same for a table in either precision."""
-    with np.errstate(over="ignore"):
-        blocks = [hashed(rows[i : i + BLOCK_ROWS].astype(np.float32))[1] for i in range(0, len(rows), BLOCK_ROWS)]
-    return np.concatenate(blocks)
-
-
 def _mean(tables: list[np.ndarray]) -> np.ndarray:
     """Summed one after the other: numpy's order depends on the number of rows, and so would the last bits of each."""
     return np.asarray(sum(tables) / len(tables))
-
-
-DenoisingMember.__name__ = VariationalMember.__name__ = AEAnomalyDetector.__name__  # in messages, which users are to understand

@@ -1,9 +1,11 @@
 """The autoencoder as a scikit-learn transformer."""
 
-from typing import Any
+from numbers import Integral
+from typing import Any, ClassVar
 
-from skvae._assemble import Corruption, Penalty
 from skvae._base import BaseAutoencoder
+from skvae._fit.settings import ACTIVATIONS, Corruption, Penalty
+from skvae._validation import Interval, StrOptions
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -37,35 +39,34 @@ class AutoencoderTransformer(BaseAutoencoder):
     likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
         How a cell is scored. ``"gaussian"``: normal with one learned variance. ``"mse"``: normal with unit variance, in
         standardised units where ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not
-        standardised. It is about columns of numbers. ``"auto"`` is ``"gaussian"``, and in a mixed frame normal with one
+        standardised. Applies to numeric columns only. ``"auto"`` is ``"gaussian"``, and in a mixed frame normal with one
         variance per column.
     categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
         Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"``: those of a frame that are
         categories, strings or enumerations. None: no column may be; or a list of them, numbers included, also of an array.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        What a level that was not there at fit is taken for: a missing cell, or an error.
+        How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing; ``"error"`` raises.
     corruption : {"auto", "gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default="auto"
-        What is done to the input, anew in every step, while the output is held against the clean row: a denoising autoencoder
-        (Vincent et al., 2008). An object, such as ``SwapNoise(0.2)``, brings its own level. Epochs are then chosen on corrupted
-        held-out rows too. Applying the model corrupts nothing.
-        ``"auto"`` is none, and of a mixed frame ``Masking((0, 0.5))``: it hides up to half of the observed cells of each row
-        from the encoder, so that codes can be trusted of rows with missing cells.
-    corruption_level : float, default=0.1
-        Of a corruption that is given by name: the share of the cells that are damaged, for ``"gaussian"`` the noise's standard
-        deviation, of standardised columns.
+        What is done to the input, anew in every step, while the output is compared with the clean row: a denoising autoencoder
+        (Vincent et al., 2008). A name is the object with its default level, ``"swap"`` is ``SwapNoise()``; an object, such as
+        ``SwapNoise(0.2)``, has a level that can be searched as ``corruption__level``. Epochs are then chosen on corrupted
+        held-out rows. Applying the model corrupts nothing.
+        ``"auto"`` is none for a table of numbers and ``Masking((0, 0.5))`` for a mixed frame: up to half of the observed cells
+        of each row are hidden from the encoder, so that the codes of rows with missing cells can be trusted.
     penalty : {"l1", "l2", "kl_sparsity", "contractive"}, penalty object, tuple of them or None, default=None
-        What is charged beside the likelihood. ``"kl_sparsity"`` needs ``code_activation="logistic"``.
-        An object, such as ``Contractive(0.3)``, brings its own weight, which can be searched as ``penalty__weight``. Charges
-        do not depend on the scale of the code, and are set against half the squared error on the scale of the
-        networks.
-    penalty_weight : float or "auto", default="auto"
-        Of a penalty that is given by name. ``"auto"`` is the penalty's own default.
+        What is charged beside the likelihood. ``"kl_sparsity"`` needs ``code_activation="logistic"``. A name is the object with
+        its default weight, ``"l1"`` is ``L1()``; an object, such as ``Contractive(0.3)``, has a weight that can be searched as
+        ``penalty__weight``. Charges do not depend on the scale of the code. They are compared with half the squared error on
+        the scale of the networks.
     code_activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="identity"
         Of the code. With ``init="pca"`` it starts where it is almost linear.
     n_nonzero_coefs : int or None, default=None
         How many entries of each row's code are kept, the largest in magnitude, while the others are exactly zero: a k-sparse
         autoencoder (Makhzani and Frey, 2014). None keeps all. Dictionaries of more components than columns are best learned
         with ``init="random"`` and ``code_activation="relu"``.
+    support_fraction : float, default=1.0
+        Share of each batch that is learned from, in (0, 1]: the rows that are reconstructed best, as in ``EllipticEnvelope``.
+        Less than 1 keeps outlying rows from being learned. The start is computed from all rows.
     weight_decay : float, default=0.0
         Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
         rate.
@@ -83,15 +84,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     tol : float, default=1e-4
         An epoch counts as progress when the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation below
-        2000 distinct rows, else on one split. Below 5000 distinct rows the model is then trained on all of them for that many
-        epochs. A start at PCA is left only for a gain of more than two standard errors (three with fewer than 500 rows held out
-        in all) and 1 % of the squared error; with corruption or penalties for the former in what is then minimised. ``"auto"``
-        turns it on where something nonlinear is trained or ``X_val`` is given. Below 10 distinct rows nothing can be held out:
-        the answer is PCA, or with ``init="random"`` the last epoch. What PCA solves, a linear model from its start, is not
-        trained at all.
+        Whether the number of epochs is chosen on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
+        and the model is then trained on all rows for the number of epochs that was best; large tables have one split. A start
+        at PCA is kept unless the gain over it is certain and worthwhile; the user guide states what that means in numbers.
+        ``"auto"`` is True where something nonlinear is trained or ``X_val`` is given. Fewer than 10 distinct rows are too few
+        to hold any out: the answer is PCA, or with ``init="random"`` the last epoch. A linear model from its start is PCA, and
+        is not trained at all.
     validation_fraction : float, default=0.1
-        Share of the rows held out where there is one split: from 2000 distinct rows on, and with ``warm_start``.
+        Share of the rows held out where there is one split, and with ``warm_start``.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10, where
         held-out rows judge, because under the cosine schedule much of the progress comes late; else training goes to its end.
@@ -207,6 +207,13 @@ class AutoencoderTransformer(BaseAutoencoder):
     (1, 4)
     """
 
+    _variational: ClassVar[bool] = False
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseAutoencoder._parameter_constraints,
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
     def __init__(
         self,
         n_components: int | float = 2,
@@ -220,11 +227,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",
         corruption: str | Corruption | None = "auto",
-        corruption_level: float = 0.1,
         penalty: str | Penalty | tuple[Penalty, ...] | None = None,
-        penalty_weight: float | str = "auto",
         code_activation: str = "identity",
         n_nonzero_coefs: int | None = None,
+        support_fraction: float = 1.0,
         weight_decay: float = 0.0,
         learning_rate: str = "cosine",
         learning_rate_init: float | str = "auto",
@@ -240,34 +246,31 @@ class AutoencoderTransformer(BaseAutoencoder):
         verbose: bool | int = False,
         device: str = "auto",
     ) -> None:
-        super().__init__(
-            n_components,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            decoder_layer_sizes=decoder_layer_sizes,
-            init=init,
-            standardize=standardize,
-            likelihood=likelihood,
-            categorical_features=categorical_features,
-            handle_unknown=handle_unknown,
-            corruption=corruption,
-            corruption_level=corruption_level,
-            penalty=penalty,
-            penalty_weight=penalty_weight,
-            code_activation=code_activation,
-            n_nonzero_coefs=n_nonzero_coefs,
-            weight_decay=weight_decay,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            tol=tol,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            shuffle=shuffle,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-            device=device,
-        )
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.decoder_layer_sizes = decoder_layer_sizes
+        self.init = init
+        self.standardize = standardize
+        self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
+        self.corruption = corruption
+        self.penalty = penalty
+        self.code_activation = code_activation
+        self.n_nonzero_coefs = n_nonzero_coefs
+        self.support_fraction = support_fraction
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device

@@ -6,16 +6,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from skvae._assemble import Masking
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import BaseAutoencoder, earlier_fit_kept
-from skvae._schema import with_columns
+from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_if_still_falling
+from skvae._fit.settings import Masking
+from skvae._tables.libraries import with_columns
+from skvae._tables.rows import merge_equal_rows
+from skvae._tables.schema import Schema
 from skvae._vae import VAETransformer
 from skvae._validation import (
     Interval,
     check_columns,
     check_is_fitted,
-    check_layer_sizes,
     check_rows,
     feature_names,
     fit_context,
@@ -59,8 +60,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        What a level that was not there at fit is taken for: a missing cell, which is then filled in as long as it has no value,
-        or an error.
+        How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing for the model and leaves them in the
+        table; ``"error"`` raises.
     sample_posterior : bool, default=False
         Whether cells are drawn from what is plausible for them instead of filled in with what is expected, as in
         ``IterativeImputer``. Of use for multiple imputation, with one ``random_state`` per table. The model is then a
@@ -184,14 +185,16 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any) -> None:
-        check_layer_sizes(hidden_layer_sizes=self.hidden_layer_sizes)
-        n_columns = check_columns(self, X, reset=True)
-        kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
+        schema = Schema.of(X, self.categorical_features)
+        rows = check_rows(self, X, schema, reset=True)
         params = {name: getattr(self, name) for name in PASSED_ON}
         params |= {"corruption": HIDDEN, "random_state": random_seed(self.random_state)}
-        self.autoencoder_ = kind(self.n_components or n_columns, **params).fit(X)
+        kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
+        self.autoencoder_ = kind(self.n_components or rows.shape[1], **params)
+        fit = self.autoencoder_._fit_rows(schema, merge_equal_rows(rows, None), owner=self)
+        warn_if_still_falling(fit, self.max_iter)
         self.n_iter_ = self.autoencoder_.n_iter_
-        self.indicator_features_ = np.flatnonzero(self._missing(X).any(axis=0))
+        self.indicator_features_ = np.flatnonzero(self._missing(rows).any(axis=0))
 
     def transform(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
@@ -210,12 +213,14 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         check_columns(self, X, reset=False)
         schema = self.autoencoder_.schema_
         if schema.library == "numpy" and not schema.columns:  # an array was fitted, and an array comes out
-            X = check_rows(self.autoencoder_, X, schema, reset=False)
+            X = check_rows(self, X, schema, reset=False)
         if isinstance(self.autoencoder_, VAETransformer):
             table = self.autoencoder_.impute(X, n_imputations=1, random_state=self.autoencoder_.random_state)[0]
         else:
             table = self.autoencoder_.impute(X)
-        return self._with_indicators(table, self._missing(X)) if self.add_indicator else table
+        if not self.add_indicator:
+            return table
+        return self._with_indicators(table, self._missing(check_rows(self, X, schema, reset=False)))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that ``transform`` returns.
@@ -234,12 +239,10 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             return names
         return np.concatenate([names, [f"missingindicator_{name}" for name in names[self.indicator_features_]]])
 
-    def _missing(self, X: Any) -> np.ndarray:
+    def _missing(self, rows: np.ndarray) -> np.ndarray:
         """Which cells have no value, or one that the model knows nothing of; none of columns that are ignored."""
-        schema = self.autoencoder_.schema_
-        missing = np.isnan(check_rows(self.autoencoder_, X, schema, reset=False))
-        ignored = [column.kind == "ignored" and column.n_distinct > 0 for column in schema.columns]
-        return missing & ~np.array(ignored) if ignored else missing
+        ignored = [column.kind == "ignored" and column.n_distinct > 0 for column in self.autoencoder_.schema_.columns]
+        return np.isnan(rows) & ~np.array(ignored) if ignored else np.isnan(rows)
 
     def _with_indicators(self, table: Any, missing: np.ndarray) -> Any:
         marks = missing[:, self.indicator_features_]

@@ -5,9 +5,9 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
-from skvae._assemble import Corruption, Penalty
+from skvae._fit.settings import Corruption, Penalty
 
-PIECES = {"corruption": "corruption_level", "penalty": "penalty_weight"}  # and what there is for those given by name
+PIECES = ("corruption", "penalty")
 
 
 class NestedParameters(BaseEstimator):
@@ -27,7 +27,7 @@ class NestedParameters(BaseEstimator):
         params = super().get_params(deep)
         if not deep:
             return params
-        pieces = {name: params[name] for name in PIECES if isinstance(params[name], Corruption | Penalty)}
+        pieces = {name: params[name] for name in PIECES if isinstance(params.get(name), Corruption | Penalty)}
         return params | {f"{name}__{f.name}": getattr(piece, f.name) for name, piece in pieces.items() for f in fields(piece)}
 
     def set_params(self, **params: Any) -> Self:
@@ -51,7 +51,7 @@ class NestedParameters(BaseEstimator):
             if not isinstance(piece, Corruption | Penalty) or field not in {f.name for f in fields(piece)}:
                 raise ValueError(
                     f"Invalid parameter {key!r}: {name}={piece!r} has no {field!r}. Only a single object has nested "
-                    f"parameters; for a name there is {PIECES[name]}, and tuples are searched as a whole."
+                    "parameters, such as skvae.Masking(0.1) or skvae.L1(0.1); names and tuples are searched as a whole."
                 )
             changes[name][field] = value
         for name, fields_of_it in changes.items():

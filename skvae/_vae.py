@@ -1,6 +1,6 @@
 """The variational autoencoder as a scikit-learn transformer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvae._assemble import Corruption, Penalty
-from skvae._base import PLAIN_SETTINGS, BaseAutoencoder
-from skvae._fitting import Fit
-from skvae._statistics import Table, moments
+from skvae._base import BaseAutoencoder
+from skvae._fit.fit import Fit
+from skvae._fit.settings import Corruption, Penalty
+from skvae._fitted import sum_of_cells
+from skvae._tables.rows import Table, moments
 from skvae._validation import Interval, StrOptions, check_count, check_is_fitted, random_seed
 from skvae.core.device import widest
-from skvae.core.inference import evenly_spread_noise
 
 ACTIVE = 0.01  # variance over rows of a posterior mean above which Burda et al. call a unit active
 ORDERING_ROWS = 2000  # at most, that decide the order of the components; each is decoded once per component, ...
-ORDERING_CODES = 200_000  # ... so that many components see fewer rows, lest it take longer than an epoch
+ORDERING_CODES = 200_000  # ... so that many components see fewer rows, and ordering takes no longer than an epoch
 
 
 class Elbo(NamedTuple):
@@ -77,33 +77,29 @@ class VAETransformer(BaseAutoencoder):
         per column. ``"mse"``: normal with variance 1, half the squared error and a constant, in standardised units where
         ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not standardised; its start
         is on the scale of the logits and claims nothing exact. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
-        without a mild prior on the noise, makes held-out rows likelier than probabilistic PCA by more than two standard errors
-        and 0.005 nats per column, else ``"gaussian"``, as also where no rows are held out. It is about columns of numbers, and
-        ``"auto"`` is ``"gaussian_diag"`` where others stand beside them or cells are missing.
+        without a mild prior on the noise, makes held-out rows clearly likelier than probabilistic PCA, else ``"gaussian"``, as
+        also where no rows are held out. Applies to numeric columns only; ``"auto"`` is ``"gaussian_diag"`` where other columns
+        stand beside them or cells are missing.
     categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
         Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"``: those of a frame that are
         categories, strings or enumerations. None: no column may be; or a list of them, numbers included, also of an array.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        What a level that was not there at fit is taken for: a missing cell, or an error.
+        How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing; ``"error"`` raises.
     corruption : {"auto", "gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default="auto"
-        What is done to the input, anew in every step, while the output is held against the clean row: a denoising variational
-        autoencoder (Im et al., 2017). An object, such as ``SwapNoise(0.2)``, brings its own level. Epochs are then chosen on
-        corrupted held-out rows too. Applying the model corrupts nothing.
-        ``"auto"`` is none, and of a mixed frame ``Masking((0, 0.5))``: it hides up to half of the observed cells of each row
-        from the encoder, so that codes can be trusted of rows with missing cells.
-    corruption_level : float, default=0.1
-        Of a corruption that is given by name: the share of the cells that are damaged, for ``"gaussian"`` the noise's standard
-        deviation, of standardised columns.
+        What is done to the input, anew in every step, while the output is compared with the clean row: a denoising variational
+        autoencoder (Im et al., 2017). A name is the object with its default level, ``"swap"`` is ``SwapNoise()``; an object,
+        such as ``SwapNoise(0.2)``, has a level that can be searched as ``corruption__level``. Epochs are then chosen on
+        corrupted held-out rows. Applying the model corrupts nothing.
+        ``"auto"`` is none for a table of numbers and ``Masking((0, 0.5))`` for a mixed frame: up to half of the observed cells
+        of each row are hidden from the encoder, so that the codes of rows with missing cells can be trusted.
     penalty : {"l1", "l2", "contractive"}, penalty object, tuple of them or None, default=None
-        What is charged beside the likelihood. The code that they see is the posterior mean.
-        An object, such as ``Contractive(0.3)``, brings its own weight, which can be searched as ``penalty__weight``. Charges
-        do not depend on the scale of the code, and are set against the evidence lower bound, in nats.
-    penalty_weight : float or "auto", default="auto"
-        Of a penalty that is given by name. ``"auto"`` is the penalty's own default.
-    code_activation : "identity", default="identity"
-        Nothing else: codes are normal. It is here so that settings carry over, and are refused with the reason.
-    n_nonzero_coefs : None, default=None
-        Nothing else: a normal code is never exactly zero.
+        What is charged beside the likelihood. The code that penalties see is the posterior mean. A name is the object with its
+        default weight, ``"l1"`` is ``L1()``; an object, such as ``Contractive(0.3)``, has a weight that can be searched as
+        ``penalty__weight``. Charges do not depend on the scale of the code. They are compared with the evidence lower bound,
+        in nats.
+    support_fraction : float, default=1.0
+        Share of each batch that is learned from, in (0, 1]: the rows that are reconstructed best, as in ``EllipticEnvelope``.
+        Less than 1 keeps outlying rows from being learned. The start is computed from all rows.
     weight_decay : float, default=0.0
         Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
         rate.
@@ -121,14 +117,14 @@ class VAETransformer(BaseAutoencoder):
     tol : float, default=1e-4
         An epoch counts as progress when the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        Whether the number of epochs is chosen on held-out rows, the start counting as epoch 0: by 5-fold cross-validation
-        below 5000 distinct rows, whose model is then trained on all of them for that many epochs, else on one split. A start
-        at a closed solution is left only for a gain of more than two standard errors (three with fewer than 500 rows held out
-        in all) and of 0.005 nats per column. ``"auto"`` turns it on where something nonlinear is trained or ``X_val`` is
-        given. Below 10 distinct rows nothing can be held out: the answer is the start, or with ``init="random"`` the last
-        epoch. What is solved in closed form, a linear model from its start, is not trained at all.
+        Whether the number of epochs is chosen on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
+        and the model is then trained on all rows for the number of epochs that was best; large tables have one split. A start
+        at a closed solution is kept unless the gain over it is certain and worthwhile; the user guide states what that means in
+        numbers. ``"auto"`` is True where something nonlinear is trained or ``X_val`` is given. Fewer than 10 distinct rows are
+        too few to hold any out: the answer is the start, or with ``init="random"`` the last epoch. What is solved in closed
+        form, a linear model from its start, is not trained at all.
     validation_fraction : float, default=0.1
-        Share of the rows held out where there is one split: from 5000 distinct rows on, and with ``warm_start``.
+        Share of the rows held out where there is one split, and with ``warm_start``.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10, where
         held-out rows judge, because under the cosine schedule much of the progress comes late; else training goes to its end.
@@ -240,7 +236,7 @@ class VAETransformer(BaseAutoencoder):
     (3, 4)
     """
 
-    _settings: Mapping[str, Any] = PLAIN_SETTINGS | {"variational": True}
+    _variational: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [StrOptions({"auto", "gaussian", "gaussian_diag", "mse", "bernoulli"})],
@@ -265,11 +261,8 @@ class VAETransformer(BaseAutoencoder):
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",
         corruption: str | Corruption | None = "auto",
-        corruption_level: float = 0.1,
         penalty: str | Penalty | tuple[Penalty, ...] | None = None,
-        penalty_weight: float | str = "auto",
-        code_activation: str = "identity",
-        n_nonzero_coefs: int | None = None,
+        support_fraction: float = 1.0,
         weight_decay: float = 0.0,
         learning_rate: str = "cosine",
         learning_rate_init: float | str = "auto",
@@ -285,65 +278,60 @@ class VAETransformer(BaseAutoencoder):
         verbose: bool | int = False,
         device: str = "auto",
     ) -> None:
-        super().__init__(
-            n_components,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            decoder_layer_sizes=decoder_layer_sizes,
-            init=init,
-            standardize=standardize,
-            likelihood=likelihood,
-            categorical_features=categorical_features,
-            handle_unknown=handle_unknown,
-            corruption=corruption,
-            corruption_level=corruption_level,
-            penalty=penalty,
-            penalty_weight=penalty_weight,
-            code_activation=code_activation,
-            n_nonzero_coefs=n_nonzero_coefs,
-            weight_decay=weight_decay,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            tol=tol,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            shuffle=shuffle,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-            device=device,
-        )
+        self.n_components = n_components
         self.beta = beta
         self.beta_warmup = beta_warmup
         self.n_importance_samples = n_importance_samples
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.decoder_layer_sizes = decoder_layer_sizes
+        self.init = init
+        self.standardize = standardize
+        self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
+        self.corruption = corruption
+        self.penalty = penalty
+        self.support_fraction = support_fraction
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
 
-    def _publish(self, fit: Fit, table: Table, goes_on: bool) -> None:
-        super()._publish(fit, table, goes_on)
-        self._trained_beta = float(self.beta)
+    def _publish(self, fit: Fit, earlier_losses: list[float]) -> None:
+        super()._publish(fit, earlier_losses)
+        table = fit.table
         n_rows = min(len(table.rows), ORDERING_ROWS, ORDERING_CODES // self.n_components_ + 1)
         explained = self._explained_variance(table.take(np.arange(n_rows)))
         if self.best_iter_ > 0 or self.init == "random":  # a closed solution is in order
             order = np.argsort(-explained, kind="stable")
             self.module_.reorder_components_(torch.from_numpy(order).to(self.device_))
             explained = explained[order]
-        self.explained_variance_ = explained * self._scaling.error_unit
-        divergences = self._map(self.module_.divergence, table.rows, scaled=True, dtype=np.float64)
+        self.explained_variance_ = explained * fit.scaling.error_unit
+        divergences = self._fitted.map_scaled(self.module_.divergence, table.rows, dtype=np.float64)
         self.kl_per_component_ = np.average(divergences, axis=0, weights=table.counts)
-        codes = self._map(self.module_.encode, table.rows, scaled=True, dtype=np.float64)
+        codes = self._fitted.map_scaled(self.module_.encode, table.rows, dtype=np.float64)
         self.active_units_ = moments(Table(codes, table.weights))[1] ** 2 > ACTIVE
 
     def _explained_variance(self, table: Table) -> np.ndarray:
         """Mean square, summed over columns, by which each row's reconstruction moves when a component is set to zero."""
-        codes = self._map(self.module_.encode, table.rows, scaled=True, dtype=np.float64)
-        decoded = self._map(self.module_.expect, codes, scaled=True)
+        codes = self._fitted.map_scaled(self.module_.encode, table.rows, dtype=np.float64)
+        decoded = self._fitted.map_scaled(self.module_.expect, codes)
         explained = np.empty(self.n_components_)
         for component in range(self.n_components_):
             without = codes.copy()
             without[:, component] = 0
-            moves = self._map(self.module_.expect, without, scaled=True) - decoded
+            moves = self._fitted.map_scaled(self.module_.expect, without) - decoded
             explained[component] = np.average((moves**2).sum(axis=1), weights=table.counts)
         return explained
 
@@ -361,7 +349,7 @@ class VAETransformer(BaseAutoencoder):
             what ``transform`` returns.
         """
         rows = self._admit(X)
-        both = self._map(lambda x: torch.cat(self.module_.posterior(x), 1), rows, dtype=np.float64)
+        both = self._fitted.map_rows(lambda x: torch.cat(self.module_.posterior(x), 1), rows, dtype=np.float64)
         mean, log_variance = np.split(both, 2, axis=1)
         return mean.astype(rows.dtype, copy=False), np.exp(0.5 * log_variance).astype(rows.dtype, copy=False)
 
@@ -386,8 +374,8 @@ class VAETransformer(BaseAutoencoder):
             In nats, in the units of the input; higher is more normal.
         """
         rows = self._admit(X)
-        scores = self._weigh(lambda weights: weights.logsumexp(1), rows, self._trained_beta)
-        return scores - np.log(self.n_importance_samples) + self._scaling.log_jacobians(rows)
+        scores = self._weigh(lambda weights: weights.logsumexp(1), rows, self._fitted.beta)
+        return scores - np.log(self.n_importance_samples) + self._fitted.scaling.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of ``score_samples`` over rows, which may be compared between models of any size and kind.
@@ -419,8 +407,8 @@ class VAETransformer(BaseAutoencoder):
             exact.
         """
         rows = self._admit(X)
-        total = self._weigh(lambda weights: weights.mean(1), rows) + self._scaling.log_jacobians(rows)
-        kl = self._map(lambda x: self.module_.divergence(x).sum(1, dtype=widest(x.device)), rows, dtype=np.float64)
+        total = self._weigh(lambda weights: weights.mean(1), rows) + self._fitted.scaling.log_jacobians(rows)
+        kl = self._fitted.map_rows(sum_of_cells(self.module_.divergence), rows, dtype=np.float64)
         return Elbo(total + kl, kl)
 
     def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = True) -> Any:
@@ -444,7 +432,7 @@ class VAETransformer(BaseAutoencoder):
         check_count(1, n_samples=n_samples)
         generator = torch.Generator().manual_seed(random_seed(random_state))
         codes = torch.randn(n_samples, self.n_components_, generator=generator, dtype=torch.float64).numpy()
-        return self.schema_.restore(self._scaling.invert(self._sampled(codes, generator, noise)))
+        return self.schema_.restore(self._fitted.scaling.invert(self._sampled(codes, generator, noise)))
 
     def impute(self, X: Any, *, n_imputations: int | None = None, random_state: Any = None) -> Any:
         """Fill in the missing cells of a table, and these alone, once or several times.
@@ -476,49 +464,40 @@ class VAETransformer(BaseAutoencoder):
         check_count(1, n_imputations=n_imputations)
         generator = torch.Generator().manual_seed(random_seed(random_state))
         codes = self._posterior_codes(rows, n_imputations, generator)
-        draws = (self._scaling.invert(self._sampled(some, generator)) for some in codes.swapaxes(0, 1))
+        draws = (self._fitted.scaling.invert(self._sampled(some, generator)) for some in codes.swapaxes(0, 1))
         return [self._completed(X, rows, draw) for draw in draws]
 
     def _posterior_codes(self, rows: np.ndarray, n_draws: int, generator: torch.Generator) -> np.ndarray:
         """Codes drawn for each row, ``(n_rows, n_draws, n_components_)``."""
-        noise = self._noise()
+        noise, beta = self._fitted.noise(self._n_draws), self._fitted.beta
         uniform = torch.rand(len(rows), n_draws, generator=generator, dtype=torch.float64).numpy()
         n_columns = rows.shape[1]
 
         def of_rows(both: Tensor) -> Tensor:
             x, draws = both[:, :n_columns].contiguous(), both[:, n_columns:].contiguous()
-            shares = self.module_.log_weights(x, noise, self._trained_beta).softmax(1).cumsum(1)
+            shares = self.module_.log_weights(x, noise, beta).softmax(1).cumsum(1)
             chosen = torch.searchsorted(shares, draws * shares[:, -1:]).clamp(max=len(noise) - 1)
-            return self.module_.codes_at(x, noise[chosen], self._trained_beta)
+            return self.module_.codes_at(x, noise[chosen], beta)
 
-        both = np.concatenate([self._scaling.apply(rows), uniform], axis=1)
-        return self._map(of_rows, both, scaled=True, dtype=np.float64, n_passes=self.n_importance_samples)
+        both = np.concatenate([self._fitted.scaling.apply(rows), uniform], axis=1)
+        return self._fitted.map_scaled(of_rows, both, dtype=np.float64, n_passes=self._n_draws)
 
     def _sampled(self, codes: np.ndarray, generator: torch.Generator, noise: bool = True) -> np.ndarray:
         """Cells drawn for each code, or with no noise expected, on the scale of the networks."""
-        params = torch.from_numpy(self._map(self.module_.decoder, codes, scaled=True))
+        params = torch.from_numpy(self._fitted.map_scaled(self.module_.decoder, codes))
         likelihood = deepcopy(self.module_.likelihood).cpu().double()
         cells = likelihood.sample(params, generator) if noise else likelihood.mean(params)
         return cells.detach().numpy()
 
     def _weigh(self, summary: Callable[[Tensor], Tensor], rows: np.ndarray, beta: float = 1.0) -> np.ndarray:
         """A summary over draws of the importance weights of each row."""
-        noise = self._noise()
+        noise = self._fitted.noise(self._n_draws)
 
         def of_rows(x: Tensor) -> Tensor:
             return summary(self.module_.log_weights(x, noise, beta).to(widest(x.device)))
 
-        return self._map(of_rows, rows, dtype=np.float64, n_passes=self.n_importance_samples)
+        return self._fitted.map_rows(of_rows, rows, dtype=np.float64, n_passes=self._n_draws)
 
-    def _noise(self) -> Tensor:
-        like = next(self.module_.parameters())
-        noise = evenly_spread_noise(self.n_importance_samples, self.n_components_, self._seed)
-        return noise.to(like.dtype).to(self.device_)
-
-    def _log_prob_of_cells(self) -> Callable[[Tensor], Tensor]:
-        noise = self._noise()
-
-        def of_rows(both: Tensor) -> Tensor:
-            return self.module_.log_predictive(both[:, 0].contiguous(), both[:, 1].contiguous(), noise, self._trained_beta)
-
-        return of_rows
+    @property
+    def _n_draws(self) -> int:
+        return int(self.n_importance_samples)

@@ -11,12 +11,13 @@ from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
     _get_feature_names,
-    _num_samples,
     check_is_fitted,
     validate_data,
 )
 
-from skvae._schema import Schema, check_columns_of, library_of
+from skvae._tables.libraries import library_of
+from skvae._tables.recognise import check_columns_of
+from skvae._tables.schema import Schema
 
 __all__ = [
     "Interval",
@@ -28,29 +29,30 @@ __all__ = [
     "check_is_fitted",
     "check_layer_sizes",
     "check_rows",
-    "check_unit_interval",
     "check_weights",
-    "count_rows",
     "feature_names",
     "fit_context",
     "is_auto",
     "random_seed",
+    "share_columns",
 ]
 
 FLOATS = [np.float64, np.float32]
 
-count_rows = _num_samples
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 feature_names = _check_feature_names_in
 
 
-def check_rows(estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str = "X") -> np.ndarray:
+def check_rows(
+    estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str = "X", in_unit_interval: bool = False
+) -> np.ndarray:
     """The cells of a table as float32 or float64 numbers, NaN where missing, its columns checked against the fit's.
 
     Raises
     ------
     ValueError
-        With the first column and row that holds infinity, beside all that scikit-learn and the schema check.
+        With the first column and row that holds infinity, or with ``in_unit_interval`` a number below 0 or above 1, beside all
+        that scikit-learn and the schema check.
     """
     least = 2 if reset else 1
     try:
@@ -61,7 +63,7 @@ def check_rows(estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str
             rows = schema.cells(X, estimator.handle_unknown, name)
             rows = check_array(rows, dtype=FLOATS, order="C", ensure_all_finite=False, ensure_min_samples=least)
     except ValueError as error:
-        if estimator.warm_start and "features as input" in str(error):
+        if getattr(estimator, "warm_start", False) and "features as input" in str(error):
             raise ValueError(f"{error} With warm_start=True a fit goes on from the earlier one's columns.") from error
         raise
     if np.isinf(rows).any():
@@ -70,6 +72,8 @@ def check_rows(estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str
             f"Input {name} contains infinity: first in {where}. {type(estimator).__name__} takes finite numbers and missing "
             "cells; replace infinities by one or the other."
         )
+    if in_unit_interval:
+        _check_unit_interval(X, rows, schema.n_levels(rows.shape[1]) == 0)
     return rows
 
 
@@ -82,6 +86,13 @@ def check_columns(estimator: Any, X: Any, *, reset: bool) -> int:
         check_columns_of(X, library)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     return int(estimator.n_features_in_)
+
+
+def share_columns(owner: Any, estimator: Any) -> None:
+    """Give an estimator the number and the names of the columns that its owner has checked."""
+    estimator.n_features_in_ = owner.n_features_in_
+    if hasattr(owner, "feature_names_in_"):
+        estimator.feature_names_in_ = owner.feature_names_in_
 
 
 def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarray:
@@ -103,7 +114,7 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
     return schema.cells(rows, estimator.handle_unknown) if schema.library == "numpy" and schema.columns else rows
 
 
-def check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:
+def _check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:
     """Refuse cells of columns of numbers that are no probabilities."""
     bad = ((rows < 0) | (rows > 1)) & numbers
     if bad.any():

@@ -18,6 +18,7 @@ class Bottleneck:
 
     expansion: ClassVar[int] = 1
     has_posterior: ClassVar[bool] = False
+    keeps_largest: ClassVar[bool] = False  # whether components compete by size, and so must be in one unit
 
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
@@ -47,6 +48,7 @@ class TopK(Bottleneck):
     Exactly that many are kept, also where entries are equal, and gradients pass through those alone (Makhzani and Frey, 2014).
     """
 
+    keeps_largest: ClassVar[bool] = True
     n_nonzero: int
 
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -35,6 +35,17 @@ class Corruption:
 
     level: float | tuple[float, float] = 0.1
     highest_level: ClassVar[float] = 1.0
+    hides: ClassVar[bool] = False  # whether damaged cells are blank, so that a model can be told which they are
+
+    @property
+    def hidden_only(self) -> bool:
+        """Whether cells that stay visible are not scored."""
+        return False
+
+    @property
+    def typical_level(self) -> float | None:
+        """Level that an encoder is told of clean rows; None where it is told of none."""
+        return None
 
     def __post_init__(self) -> None:
         bounds = self.bounds
@@ -115,6 +126,7 @@ class Masking(Corruption):
     (150, 2)
     """
 
+    hides: ClassVar[bool] = True
     hidden_only: bool = False
 
     def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:

@@ -13,9 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+LARGEST_VARIANCE = 0.25  # of a cell that is 0 or 1
+LARGEST_CURVATURE = 0.5  # of a categorical cell's log-likelihood in its logits (Bohning, 1992); a boolean's is 0.25
+RAREST = 0.01  # least probability that a start gives to a level
+
 
 class Likelihood(nn.Module):
     """What every likelihood offers."""
+
+    in_cell_units = True  # whether parameters may err by as much as cells do
 
     def __init__(self, n_columns: int, n_params: int | None = None) -> None:
         super().__init__()
@@ -30,6 +36,24 @@ class Likelihood(nn.Module):
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         raise NotImplementedError
+
+    @property
+    def variance(self) -> Tensor | None:
+        """Variance of the cells, one for all columns or one for each; None where cells are not normal."""
+        return None
+
+    @property
+    def per_column(self) -> bool:
+        """Whether each column has a variance of its own."""
+        return False
+
+    def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
+        """Parameters at the mean of the cells, and how far a change of a cell moves its parameter.
+
+        ``mean`` has an entry per parameter: of a level, its probability. ``drawn`` says that codes are drawn, so that the
+        slope must bound the likelihood and not only be right at first order. By default parameters are cells.
+        """
+        return mean, torch.ones_like(mean)
 
     def expectation(self, params: Tensor) -> Tensor:
         """What is expected, one number per parameter: of levels, their probabilities."""
@@ -121,6 +145,10 @@ class Gaussian(NormalCells):
     def variance(self) -> Tensor:
         return self.floor + self.log_excess.exp()
 
+    @property
+    def per_column(self) -> bool:
+        return self.floor.ndim > 0
+
     @torch.no_grad()
     def fit_(self, squared_error: Tensor | float, weight: Tensor | float = 1.0) -> None:
         """Set the variance that maximises the likelihood of cells with this mean squared residual, of all or per column."""
@@ -135,6 +163,14 @@ class Gaussian(NormalCells):
 
 class Bernoulli(Likelihood):
     """Cells in [0, 1] scored by the cross-entropy: ``x log p + (1 - x) log(1 - p)``, params are logits of p."""
+
+    in_cell_units = False
+
+    def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
+        """Logits of the mean; a drawn code takes the slope of the largest variance, which never overshoots (Bohning, 1992)."""
+        p = mean.clamp(RAREST, 1 - RAREST)
+        variance = torch.full_like(p, LARGEST_VARIANCE) if drawn else p * (1 - p)
+        return torch.log(p / (1 - p)), 1 / variance
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
         return -functional.binary_cross_entropy_with_logits(params, target, reduction="none")
@@ -172,6 +208,10 @@ class Categorical(Likelihood):
         self.register_buffer("filled_up", position >= sizes[:, None])
         self.register_buffer("place", torch.where(self.filled_up, 0, first[:, None] + position).flatten())
         self.register_buffer("column", torch.repeat_interleave(sizes))
+
+    def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
+        """Logits of the levels' probabilities; the slope is that of the largest curvature, which never overshoots."""
+        return torch.log(mean.clamp(min=RAREST)), torch.full_like(mean, 1 / LARGEST_CURVATURE)
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
         picked = params.gather(1, self.first + target.long())
@@ -242,6 +282,14 @@ class Mixed(Likelihood):
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         return self._of_params("sample", params, generator).index_select(1, self.back)
 
+    def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
+        """Of each part; its slope never overshoots, since what the kinds share is a code of approximations."""
+        offset, slope = mean.clone(), torch.ones_like(mean)
+        for part in self.parts:
+            params = part.params.cpu()
+            offset[params], slope[params] = part.likelihood.linear_start(mean[params], drawn=True)
+        return offset, slope
+
     def fit_(self, squared_error: Tensor | float, weight: Tensor | float = 1.0) -> None:
         """Set the variances of normal cells."""
         errors = torch.as_tensor(squared_error, dtype=torch.float64).expand(self.n_columns)
@@ -253,13 +301,12 @@ class Mixed(Likelihood):
     @property
     def variance(self) -> Tensor:
         """Of each column; NaN where cells are not normal."""
-        variances = [
-            part.likelihood.variance.expand(len(part.columns))
-            if isinstance(part.likelihood, NormalCells)
-            else part.params.new_full((len(part.columns),), torch.nan, dtype=torch.float64)
-            for part in self.parts
-        ]
-        return torch.cat([v.double() for v in variances]).index_select(0, self.back)
+        variances = []
+        for part in self.parts:
+            variance = part.likelihood.variance
+            of_part = part.columns.new_full((len(part.columns),), torch.nan, dtype=torch.float64)
+            variances.append(of_part if variance is None else variance.double().expand(len(part.columns)))
+        return torch.cat(variances).index_select(0, self.back)
 
     def _of_params(self, method: str, params: Tensor, *args: torch.Generator) -> Tensor:
         blocks = [getattr(part.likelihood, method)(params.index_select(1, part.params), *args) for part in self.parts]

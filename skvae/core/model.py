@@ -28,6 +28,11 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
 
+    @property
+    def n_components(self) -> int:
+        """Size of the code."""
+        return self.encoder.out.out_features // self.bottleneck.expansion
+
     def encode(self, x: Tensor) -> Tensor:
         return self.encode_inputs(self.inputs(x))
 

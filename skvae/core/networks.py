@@ -62,7 +62,7 @@ class Network(nn.Module):
         super().__init__()
         self.activation = activation
         self.out_activation = out_activation
-        layers = [_linear(n_in, n_out, generator, dtype) for n_in, n_out in pairwise(sizes)]
+        layers = [Layer(n_in, n_out, generator, dtype) for n_in, n_out in pairwise(sizes)]
         self.hidden = nn.ModuleList(layers[:-1])
         self.out = layers[-1]
         self.path: nn.Parameter | None = None
@@ -134,11 +134,15 @@ def _aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     return functional.linear(x, weight, bias)
 
 
-def _linear(n_in: int, n_out: int, generator: torch.Generator, dtype: torch.dtype) -> nn.Linear:
-    """A layer with torch's usual initial distribution, drawn from a private generator instead of the global one."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=dtype)
-    bound = n_in**-0.5
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
-    return layer
+class Layer(nn.Linear):
+    """A linear layer that starts with torch's usual distribution, drawn from a private generator."""
+
+    def __init__(self, n_in: int, n_out: int, generator: torch.Generator, dtype: torch.dtype) -> None:
+        super().__init__(n_in, n_out, dtype=dtype)
+        bound = n_in**-0.5
+        with torch.no_grad():
+            self.weight.uniform_(-bound, bound, generator=generator)
+            self.bias.uniform_(-bound, bound, generator=generator)
+
+    def reset_parameters(self) -> None:
+        """Draw nothing: torch would draw from its global generator."""

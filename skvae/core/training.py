@@ -17,7 +17,6 @@ from skvae.core.model import Autoencoder
 from skvae.core.objective import Objective
 from skvae.core.stopping import NoImprovement
 
-MANY_ROWS = 500  # validation rows
 MANY_EPOCHS = 5  # to tell how much a loss goes up and down
 DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
 PLAIN = Objective()
@@ -54,7 +53,16 @@ class TrainingPlan:
         return self.beta * min(1.0, epoch / (self.beta_warmup + 1))
 
 
-@dataclass
+@dataclass(frozen=True)
+class Judged:
+    """Losses of the validation rows of all runs, at the start and at the best epoch, in nats."""
+
+    start: Tensor
+    best: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """What happened. Entry 0 of the validation losses is the start, before any step."""
 
@@ -62,6 +70,7 @@ class TrainingResult:
     validation_losses: list[float]
     best_iter: int
     stopped: bool
+    judged: Judged | None = None  # None without validation rows
 
     @property
     def still_falling(self) -> bool:
@@ -148,8 +157,7 @@ class Run:
         self.gradient_scale = torch.full_like(self.loss, plan.gradient_scale)
         self.compute = compiled(self._loss_and_gradients, [self.loss, *self.flat.gradients])
         self.judge = self._judge()
-        self.start = self.flat.vector.detach().clone()
-        self.best = self.start.clone()
+        self.best = self.flat.vector.detach().clone()
 
     @torch.enable_grad()
     def _loss_and_gradients(self) -> list[Tensor]:
@@ -217,7 +225,6 @@ def train(
     runs: Sequence[Run],
     stopping: NoImprovement,
     n_iter: int,
-    standard_errors: float = 0.0,
     report: Callable[[int, int, float, float | None], None] | None = None,
 ) -> TrainingResult:
     """Advance all runs together, epoch by epoch, and leave each with the weights of the epoch that was best for them jointly.
@@ -226,7 +233,7 @@ def train(
     2. Advance every run by an epoch.
     3. Judge all runs by the weighted mean over their validation rows; remember the weights where it is the best yet.
     4. Stop when it has not improved for long enough; without validation rows the training loss decides.
-    5. Go back to the best epoch, or to the start where the best is not clearly better.
+    5. Go back to the best epoch, which may be the start.
 
     Parameters
     ----------
@@ -235,8 +242,6 @@ def train(
     stopping : NoImprovement
     n_iter : int
         Epochs to go, at most the plan's ``max_iter``, to which the learning rate's schedule refers.
-    standard_errors : float
-        By how many standard errors of the paired difference the best epoch must beat the start.
     report : callable, optional
         Called with epoch, ``n_iter``, loss and validation loss.
     """
@@ -260,10 +265,10 @@ def train(
         for run in runs:
             run.finish(None)
         return TrainingResult(losses, [], len(losses), stopping.should_stop)
-    better = gain_in_standard_errors(ledger.start_rows - ledger.best_rows, ledger.weights) > standard_errors  # 5)
     for run in runs:
-        run.finish(run.best if better else run.start)
-    return TrainingResult(losses, ledger.losses, ledger.best_iter if better else 0, stopping.should_stop)
+        run.finish(run.best)  # 5)
+    judged = Judged(ledger.start_rows, ledger.best_rows, ledger.weights)
+    return TrainingResult(losses, ledger.losses, ledger.best_iter, stopping.should_stop, judged)
 
 
 class _Ledger:
@@ -289,27 +294,6 @@ class _Ledger:
 
     def _rows(self) -> Tensor:
         return torch.cat([judge() for judge in self.judges]).cpu().double()
-
-
-def gain_in_standard_errors(fall: Tensor, weights: Tensor) -> float:
-    """Mean of paired differences of losses, start minus best, over the standard error of that mean.
-
-    A few enormous falls raise the error faster than the mean, and would speak against what they prove. So falls above the
-    largest rise count as that much where it makes the case clearer, which can only understate the mean; but only with so many
-    rows that rises as large would have been seen.
-    """
-    as_they_are = _in_standard_errors(fall, weights)
-    if len(fall) < MANY_ROWS:
-        return as_they_are
-    return max(as_they_are, _in_standard_errors(fall.clamp(max=-fall.min()), weights))
-
-
-def _in_standard_errors(values: Tensor, weights: Tensor) -> float:
-    mean = _mean(values, weights)
-    variance = _mean((values - mean).square(), weights)
-    if variance == 0:
-        return math.copysign(math.inf, mean) if mean else 0.0
-    return mean / math.sqrt(variance / (len(values) - 1))
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from skvae._plot import COLORS, _axes, _check_can, _shortened
+from skvae._display.drawing import COLORS, axes_or_new, check_can, shortened
 from skvae._validation import check_count
 
 LONGEST_VALUE = 10  # letters of a cell
@@ -73,7 +73,7 @@ class AnomalyDisplay:
         axes, **kwargs
             As in ``plot``.
         """
-        _check_can(estimator, "explain", "AEAnomalyDetector")
+        check_can(estimator, "explain", "AEAnomalyDetector")
         check_count(1, n_rows=n_rows)
         decisions = estimator.decision_function(X)
         oddest = np.argsort(decisions, kind="stable")[:n_rows]
@@ -133,9 +133,9 @@ class AnomalyDisplay:
         for (i, j), value in np.ndenumerate(values):
             color = "white" if shares[i, j] > DARK else "black"
             ax.text(j, i, _written(value), ha="center", va="center", fontsize=8, color=color)
-        names = [_shortened(self.columns[j]) for j in telling]
+        names = [shortened(self.columns[j]) for j in telling]
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        ax.set_yticks(range(len(values)), [_shortened(row) for row in self.rows])
+        ax.set_yticks(range(len(values)), [shortened(row) for row in self.rows])
         ax.set(ylabel="row, the oddest first")
         ax.spines[:].set_visible(False)
 
@@ -143,7 +143,7 @@ class AnomalyDisplay:
 def _two_axes(n_rows: int, n_columns: int) -> tuple[Any, np.ndarray]:
     width, height = INCHES_PER_CELL
     size = (float(np.clip(width * n_columns + 2.2, 6.4, 16)), 3.0 + height * n_rows + 1.0)
-    figure, first = _axes(None, size)
+    figure, first = axes_or_new(None, size)
     first.remove()
     return figure, figure.subplots(2, 1, height_ratios=[2.2, height * n_rows + 0.6])
 

@@ -1,4 +1,4 @@
-"""Exact statistics of a weighted table, in float64: equal rows, moments, principal components.
+"""The rows of a table, weighted, with their exact statistics in float64: equal rows, moments, scalings.
 
 Cells may be missing, NaN, where not said otherwise; statistics are then those of the cells that are there. A weight counts
 repetitions of its row: a weight of 2 is the row twice, a weight of 0 its absence.
@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import linalg
 
+BLOCK_ROWS = 1 << 15  # rows that are worked on at once, so that memory beyond the result does not grow with the table
 SQUARABLE = 1e150  # the largest scale whose square is a float64
 EPS = float(np.finfo(np.float64).eps)
 FLOOR = 1e-6  # least variance of the noise, of a column of unit variance
-SVD_COST = 3e8  # multiplications; above it the covariance's eigenvectors, which lose half the digits, are much cheaper
 
 
 @dataclass(frozen=True)
@@ -163,51 +162,3 @@ def resolutions(table: Table) -> np.ndarray:
 def _median_gap(cells: np.ndarray) -> float:
     gaps = np.diff(np.unique(cells[~np.isnan(cells)]))
     return float(np.median(gaps)) if len(gaps) else 0.0
-
-
-@dataclass(frozen=True)
-class PrincipalComponents:
-    """Mean, unit axes as rows and the variance along each (divisor: total weight - 1), in falling order."""
-
-    mean: np.ndarray
-    axes: np.ndarray
-    variances: np.ndarray
-
-    @property
-    def deviations(self) -> np.ndarray:
-        """Standard deviation of each column."""
-        return np.sqrt(self.variances @ self.axes**2)
-
-    def n_for_share(self, share: float) -> int:
-        """The fewest components that explain more than this share of the variance."""
-        total = self.variances.sum()
-        if total == 0:
-            return 1
-        cumulative = np.cumsum(self.variances / total)
-        return min(int(np.searchsorted(cumulative, share, side="right")) + 1, len(self.variances))
-
-
-def principal_components(table: Table) -> PrincipalComponents:
-    """PCA of weighted rows without missing cells, with scikit-learn's signs: the largest loading of each axis is positive."""
-    X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
-    mean = np.average(X, axis=0, weights=counts)
-    total = counts.sum()
-    divisor = max(total - 1, total / 2)  # weights that hardly sum to a row must not blow up the variances
-    rows = (X - mean) * np.sqrt(counts / divisor)[:, None]
-    n, d = rows.shape
-    if n * d * min(n, d) <= SVD_COST or n < d:
-        _, singular, axes = linalg.svd(rows, full_matrices=False)
-        variances = singular**2
-    else:
-        return components_of_covariance(mean, rows.T @ rows)
-    return PrincipalComponents(mean, _with_signs(axes), variances)
-
-
-def components_of_covariance(mean: np.ndarray, covariance: np.ndarray) -> PrincipalComponents:
-    """The same from the rows' covariance."""
-    variances, vectors = linalg.eigh(covariance)
-    return PrincipalComponents(mean, _with_signs(vectors[:, ::-1].T), np.clip(variances[::-1], 0, None))
-
-
-def _with_signs(axes: np.ndarray) -> np.ndarray:
-    return axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize
 
-from skvae._statistics import EPS, PrincipalComponents, Table, components_of_covariance, principal_components
+from skvae._fit.pca import PrincipalComponents, components_of_covariance, principal_components
+from skvae._tables.rows import EPS, Table
 
 EM_STEPS = 30
 EM_COST = 1e8  # multiplications per step; of a table that would take more, some rows

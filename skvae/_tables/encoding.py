@@ -1,10 +1,10 @@
-"""From the cells of a mixed table to features that linear models are about: numbers as they are, levels one by one."""
+"""From the cells of a table to the features of linear models: numbers as they are, one feature per level."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from skvae._statistics import EPS, Table
+from skvae._tables.rows import EPS, Table
 
 BOOLEAN = 1  # in place of a number of levels: one feature tells two apart
 
@@ -31,6 +31,8 @@ class Encoding:
     def of(cls, table: Table, n_levels: np.ndarray) -> "Encoding":
         """The encoding of a scaled table."""
         plain = cls(n_levels, *np.array([[0.0], [1.0]]).repeat(np.maximum(n_levels, 1).sum(), axis=1))
+        if not plain.is_mixed:
+            return plain
         values, counts = plain.features(table.rows), table.counts
         seen = np.maximum(counts @ ~np.isnan(values), np.finfo(np.float64).tiny)
         share = np.where(plain.is_number, 0.0, counts @ np.nan_to_num(values) / seen)

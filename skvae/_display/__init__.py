@@ -1,0 +1,1 @@
+"""Displays: what a fitted estimator learnt, in one figure each."""

@@ -1,0 +1,102 @@
+"""Rows beside what a model makes of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from skvae._display.drawing import ANY, as_numbers, check_can, label_ticks, names_of_columns
+from skvae._display.rows import RowsDisplay, standard_units
+from skvae._validation import check_count
+
+
+@dataclass(eq=False, repr=False)
+class ReconstructionDisplay(RowsDisplay):
+    """Rows and what the model makes of them: as images, or as a map of their cells with the differences below.
+
+    Parameters
+    ----------
+    originals, reconstructions : array-like or frame of shape (n_rows, n_columns)
+    image_shape : tuple of two ints or None, default=None
+        Height and width of the images that the rows are. None draws cells, by how many standard deviations of its column each
+        is above the column's mean, both taken over all originals. A single original has none: what is made of it is drawn by
+        how far it is off, as a share of the original.
+    feature_names : sequence of str or None, default=None
+        Names of the columns.
+    inputs : array-like or frame of shape (n_rows, n_columns), default=None
+        What was fed to the model instead of the originals, e.g. noisy images.
+
+    Attributes
+    ----------
+    ax_, figure_, image_ : Axes, Figure, AxesImage
+    colorbar_ : Colorbar or None
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skvae import AutoencoderTransformer, ReconstructionDisplay
+    >>> X = load_wine(as_frame=True).data
+    >>> display = ReconstructionDisplay.from_estimator(AutoencoderTransformer(hidden_layer_sizes=()).fit(X), X)
+    >>> [label.get_text() for label in display.ax_.get_yticklabels()]
+    ['original', 'reconstruction', 'difference']
+    """
+
+    originals: Any
+    reconstructions: Any
+    image_shape: tuple[int, int] | None = None
+    feature_names: Sequence[str] | None = None
+    inputs: Any = None
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        image_shape: Any = None,
+        inputs: Any = None,
+        n_rows: int = 8,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Reconstruct ``X``, or ``inputs`` in its place, and draw; the other parameters are those above and of ``plot``."""
+        check_can(estimator, "reconstruct", ANY)
+        reconstructions = estimator.reconstruct(X if inputs is None else inputs)
+        return cls(X, reconstructions, image_shape, names_of_columns(estimator), inputs).plot(ax, n_rows=n_rows, **kwargs)
+
+    def plot(self, ax: Any = None, *, n_rows: int = 8, **kwargs: Any) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            None makes a new figure.
+        n_rows : int, default=8
+            How many rows, from the first on.
+        **kwargs
+            For ``imshow``, e.g. ``cmap``.
+        """
+        check_count(1, n_rows=n_rows)
+        given = {"original": self.originals, "input": self.inputs, "reconstruction": self.reconstructions}
+        tables = {name: as_numbers(rows, f"{name}s") for name, rows in given.items() if rows is not None}
+        originals = tables["original"]
+        for name, rows in tables.items():
+            if rows.shape != originals.shape:
+                raise ValueError(
+                    f"{name}s has shape {rows.shape}, originals {originals.shape}; give one row for each original."
+                )
+        shown = {name: rows[:n_rows] for name, rows in tables.items()}
+        if self.image_shape is None:
+            center, scale, unit = standard_units(originals)
+            shown = {name: (rows - center) / scale for name, rows in shown.items()}
+            shown["difference"] = shown["reconstruction"] - shown["original"]
+            y = self._plot_cells(ax, np.stack(list(shown.values())), unit, **kwargs)
+        else:
+            n_across = len(shown["original"])
+            kwargs = {"vmin": originals.min(), "vmax": originals.max(), **kwargs}
+            x, y = self._plot_images(ax, np.concatenate(list(shown.values())), n_across, **kwargs)
+            label_ticks(self.ax_, "x", x, range(n_across))
+            self.ax_.set_xlabel("row")
+        label_ticks(self.ax_, "y", y, shown)
+        return self

@@ -1,0 +1,77 @@
+"""Rows drawn from a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from skvae._display.drawing import as_numbers, check_can, names_of_columns
+from skvae._display.rows import RowsDisplay, contrast, standard_units
+
+
+@dataclass(eq=False, repr=False)
+class SamplesDisplay(RowsDisplay):
+    """Rows drawn from a model: as a grid of images, or as a map of their cells.
+
+    Parameters
+    ----------
+    rows : array-like or frame of shape (n_rows, n_columns)
+    image_shape : tuple of two ints or None, default=None
+        Height and width of the images that the rows are. None draws cells, by how many standard deviations of its column each
+        is above the column's mean, both taken over these rows.
+    feature_names : sequence of str or None, default=None
+        Names of the columns.
+
+    Attributes
+    ----------
+    ax_, figure_, image_ : Axes, Figure, AxesImage
+    colorbar_ : Colorbar or None
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvae import SamplesDisplay, VAETransformer
+    >>> vae = VAETransformer(10, hidden_layer_sizes=()).fit(load_digits().data)
+    >>> display = SamplesDisplay.from_estimator(vae, 9, image_shape=(8, 8), random_state=0)
+    >>> display.image_.get_size()  # with gaps of one pixel
+    (26, 26)
+    """
+
+    rows: Any
+    image_shape: tuple[int, int] | None = None
+    feature_names: Sequence[str] | None = None
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        n_samples: int = 64,
+        *,
+        image_shape: Any = None,
+        random_state: Any = None,
+        noise: bool = False,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw rows from a fitted VAETransformer, with the parameters of its ``sample``, and plot them."""
+        check_can(estimator, "sample", "VAETransformer, which has a distribution to draw from")
+        rows = estimator.sample(n_samples, random_state=random_state, noise=noise)
+        return cls(rows, image_shape, names_of_columns(estimator)).plot(ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
+        """Draw into ``ax``, or a new figure; the rest goes to ``imshow``."""
+        rows = as_numbers(self.rows, "rows")
+        if self.image_shape is not None:
+            self._plot_images(ax, rows, int(np.ceil(np.sqrt(len(rows)))), **{**contrast(rows), **kwargs})
+            self.ax_.set_xlabel("samples")
+            return self
+        if len(rows) == 1:
+            raise ValueError(
+                "rows is a single row, and cells are drawn by how rows differ; draw two or more, or give image_shape."
+            )
+        center, scale, unit = standard_units(rows)
+        self._plot_cells(ax, ((rows - center) / scale)[None], unit, **kwargs)
+        self.ax_.set_ylabel("sample")
+        self.ax_.yaxis.get_major_locator().set_params(integer=True)
+        return self

@@ -1,0 +1,1 @@
+"""From settings and rows to a model."""

@@ -1,0 +1,295 @@
+"""From a table to a trained model that is not worse than where it started.
+
+Keeping the best epoch is not enough: on small tables the best of many epochs is chosen by noise, and a start computed from all
+rows has already seen the ones that are to judge it. So the number of epochs is chosen on rows that neither the start nor the
+training saw; small tables are cross-validated, and the final model is trained on all rows for that many epochs. It replaces
+the start only where the guard is convinced by the gain on the held-out rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from skvae._fit import likelihood
+from skvae._fit.linear_gaussian import LinearGaussian
+from skvae._fit.noise import Residuals, set_noise
+from skvae._fit.pca import principal_components
+from skvae._fit.pieces import build_model, build_objective, tensors_of
+from skvae._fit.plan import plan_for, stopping_of
+from skvae._fit.rules import N_FOLDS, Guard, guard_of
+from skvae._fit.settings import Settings
+from skvae._fit.splits import Split, folds, single_split
+from skvae._fit.starts import completed, started
+from skvae._fit.task import Task
+from skvae._tables.encoding import Encoding
+from skvae._tables.rows import Scaling, Table, least_variances, resolutions
+from skvae.core.model import Autoencoder
+from skvae.core.penalties import Penalty
+from skvae.core.stopping import NoImprovement
+from skvae.core.training import DIVERGED, Run, TrainingPlan, TrainingResult, train
+
+MANY_COMPONENTS = 1 << 30  # as many as there are
+
+Report = Callable[[int, int, float, float | None], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of a fit.
+
+    Attributes
+    ----------
+    model : Autoencoder
+    scaling : Scaling
+        From the units of the input to what the networks see.
+    table : Table
+        The rows as the networks see them.
+    penalties : tuple of Penalty
+        As they were charged.
+    result : TrainingResult or None
+        The training that led to the model; None where PCA was the answer without any.
+    """
+
+    model: Autoencoder
+    scaling: Scaling
+    table: Table
+    penalties: tuple[Penalty, ...]
+    result: TrainingResult | None
+
+    @property
+    def still_falling(self) -> bool:
+        """Whether the training ran out of epochs with the loss falling."""
+        return self.result is not None and self.result.still_falling
+
+
+def fit_rows(
+    settings: Settings,
+    table: Table,
+    held_out: Table | None = None,
+    earlier: tuple[Autoencoder, Scaling] | None = None,
+    report: Report | None = None,
+) -> Fit:
+    """Fit a model to the rows of a table.
+
+    1. Scale the columns, and find the size of the code.
+    2. Hold rows out to judge by: the caller's, folds of a small table, or a random share.
+    3. Decide what is open about the likelihood.
+    4. Stay at the closed solution where it is the answer or nothing can judge; else train.
+
+    Parameters
+    ----------
+    settings : Settings
+    table : Table
+        Distinct rows in the units of the input.
+    held_out : Table or None
+        The caller's own validation rows; None leaves the choice of rows to this function.
+    earlier : tuple of Autoencoder and Scaling, or None
+        A model to go on from, instead of a new one. Its start is not PCA's, so any gain on held-out rows is kept.
+    report : callable or None
+        Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
+    """
+    model, scaling = earlier or (None, _scaling_of(settings, table))
+    table, held_out = scaling.apply_to(table), held_out and scaling.apply_to(held_out)  # 1)
+    task = _task(settings, table, scaling, model)
+    too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
+    judged = settings.early_stopping and not too_few
+    splits = _splits(task, table, held_out, whole=model is not None) if judged else []  # 2)
+    if model is not None:
+        task = likelihood.as_before(task, model)
+    task, splits = likelihood.decided(task, table, splits, given=held_out is not None)  # 3)
+    model = model and _resumed(task, model)
+    stays_at_start = model is None and settings.from_pca and settings.early_stopping and too_few
+    if task.settings.is_solved_by_pca or stays_at_start:  # 4)
+        model, result = _stay_at_start(task, table, held_out), None
+    elif not judged:
+        model, result = _fit_without_validation(task, table, model or _start(task, table), report)
+    else:
+        model, result = _Judgement(task, table, held_out, splits, model, report).fit()
+    return Fit(model, scaling, table, task.penalties, result)
+
+
+def _scaling_of(settings: Settings, table: Table) -> Scaling:
+    if settings.likelihood == "bernoulli":
+        return Scaling.none(table)
+    numbers = settings.n_levels == 0
+    return Scaling.standard(table, numbers) if settings.standardize else Scaling.common(table, numbers)
+
+
+def _task(settings: Settings, table: Table, scaling: Scaling, earlier: Autoencoder | None) -> Task:
+    """What is to be fitted to a scaled table."""
+    encoding = Encoding.of(table, settings.n_levels)
+    n_components = _n_components(settings, encoding, table, earlier)
+    settings.check(n_components)
+    floors = least_variances(table)
+    return Task(
+        settings=settings,
+        encoding=encoding,
+        n_components=n_components,
+        unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
+        floors=np.maximum(floors, resolutions(table)) if settings.marked else floors,
+    )
+
+
+def _n_components(settings: Settings, encoding: Encoding, table: Table, earlier: Autoencoder | None) -> int:
+    """Size of the code: the number that is given, or as many as explain the share of the variance that is given."""
+    if settings.n_components >= 1:
+        return int(settings.n_components)
+    if earlier is not None:
+        return earlier.n_components
+    if settings.marked:
+        components = completed(settings, encoding, table, MANY_COMPONENTS).components
+    else:
+        components = principal_components(table)
+    return components.n_for_share(settings.n_components)
+
+
+def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> list[Split]:
+    """Training and held-out part: the caller's, the folds of a small table, or one random split.
+
+    ``whole`` says that a model goes on which has seen all rows, so that folds would tell nothing.
+    """
+    if held_out is not None:
+        return [Split(table, held_out)]
+    if len(table.rows) < guard_of(task.settings).folds_below and not whole:
+        return folds(task, table)
+    return single_split(task, table)
+
+
+def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Autoencoder:
+    """A new model on the task's device, at the closed solution for these rows where that is asked for."""
+    model = started(task, table, linear)
+    if task.settings.from_pca and not task.settings.variational:
+        set_noise(task, model, Residuals.of([(model, table)], task, torch.device("cpu")))
+    return model.to(task.settings.device)
+
+
+def _resumed(task: Task, earlier: Autoencoder) -> Autoencoder:
+    """A new model with the weights of an earlier one."""
+    model = build_model(task, task.generator())
+    for name, now, before in (
+        ("activation", model.encoder.activation, earlier.encoder.activation),
+        ("code_activation", model.encoder.out_activation, earlier.encoder.out_activation),
+    ):
+        if now != before:
+            raise ValueError(
+                f"warm_start=True, but {name}={now!r} and the earlier fit's was {before!r}. Set warm_start=False, or it back."
+            )
+    try:
+        model.load_state_dict(earlier.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"warm_start=True, but the parameters describe another model than the earlier fit's. {error}\n"
+            "Set warm_start=False, or the parameters back."
+        ) from error
+    return model.to(task.settings.device)
+
+
+def _stay_at_start(task: Task, table: Table, held_out: Table | None) -> Autoencoder:
+    model = _start(task, table)
+    if held_out is not None:
+        set_noise(task, model, Residuals.of([(model, held_out)], task))
+    return model
+
+
+def _fit_without_validation(
+    task: Task, table: Table, model: Autoencoder, report: Report | None
+) -> tuple[Autoencoder, TrainingResult]:
+    plan = plan_for(task, len(table.rows))
+    result = train([_run(task, plan, model, table)], stopping_of(task, plan, judged=False), plan.max_iter, report)
+    set_noise(task, model, Residuals.of([(model, table)], task))
+    return model, result
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """A fit whose number of epochs is chosen on held-out rows.
+
+    1. Train on each split, and remember the epoch that was best for all of them.
+    2. Weigh its gain against the start: the one verdict on whether training is kept.
+    3. Train on all rows for that many epochs, where the rows held out would be missed.
+    4. Measure the noise on the rows held out.
+    """
+
+    task: Task
+    table: Table
+    held_out: Table | None
+    splits: list[Split]
+    earlier: Autoencoder | None
+    report: Report | None
+
+    def fit(self) -> tuple[Autoencoder, TrainingResult]:
+        plan = plan_for(self.task, len(self.table.rows))
+        models = [self.earlier or _start(self.task, split.table, split.start) for split in self.splits]
+        runs = [_run(self.task, plan, m, split.table, split.held_out) for m, split in zip(models, self.splits, strict=True)]
+        of_start = self._residuals(models)
+        result = train(runs, stopping_of(self.task, plan, judged=True), plan.max_iter, self.report)  # 1)
+        self._check_converged(result)
+        residuals = self._residuals(models)
+        if not self._is_kept(result, of_start.mean, residuals.mean):  # 2)
+            result, residuals = replace(result, best_iter=0), of_start
+        model = models[0]
+        if self.earlier is None and result.best_iter == 0:
+            model = _start(self.task, self.table)
+        elif self._is_trained_again:  # 3)
+            model, losses = self._train_again(plan, result.best_iter)
+            result = replace(result, losses=losses)
+        if self.task.settings.marked:
+            residuals = residuals.at_least(Residuals.of([(model, self.table)], self.task).errors)
+        set_noise(self.task, model, residuals)  # 4)
+        return model, result
+
+    @property
+    def _guard(self) -> Guard:
+        return guard_of(self.task.settings)
+
+    @property
+    def _beats_closed_solution(self) -> bool:
+        """Whether the start is one that must be beaten clearly."""
+        return self.task.settings.from_pca and self.earlier is None
+
+    @property
+    def _is_trained_again(self) -> bool:
+        return self.earlier is None and self.held_out is None and len(self.table.rows) < self._guard.refit_below
+
+    def _residuals(self, models: list[Autoencoder]) -> Residuals:
+        """Of the rows held out."""
+        held_out = [split.held_out for split in self.splits]
+        return Residuals.of(list(zip(models, held_out, strict=True)), self.task)
+
+    def _check_converged(self, result: TrainingResult) -> None:
+        start = result.validation_losses[0]
+        if self._beats_closed_solution or result.best_iter > 0 or result.losses[-1] <= DIVERGED * (1 + abs(start)):
+            return
+        raise FloatingPointError(
+            f"The loss was {result.losses[-1]:.3g} after {len(result.losses)} epochs, no better than "
+            f"{start:.3g} on held-out rows before. Lower learning_rate_init."
+        )
+
+    def _is_kept(self, result: TrainingResult, start_error: float, error: float) -> bool:
+        """Whether the best epoch takes the place of the start."""
+        if result.best_iter == 0 or not self._beats_closed_solution:
+            return result.best_iter > 0
+        if self.task.settings.variational:
+            gain, unit = result.validation_losses[0] - result.validation_losses[result.best_iter], float(self.task.n_columns)
+        else:
+            gain, unit = start_error - error, start_error
+        return result.judged is not None and self._guard.is_certain(result.judged) and self._guard.is_worthwhile(gain, unit)
+
+    def _train_again(self, plan: TrainingPlan, n_iter: int) -> tuple[Autoencoder, list[float]]:
+        """A model of all rows after so many epochs, and their losses."""
+        model = _start(self.task, self.table)
+        endless = NoImprovement(plan.tol, n_iter + 1)
+        return model, train([_run(self.task, plan, model, self.table)], endless, n_iter, self.report).losses
+
+
+def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None = None) -> Run:
+    settings = task.settings
+    if not (settings.variational or settings.marked or settings.is_plain):
+        model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
+    rows, weights = tensors_of(table, model, settings.device)
+    if weights is not None:
+        weights = weights / weights.mean()
+    validation = None if held_out is None else tensors_of(held_out, model, settings.device)
+    return Run(model, rows, weights, plan, task.generator(), validation, build_objective(task, table, rows))

@@ -1,0 +1,67 @@
+"""Variance of the noise, from the residuals of rows that a model was not trained on where there are any."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from skvae._fit.pieces import build_objective, tensors_of
+from skvae._fit.task import Task
+from skvae._tables.rows import Table
+from skvae.core.inference import mean_squared_error
+from skvae.core.model import Autoencoder
+
+N_HIDINGS = 4  # draws of hidden cells that the noise is measured by
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Mean squared error of each column, and the weight of the cells that it is a mean of."""
+
+    errors: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, parts: list[tuple[Autoencoder, Table]], task: Task, device: torch.device | None = None) -> "Residuals":
+        """Of several tables, each reconstructed by its own model, on the task's device where no other is given."""
+        device = task.settings.device if device is None else device
+        errors, weights = zip(*(_squared_error(model, table, task, device) for model, table in parts), strict=True)
+        total = sum(weights)
+        pooled = sum(error * weight for error, weight in zip(errors, weights, strict=True))
+        return cls(pooled / total.clamp(min=torch.finfo(total.dtype).tiny), total)
+
+    @property
+    def mean(self) -> float:
+        """Over all cells."""
+        return ((self.errors * self.weights).sum() / self.weights.sum()).item()
+
+    def at_least(self, errors: Tensor) -> "Residuals":
+        """With the larger error of each column: a few rows held out may be without the outliers that a column has."""
+        return replace(self, errors=torch.maximum(self.errors, errors))
+
+
+def set_noise(task: Task, model: Autoencoder, residuals: Residuals) -> None:
+    """Set the noise in closed form where the code is exact; with a posterior, the two are trained together.
+
+    In a mixed table the noise is that of cells which the model does not see. What is trained is then a lower bound: a network
+    may encode the outliers of a column that it sees, and would be certain that other rows have none.
+    """
+    if task.settings.variational:
+        if not task.settings.is_mixed:
+            return
+        trained: Tensor = model.likelihood.variance  # type: ignore[assignment]
+        residuals = residuals.at_least(trained.detach().cpu().nan_to_num())
+    model.likelihood.fit_(residuals.errors, residuals.weights)
+
+
+def _squared_error(model: Autoencoder, table: Table, task: Task, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of the cells; of those that the model does not see, several times, where it was trained to tell such cells."""
+    rows, weights = tensors_of(table, model, device)
+    damage = build_objective(task, table, rows).corruption if task.settings.hides_cells else None
+    if damage is None:
+        return mean_squared_error(model, rows, rows, weights)
+    generator = torch.Generator(rows.device).manual_seed(task.settings.seed)
+    copies = rows.repeat(N_HIDINGS, 1)
+    seen = torch.where(copies.isnan(), copies, damage(copies, generator)[0])
+    hidden = torch.where(seen.isnan(), copies, torch.nan)
+    return mean_squared_error(model, seen, hidden, None if weights is None else weights.repeat(N_HIDINGS))

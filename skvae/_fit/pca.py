@@ -1,0 +1,58 @@
+"""Principal components of weighted rows, exact and in float64."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from skvae._tables.rows import Table
+
+SVD_COST = 3e8  # multiplications; above it the covariance's eigenvectors, which lose half the digits, are much cheaper
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """Mean, unit axes as rows and the variance along each (divisor: total weight - 1), in falling order."""
+
+    mean: np.ndarray
+    axes: np.ndarray
+    variances: np.ndarray
+
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation of each column."""
+        return np.sqrt(self.variances @ self.axes**2)
+
+    def n_for_share(self, share: float) -> int:
+        """The fewest components that explain more than this share of the variance."""
+        total = self.variances.sum()
+        if total == 0:
+            return 1
+        cumulative = np.cumsum(self.variances / total)
+        return min(int(np.searchsorted(cumulative, share, side="right")) + 1, len(self.variances))
+
+
+def principal_components(table: Table) -> PrincipalComponents:
+    """PCA of weighted rows without missing cells, with scikit-learn's signs: the largest loading of each axis is positive."""
+    X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
+    mean = np.average(X, axis=0, weights=counts)
+    total = counts.sum()
+    divisor = max(total - 1, total / 2)  # weights that hardly sum to a row must not blow up the variances
+    rows = (X - mean) * np.sqrt(counts / divisor)[:, None]
+    n, d = rows.shape
+    if n * d * min(n, d) <= SVD_COST or n < d:
+        _, singular, axes = linalg.svd(rows, full_matrices=False)
+        variances = singular**2
+    else:
+        return components_of_covariance(mean, rows.T @ rows)
+    return PrincipalComponents(mean, _with_signs(axes), variances)
+
+
+def components_of_covariance(mean: np.ndarray, covariance: np.ndarray) -> PrincipalComponents:
+    """The same from the rows' covariance."""
+    variances, vectors = linalg.eigh(covariance)
+    return PrincipalComponents(mean, _with_signs(vectors[:, ::-1].T), np.clip(variances[::-1], 0, None))
+
+
+def _with_signs(axes: np.ndarray) -> np.ndarray:
+    return axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]

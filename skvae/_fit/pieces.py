@@ -1,0 +1,115 @@
+"""From a task to the engine's pieces: the untrained model and the loss."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae._fit.task import Task
+from skvae._tables.encoding import BOOLEAN
+from skvae._tables.rows import Table, extremes, moments
+from skvae.core.corruptions import Columns
+from skvae.core.device import widest
+from skvae.core.inputs import Inputs
+from skvae.core.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Mixed, Part, UnitGaussian
+from skvae.core.model import Autoencoder
+from skvae.core.networks import Network
+from skvae.core.objective import Objective
+
+OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; a linear path sees all of it
+
+
+def build_model(task: Task, generator: torch.Generator) -> Autoencoder:
+    """The untrained model, its weights drawn from the generator.
+
+    A linear model is kept in the widest dtype of the device: it is cheap, and its equality with PCA must survive columns that
+    are nearly collinear.
+    """
+    settings = task.settings
+    dtype = widest(settings.device) if settings.is_linear else torch.float32
+    likelihood = build_likelihood(task, dtype)
+    inputs = build_inputs(task, dtype)
+    shape = (settings.activation, settings.from_pca, generator, dtype)
+    in_units = settings.from_pca and settings.variational
+    encoder = Network(
+        [inputs.n_inputs, *settings.hidden_layer_sizes, task.n_components * settings.bottleneck.expansion],
+        *shape,
+        limited=bool(settings.hidden_layer_sizes) and (settings.from_pca or inputs.told_level is not None),
+        in_units=in_units,
+        out_activation=settings.code_activation,
+    )
+    if encoder.limit is not None and not settings.from_pca:
+        encoder.limit.fill_(OUTLYING)  # of columns that have unit variance
+    decoder_sizes = [task.n_components, *settings.decoder_layer_sizes, likelihood.n_params]
+    return Autoencoder(inputs, encoder, Network(decoder_sizes, *shape, in_units=in_units), likelihood, settings.bottleneck)
+
+
+def build_inputs(task: Task, dtype: torch.dtype) -> Inputs:
+    """What the encoder sees of each cell."""
+    encoding, corruption = task.encoding, task.settings.corruption
+    column, level, mean, unit = map(torch.from_numpy, (encoding.column, encoding.level, encoding.mean, encoding.unit))
+    told_level = None if corruption is None else corruption.typical_level
+    return Inputs(column, level, mean, unit, task.n_factors, marked=task.settings.marked, dtype=dtype, told_level=told_level)
+
+
+def build_likelihood(task: Task, dtype: torch.dtype) -> Likelihood:
+    """The likelihood of the table's columns; a model that is told what is missing has one that skips missing cells."""
+    if not task.settings.marked:
+        return _of_numbers(task, task.floors, dtype)
+    n_levels = task.encoding.n_levels
+    kinds = (n_levels == 0, n_levels == BOOLEAN, n_levels > BOOLEAN)
+    likelihoods = (
+        lambda columns: _of_numbers(task, task.floors[columns], dtype),
+        lambda columns: Bernoulli(len(columns)),
+        lambda columns: Categorical(n_levels[columns].tolist()),
+    )
+    parts = []
+    for kind, build in zip(kinds, likelihoods, strict=True):
+        if kind.any():
+            columns = np.flatnonzero(kind)
+            parts.append(Part(build(columns), columns.tolist(), np.flatnonzero(kind[task.encoding.column]).tolist()))
+    return Mixed(parts)
+
+
+def _of_numbers(task: Task, floors: np.ndarray, dtype: torch.dtype) -> Likelihood:
+    """The likelihood of as many columns of numbers as there are floors."""
+    name = task.settings.likelihood
+    if name == "bernoulli":
+        return Bernoulli(len(floors))
+    if name == "mse":
+        return UnitGaussian(len(floors), task.unit_variance, dtype)
+    floor = torch.from_numpy(floors) if name == "gaussian_diag" else float(floors.min())
+    return Gaussian(len(floors), dtype=dtype, floor=floor, learned=task.settings.variational)
+
+
+def build_objective(task: Task, table: Table, like: Tensor) -> Objective:
+    """The loss of a model of these rows, on the device and in the dtype of a tensor.
+
+    With ``likelihood="mse"`` squared errors count in the units of the input; penalties are brought to the same, so that their
+    weights mean the same in any unit.
+    """
+    settings = task.settings
+    bound = None if settings.corruption is None else partial(settings.corruption, columns=_columns(task, table, like))
+    unit = task.unit_variance if settings.likelihood == "mse" else 1.0
+    penalties = tuple(replace(penalty, weight=penalty.weight / unit) for penalty in task.penalties)
+    return Objective(bound, penalties, settings.only_fills_in, settings.support_fraction)
+
+
+def _columns(task: Task, table: Table, like: Tensor) -> Columns:
+    """What a corruption may know of the columns of these rows."""
+    blank = np.full(task.n_columns, np.nan) if task.settings.marked else moments(table)[0]
+    statistics = [blank, *extremes(table)]
+    if task.settings.is_mixed:
+        statistics.append(task.encoding.n_levels == 0)
+    return Columns(*(torch.from_numpy(values).to(like.dtype).to(like.device) for values in statistics))
+
+
+def tensors_of(table: Table, model: Autoencoder, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Rows and weights in the model's precision and on its device."""
+    like = next(model.parameters())
+    rows = torch.from_numpy(table.rows).to(like.dtype).to(device)
+    if table.weights is None:
+        return rows, None
+    return rows, torch.from_numpy(table.weights).to(like.dtype).to(device)

@@ -1,0 +1,70 @@
+"""How to train on a table of so many rows: batches, epochs, rate and patience."""
+
+import math
+
+from skvae._fit.task import Task
+from skvae.core.stopping import NoImprovement
+from skvae.core.training import TrainingPlan
+
+RATE = 1e-2  # the highest with which held-out errors of narrow tables still fell
+NARROW = 16  # columns; beyond, with a posterior, the rate falls
+WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the rate has to fall
+BATCH = 128
+BATCH_OF_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
+STEPS = 1500
+STEPS_OF_LINEAR = 3000
+STEPS_OF_LINEAR_VARIATIONAL = 10_000  # draws are noisy, and the noise's variance has far to fall
+STEPS_PER_ROOT_ROW = 60  # beyond 625 rows time grows with the square root of the table
+LEAST_PATIENCE = 10  # epochs
+PATIENCE = 5  # its inverse share of the schedule, of whose progress much comes late
+
+
+def plan_for(task: Task, n_rows: int) -> TrainingPlan:
+    """How to train on so many distinct rows."""
+    settings = task.settings
+    batch_size = settings.batch_size or (BATCH_OF_LINEAR if _needs_exact_steps(task) else BATCH)
+    max_iter = settings.max_iter or epochs_of(_n_steps(task, n_rows), n_rows, batch_size)
+    return TrainingPlan(
+        max_iter=max_iter,
+        batch_size=batch_size,
+        learning_rate=settings.learning_rate,
+        learning_rate_init=settings.learning_rate_init or _rate(task),
+        weight_decay=settings.weight_decay,
+        shuffle=settings.shuffle,
+        tol=settings.tol,
+        gradient_scale=task.unit_variance if settings.likelihood == "mse" else 1.0,
+        n_iter_no_change=settings.n_iter_no_change or max(LEAST_PATIENCE, max_iter // PATIENCE),
+        beta=settings.beta,
+        beta_warmup=settings.beta_warmup,
+    )
+
+
+def stopping_of(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
+    """Stop after epochs without progress; the training loss alone stops training only on request."""
+    to_the_end = not judged and task.settings.n_iter_no_change is None
+    patience = plan.max_iter + 1 if to_the_end else plan.n_iter_no_change
+    return NoImprovement(plan.tol, patience, scale=task.n_columns / plan.gradient_scale)
+
+
+def epochs_of(n_steps: float, n_rows: int, batch_size: int) -> int:
+    """Epochs that make at least so many steps."""
+    return math.ceil(n_steps / math.ceil(n_rows / batch_size))
+
+
+def _needs_exact_steps(task: Task) -> bool:
+    """Whether the model is linear and PCA is what its steps must reach."""
+    return task.settings.is_linear and not task.settings.marked
+
+
+def _n_steps(task: Task, n_rows: int) -> float:
+    least = STEPS
+    if _needs_exact_steps(task):
+        least = STEPS_OF_LINEAR_VARIATIONAL if task.settings.variational else STEPS_OF_LINEAR
+    return max(least, STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
+
+
+def _rate(task: Task) -> float:
+    """Every weight of a wide layer takes a step of the same size, and together they move a code too far."""
+    if task.settings.variational:
+        return RATE * min(1.0, NARROW / task.n_columns)
+    return float(RATE * min(1.0, WIDE / task.n_columns) ** 2)

@@ -1,0 +1,293 @@
+"""What a fit is to do, decided once: names become objects, and settings that contradict each other are refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from skvae.core.bottlenecks import Bottleneck, Dense, GaussianPosterior, TopK
+from skvae.core.corruptions import Corruption, GaussianNoise, Masking, SaltAndPepper, SwapNoise
+from skvae.core.networks import ACTIVATIONS
+from skvae.core.penalties import L1, L2, Contractive, KLSparsity, Penalty
+
+__all__ = ["ACTIVATIONS", "CORRUPTIONS", "PENALTIES", "Corruption", "Masking", "Penalty", "Settings"]
+
+CORRUPTIONS: dict[str, type[Corruption]] = {
+    "gaussian": GaussianNoise,
+    "masking": Masking,
+    "salt_and_pepper": SaltAndPepper,
+    "swap": SwapNoise,
+}
+PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "kl_sparsity": KLSparsity, "contractive": Contractive}
+BOUNDED = {"logistic"}  # activations between 0 and 1, of which a rate can be asked
+OF_MIXED = Masking((0.0, 0.5))  # hides cells while training, so that codes can be trusted of rows with missing cells
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of an estimator, read once per fit, beside what its table holds.
+
+    Where None is said to be possible, the rows decide.
+
+    Attributes
+    ----------
+    n_components : int or float
+        Size of the code, or the share of the variance that PCA explains with it.
+    hidden_layer_sizes, decoder_layer_sizes : tuple of int
+    activation, code_activation : str
+    from_pca : bool
+        Whether networks have a linear path and start at the closed solution.
+    standardize : bool
+    likelihood : {"gaussian", "gaussian_diag", "mse", "bernoulli"} or None
+        Of columns of numbers.
+    bottleneck : Bottleneck
+    corruption : Corruption or None
+        None is no corruption.
+    penalties : tuple of Penalty
+    support_fraction : float
+        Share of each batch that is learned from.
+    beta, beta_warmup : float, int
+    weight_decay, learning_rate, learning_rate_init, batch_size, max_iter, tol, n_iter_no_change, shuffle
+        Of the training; the rate, the batch, the epochs and the patience may be None.
+    early_stopping : bool
+    validation_fraction : float
+    seed : int
+    device : torch.device
+    n_levels : ndarray of shape (n_columns,)
+        0 for numbers, 1 for booleans, else how many levels a column has.
+    marked : bool
+        Whether the encoder is told which cells are missing, and the likelihood skips them.
+    """
+
+    n_components: int | float
+    hidden_layer_sizes: tuple[int, ...]
+    decoder_layer_sizes: tuple[int, ...]
+    activation: str
+    code_activation: str
+    from_pca: bool
+    standardize: bool
+    likelihood: str | None
+    bottleneck: Bottleneck
+    corruption: Corruption | None
+    penalties: tuple[Penalty, ...]
+    support_fraction: float
+    beta: float
+    beta_warmup: int
+    weight_decay: float
+    learning_rate: str
+    learning_rate_init: float | None
+    batch_size: int | None
+    max_iter: int | None
+    tol: float
+    n_iter_no_change: int | None
+    shuffle: bool
+    early_stopping: bool
+    validation_fraction: float
+    seed: int
+    device: torch.device
+    n_levels: np.ndarray
+    marked: bool
+
+    @classmethod
+    def of(
+        cls,
+        params: Mapping[str, Any],
+        n_levels: np.ndarray,
+        *,
+        variational: bool,
+        is_complete: bool,
+        has_held_out: bool,
+        was_marked: bool | None,
+        seed: int,
+        device: torch.device,
+    ) -> "Settings":
+        """Read the parameters of an estimator.
+
+        Parameters
+        ----------
+        params : mapping
+            By the names that users type.
+        n_levels : ndarray of shape (n_columns,)
+            Of the table's columns.
+        variational : bool
+            Whether the code has a posterior.
+        is_complete : bool
+            Whether no cell is missing.
+        has_held_out : bool
+            Whether the caller brings rows to choose the number of epochs on.
+        was_marked : bool or None
+            ``marked`` of the fit that this one goes on from; None for a new model.
+        seed : int
+        device : torch.device
+        """
+        hidden = tuple(params["hidden_layer_sizes"])
+        decoder = params["decoder_layer_sizes"]
+        decoder = hidden[::-1] if decoder is None else tuple(decoder)
+        is_mixed = bool(n_levels.any())
+        corruption = _as_corruption(params["corruption"], is_mixed)
+        only_fills_in = corruption is not None and corruption.hidden_only
+        marked = _as_before(is_mixed or not is_complete or only_fills_in, was_marked)
+        return cls(
+            n_components=params["n_components"],
+            hidden_layer_sizes=hidden,
+            decoder_layer_sizes=decoder,
+            activation=params["activation"],
+            code_activation=params.get("code_activation", "identity"),
+            from_pca=params["init"] == "pca",
+            standardize=params["standardize"],
+            likelihood=_as_likelihood(params["likelihood"], variational, is_mixed, marked),
+            bottleneck=_as_bottleneck(params.get("n_nonzero_coefs"), variational),
+            corruption=corruption,
+            penalties=_as_penalties(params["penalty"]),
+            support_fraction=params["support_fraction"],
+            beta=params.get("beta", 1.0),
+            beta_warmup=params.get("beta_warmup", 0),
+            early_stopping=_as_early_stopping(params["early_stopping"], has_held_out or marked or bool(hidden or decoder)),
+            validation_fraction=params["validation_fraction"],
+            weight_decay=params["weight_decay"],
+            learning_rate=params["learning_rate"],
+            learning_rate_init=_unless_auto(params["learning_rate_init"]),
+            batch_size=_unless_auto(params["batch_size"]),
+            max_iter=_unless_auto(params["max_iter"]),
+            n_iter_no_change=_unless_auto(params["n_iter_no_change"]),
+            tol=params["tol"],
+            shuffle=params["shuffle"],
+            seed=seed,
+            device=device,
+            n_levels=n_levels,
+            marked=marked,
+        )
+
+    @property
+    def variational(self) -> bool:
+        """Whether the code has a posterior."""
+        return self.bottleneck.has_posterior
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether there are columns of other things than numbers."""
+        return bool(self.n_levels.any())
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether both networks are single layers."""
+        return not self.hidden_layer_sizes and not self.decoder_layer_sizes
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done to the input and the code and nothing charged beside the likelihood."""
+        untouched = self.corruption is None and not self.penalties
+        return untouched and not self.bottleneck.keeps_largest and self.code_activation == "identity"
+
+    @property
+    def hides_cells(self) -> bool:
+        """Whether observed cells are hidden from a model that is told so."""
+        return self.marked and self.corruption is not None and self.corruption.hides
+
+    @property
+    def only_fills_in(self) -> bool:
+        """Whether nothing but hidden cells is scored."""
+        return self.corruption is not None and self.corruption.hidden_only
+
+    @property
+    def is_solved_by_pca(self) -> bool:
+        """Whether PCA, probabilistic PCA or factor analysis is the answer, so that there is nothing to train.
+
+        Of rows with missing cells a linear network cannot tell how uncertain a posterior is.
+        """
+        if not (self.is_linear and self.is_plain and self.from_pca) or self.likelihood == "bernoulli":
+            return False
+        if self.marked:
+            return not self.variational and not self.is_mixed
+        return not (self.variational and self.likelihood == "gaussian_diag") or self.beta == 1
+
+    @property
+    def is_approximated_by_pca(self) -> bool:
+        """Whether the closed solution is no more than a place to start from."""
+        return self.is_mixed or (self.marked and self.corruption is not None)
+
+    def with_likelihood(self, name: str) -> "Settings":
+        """The same with the likelihood of numbers decided."""
+        return replace(self, likelihood=name)
+
+    def check(self, n_components: int) -> None:
+        """Refuse settings that contradict each other, for a code of this size."""
+        if isinstance(self.bottleneck, TopK) and self.bottleneck.n_nonzero > n_components:
+            raise ValueError(
+                f"n_nonzero_coefs={self.bottleneck.n_nonzero!r} is more than the {n_components} components of the code; "
+                "lower it, or raise n_components."
+            )
+        for penalty in self.penalties:
+            for name in penalty.bounded:
+                self._check_bounded(penalty, name)
+
+    def _check_bounded(self, penalty: Penalty, name: str) -> None:
+        rate = f"penalty={penalty!r} asks for a rate of activation, between 0 and 1"
+        if self.variational:
+            raise ValueError(
+                f"{rate}, but a code that has a normal posterior takes all values. "
+                "Use AutoencoderTransformer, or another penalty."
+            )
+        activation = getattr(self, name)
+        if activation not in BOUNDED:
+            raise ValueError(f'{rate}, which {name}={activation!r} does not bound. Set {name}="logistic".')
+
+
+def _unless_auto(value: Any) -> Any:
+    """The value of a parameter; None for "auto"."""
+    return None if isinstance(value, str) and value == "auto" else value
+
+
+def _as_corruption(corruption: str | Corruption | None, is_mixed: bool) -> Corruption | None:
+    """The corruption of a name, with its default level, or the one that is given."""
+    if not isinstance(corruption, str):
+        return corruption
+    if corruption == "auto":
+        return OF_MIXED if is_mixed else None
+    return CORRUPTIONS[corruption]()
+
+
+def _as_penalties(penalty: str | Penalty | tuple[Penalty, ...] | None) -> tuple[Penalty, ...]:
+    """The penalty of a name, with its default weight, or those that are given."""
+    if penalty is None:
+        return ()
+    if isinstance(penalty, str):
+        return (PENALTIES[penalty](),)
+    penalties = penalty if isinstance(penalty, tuple) else (penalty,)
+    for each in penalties:
+        if not isinstance(each, Penalty):
+            raise TypeError(f"penalty={penalty!r} holds {each!r}; a tuple holds objects such as skvae.L1(0.1).")
+    return penalties
+
+
+def _as_bottleneck(n_nonzero: int | None, variational: bool) -> Bottleneck:
+    if variational:
+        return GaussianPosterior()
+    return Dense() if n_nonzero is None else TopK(int(n_nonzero))
+
+
+def _as_likelihood(likelihood: str, variational: bool, is_mixed: bool, marked: bool) -> str | None:
+    """The likelihood of numbers; None where held-out rows decide between one variance and one per column."""
+    if likelihood != "auto":
+        return likelihood
+    if marked:
+        return "gaussian_diag" if is_mixed or variational else "gaussian"
+    return None if variational else "gaussian"
+
+
+def _as_early_stopping(early_stopping: bool | str, automatic: bool) -> bool:
+    return automatic if early_stopping == "auto" else bool(early_stopping)
+
+
+def _as_before(marked: bool, was_marked: bool | None) -> bool:
+    """Whether the encoder is told what is missing, which an earlier fit has decided for those that go on from it."""
+    if was_marked is None:
+        return marked
+    if marked and not was_marked:
+        raise ValueError(
+            "warm_start=True and X has missing cells, but the earlier fit's table was complete, and its model is not told what "
+            "is missing. Set warm_start=False, or fill the cells in, e.g. with the impute method of the earlier fit."
+        )
+    return was_marked

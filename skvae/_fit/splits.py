@@ -1,0 +1,39 @@
+"""Rows to train on and rows to judge by."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skvae._fit.linear_gaussian import LinearGaussian
+from skvae._fit.rules import N_FOLDS
+from skvae._fit.task import Task
+from skvae._tables.rows import Table
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on, rows to judge by, and the closed solution on the former where it has been computed."""
+
+    table: Table
+    held_out: Table
+    start: LinearGaussian | None = None
+
+
+def folds(task: Task, table: Table) -> list[Split]:
+    """Every row is held out once."""
+    return [_hold_out(table, part) for part in np.array_split(_order(task, table), N_FOLDS)]
+
+
+def single_split(task: Task, table: Table) -> list[Split]:
+    """A random share of the rows is held out, and as many as there are folds at least on either side."""
+    order = _order(task, table)
+    n_held_out = round(task.settings.validation_fraction * len(order))
+    return [_hold_out(table, order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)])]
+
+
+def _order(task: Task, table: Table) -> np.ndarray:
+    return np.random.default_rng(task.settings.seed).permutation(len(table.rows))
+
+
+def _hold_out(table: Table, part: np.ndarray) -> Split:
+    return Split(table.take(np.setdiff1d(np.arange(len(table.rows)), part)), table.take(np.sort(part)))

@@ -1,0 +1,300 @@
+"""What pandas and polars do in ways of their own: columns to numpy and back, and what their dtypes are."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+
+from skvae._tables.columns import NOT_A_TIME, Column, castable, codes_of, moments_of, within
+
+OBJECT = np.dtype(object)
+FAMILIES: dict[str, tuple[Any, ...]] = {  # of dtypes, by kind
+    "boolean": (nw.Boolean,),
+    "category": (nw.String, nw.Categorical, nw.Enum),
+    "datetime": (nw.Datetime, nw.Date),
+    "duration": (nw.Duration,),
+}
+
+
+def library_of(X: Any) -> str:
+    """The library of a data frame, "pandas" or "polars"; "numpy" for all else."""
+    if isinstance(X, pd.DataFrame):  # whose names may be such that narwhals refuses it
+        return "pandas"
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError("X is a lazy frame; call its collect method first.")
+    return "polars" if isinstance(frame, nw.DataFrame) and frame.implementation.is_polars() else "numpy"
+
+
+def index_of(X: Any) -> Any:
+    """The index of a pandas frame, None for all else."""
+    return X.index if library_of(X) == "pandas" else None
+
+
+def table_like(X: Any, values: np.ndarray) -> Any:
+    """Numbers, one per cell of X, in a frame with its names and index where X is one."""
+    library = library_of(X)
+    if library == "numpy":
+        return values
+    if library == "polars":
+        import polars as pl
+
+        return pl.DataFrame(values, schema=list(X.columns))
+    return pd.DataFrame(values, columns=X.columns, index=X.index)
+
+
+def with_columns(X: Any, columns: dict[str, np.ndarray]) -> Any:
+    """A table with further columns at its end; in an array without their names."""
+    library = library_of(X)
+    if library == "numpy":
+        return np.column_stack([X, *columns.values()])
+    if library == "polars":
+        import polars as pl
+
+        return X.with_columns([pl.Series(name, values) for name, values in columns.items()])
+    return pd.concat([X, pd.DataFrame(columns, index=X.index)], axis=1)
+
+
+class Columns:
+    """What a library does with its columns in a way of its own."""
+
+    @staticmethod
+    def kind(series: Any) -> str | None:
+        """What the values are: "number", "boolean", "category", "datetime" or "duration"; None for all else."""
+        raise NotImplementedError
+
+    @staticmethod
+    def missing(series: Any) -> np.ndarray:
+        """Which values are missing."""
+        raise NotImplementedError
+
+    @staticmethod
+    def numbers(series: Any) -> np.ndarray:
+        """Numbers or booleans as float64, NaN where missing."""
+        raise NotImplementedError
+
+    @staticmethod
+    def moments(series: Any) -> np.ndarray:
+        """Ticks of universal time, as numpy's datetimes or durations."""
+        raise NotImplementedError
+
+    @staticmethod
+    def factorize(series: Any) -> tuple[np.ndarray, list[Any]]:
+        """Code of each value, -1 where missing, and the levels that codes stand for."""
+        raise NotImplementedError
+
+    @staticmethod
+    def declared(dtype: Any) -> list[Any] | None:
+        """The levels that a dtype declares; None where it declares none."""
+        raise NotImplementedError
+
+    @staticmethod
+    def write(column: Column, values: np.ndarray, dtype: Any) -> Any:
+        """Cells as a series of a dtype."""
+        raise NotImplementedError
+
+    @staticmethod
+    def put(series: Any, where: np.ndarray, filling: Any) -> Any:
+        """A copy of a series with other values in some places."""
+        raise NotImplementedError
+
+    @staticmethod
+    def like(series: Any, values: Any) -> Any:
+        """A series of new values, in the dtype that they bring, with the place of another one."""
+        raise NotImplementedError
+
+
+class PandasColumns(Columns):
+    """Columns of pandas, of any of its dtypes."""
+
+    @staticmethod
+    def kind(series: pd.Series) -> str | None:
+        dtype = series.dtype
+        if dtype == OBJECT:
+            found = pd.api.types.infer_dtype(series, skipna=True)
+            return {"string": "category", "empty": "category", "boolean": "boolean"}.get(found)
+        if isinstance(dtype, pd.SparseDtype):
+            return None
+        return kind_of(series) or {"f": "number", "M": "datetime"}.get(dtype.kind)  # narwhals lacks some of either
+
+    @staticmethod
+    def missing(series: pd.Series) -> np.ndarray:
+        return series.isna().to_numpy()
+
+    @staticmethod
+    def numbers(series: pd.Series) -> np.ndarray:
+        if series.dtype == OBJECT:
+            series = series.astype("boolean")
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+
+    @staticmethod
+    def moments(series: pd.Series) -> np.ndarray:
+        unit = unit_of(series.dtype)
+        if unit == "D":  # Arrow's dates, which pandas would turn into objects
+            return series.astype("timestamp[s][pyarrow]").to_numpy("M8[s]").astype("M8[D]")
+        return series.to_numpy(f"{series.dtype.kind}8[{unit}]")
+
+    @staticmethod
+    def factorize(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
+        codes, levels = pd.factorize(series)
+        return codes, levels.tolist()
+
+    @staticmethod
+    def declared(dtype: Any) -> list[Any] | None:
+        return dtype.categories.tolist() if isinstance(dtype, pd.CategoricalDtype) else None
+
+    @staticmethod
+    def write(column: Column, values: np.ndarray, dtype: Any) -> pd.Series:
+        if column.kind == "number":
+            return pd.Series(castable(castable(values, column.limits), limits_of(dtype))).astype(dtype)
+        if column.kind in {"datetime", "duration"}:
+            series = pd.Series(moments_of(column, values))
+            return (series.dt.tz_localize("UTC") if zone_of(dtype) else series).astype(dtype)
+        codes = codes_of(column, values)
+        if dtype == OBJECT:  # code -1 is the last entry
+            return pd.Series([*column.levels, column.missing], dtype=object).iloc[codes]
+        return pd.Series(list(column.levels), dtype=dtype).reindex(codes)
+
+    @staticmethod
+    def put(series: pd.Series, where: np.ndarray, filling: pd.Series) -> pd.Series:
+        series = series.copy()
+        series.iloc[where] = filling.array
+        return series
+
+    @staticmethod
+    def like(series: pd.Series, values: Any) -> pd.Series:
+        values = (values if isinstance(values, pd.Series) else pd.Series(values.to_list())).set_axis(series.index)
+        return values.astype(object) if series.dtype == OBJECT else values
+
+
+class PolarsColumns(Columns):
+    """Columns of polars."""
+
+    @staticmethod
+    def kind(series: Any) -> str | None:
+        return kind_of(series)
+
+    @staticmethod
+    def missing(series: Any) -> np.ndarray:
+        return series.is_null().to_numpy()
+
+    @staticmethod
+    def numbers(series: Any) -> np.ndarray:
+        import polars as pl
+
+        return series.cast(pl.Float64).to_numpy()
+
+    @staticmethod
+    def moments(series: Any) -> np.ndarray:
+        import polars as pl
+
+        ticks = series.to_physical().cast(pl.Int64).fill_null(NOT_A_TIME).to_numpy()
+        return ticks.view(f"{'m' if series.dtype == pl.Duration else 'M'}8[{unit_of(series.dtype)}]")
+
+    @staticmethod
+    def factorize(series: Any) -> tuple[np.ndarray, list[Any]]:
+        import polars as pl
+
+        if series.dtype in (pl.Categorical, pl.Enum):  # whose physical codes are not the column's own
+            series = series.cast(pl.String)
+        if series.dtype.is_float():
+            series = series.fill_nan(None)
+        levels = series.drop_nulls().unique()
+        codes = series.replace_strict(levels, pl.int_range(len(levels), eager=True), default=None, return_dtype=pl.Int64)
+        return codes.fill_null(-1).to_numpy(), levels.to_list()
+
+    @staticmethod
+    def declared(dtype: Any) -> list[Any] | None:
+        import polars as pl
+
+        return dtype.categories.to_list() if dtype == pl.Enum else None
+
+    @staticmethod
+    def write(column: Column, values: np.ndarray, dtype: Any) -> Any:
+        import polars as pl
+
+        if column.kind == "number":
+            return pl.Series(castable(castable(values, column.limits), limits_of(dtype))).fill_nan(None).cast(dtype)
+        if column.kind in {"datetime", "duration"}:
+            moments = moments_of(column, values)
+            if column.unit == "s":  # which polars has not
+                moments = moments.astype(f"{moments.dtype.kind}8[ms]")
+            series = pl.Series(moments)
+            return (series.dt.replace_time_zone("UTC") if zone_of(dtype) else series).cast(dtype)
+        codes = codes_of(column, values)
+        return pl.Series([*column.levels, None], dtype=dtype).gather(np.where(codes < 0, len(column.levels), codes))
+
+    @staticmethod
+    def put(series: Any, where: np.ndarray, filling: Any) -> Any:
+        import polars as pl
+
+        order = np.arange(len(series))
+        order[where] = len(series) + np.arange(len(filling))
+        plain = pl.String if series.dtype == pl.Categorical else series.dtype  # categories of two columns do not mix
+        return pl.concat([series.cast(plain), filling.cast(plain).alias(series.name)]).gather(order).cast(series.dtype)
+
+    @staticmethod
+    def like(series: Any, values: Any) -> Any:
+        import polars as pl
+
+        return pl.Series(series.name, values if isinstance(values, pl.Series) else values.to_list())
+
+
+TOOLS: dict[str, type[Columns]] = {"numpy": PandasColumns, "pandas": PandasColumns, "polars": PolarsColumns}
+
+
+def tool_of(series: Any) -> type[Columns]:
+    """What the library of a series does with it."""
+    return TOOLS["pandas" if isinstance(series, pd.Series) else "polars"]
+
+
+def frame_of(X: Any) -> Any:
+    """The frame itself, or one of an array's columns."""
+    return pd.DataFrame(np.asarray(X)).infer_objects() if library_of(X) == "numpy" else X
+
+
+def series_of(frame: Any) -> Iterable[Any]:
+    """The columns of a frame, one by one."""
+    return (frame.iloc[:, i] if isinstance(frame, pd.DataFrame) else frame.to_series(i) for i in range(frame.shape[1]))
+
+
+# Dtypes
+
+
+def kind_of(series: Any) -> str | None:
+    """The kind of a series, by narwhals, which knows the dtypes of all libraries but few of their details."""
+    dtype = nw.from_native(series, series_only=True).dtype
+    if dtype.is_numeric():
+        return "number"
+    return next((kind for kind, family in FAMILIES.items() if dtype in family), None)
+
+
+def unit_of(dtype: Any) -> str:
+    """The unit of datetimes and durations."""
+    dtype = getattr(dtype, "pyarrow_dtype", dtype)
+    if isinstance(dtype, np.dtype):
+        return np.datetime_data(dtype)[0]
+    return getattr(dtype, "unit", None) or getattr(dtype, "time_unit", None) or "D"
+
+
+def zone_of(dtype: Any) -> Any:
+    """The time zone of datetimes, if any."""
+    dtype = getattr(dtype, "pyarrow_dtype", dtype)
+    return getattr(dtype, "tz", None) or getattr(dtype, "time_zone", None)
+
+
+def limits_of(dtype: Any) -> tuple[float, float, int] | None:
+    """Lowest and highest number and decimals of a dtype that is not floating, as floats between which all can be cast."""
+    name = str(dtype).lower().removesuffix("[pyarrow]")
+    if name.startswith("decimal"):
+        dtype = getattr(dtype, "pyarrow_dtype", dtype)
+        scale, precision = dtype.scale, min(dtype.precision or 38, 37)  # the oldest polars casts no 38 digits
+        highest = min((10**precision - 1) / 10**scale, 10.0 ** (precision - scale) * (1 - 1e-15))
+        return -highest, highest, scale
+    if not name.startswith(("int", "uint")) or name.startswith("interval"):
+        return None
+    bits = int(name.split("int")[1])
+    lowest, highest = (0, 2**bits - 1) if name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return within(lowest), within(highest), 0

@@ -1,0 +1,295 @@
+"""What the columns of a table are, so that what comes out is what went in: array for array, frame for frame."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skvae._tables.columns import Column, are_strings, codes_of, listed, offsets_of, shortened
+from skvae._tables.libraries import TOOLS, frame_of, library_of, series_of, tool_of, zone_of
+from skvae._tables.recognise import check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
+from skvae._warnings import warn
+
+READABLE = {  # fitted: of what it can be read
+    "number": ("number", "boolean"),
+    "boolean": ("boolean", "number"),
+    "datetime": ("datetime",),
+    "duration": ("duration",),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Schema:
+    """Container and columns of the table that an estimator was fitted on.
+
+    Its *cells* are numbers: codes of categories, 0 and 1 of booleans, distances of datetimes and durations from their origin;
+    NaN where one is missing.
+
+    Attributes
+    ----------
+    library : {"numpy", "pandas", "polars"}
+        "numpy" stands for everything that is no frame.
+    columns : tuple of Column
+        Empty for arrays without categories.
+    axis_name : hashable
+        Of the columns of a pandas frame.
+    axis_dtype : object
+        Of the names of a pandas frame's columns.
+    """
+
+    library: str
+    columns: tuple[Column, ...] = ()
+    axis_name: Any = None
+    axis_dtype: Any = None
+
+    @classmethod
+    def of(cls, X: Any, categorical_features: Any = "from_dtype") -> "Schema":
+        """Read the schema of a table.
+
+        Parameters
+        ----------
+        X : array-like or frame
+        categorical_features : "from_dtype", None, or array-like of names, indices or booleans
+            Which columns are categories, as in scikit-learn's ``HistGradientBoostingClassifier``.
+
+        Raises
+        ------
+        ValueError
+            Where a column is of no use, with its name.
+
+        Warns
+        -----
+        UserWarning
+            Where rare levels share a code or a column is ignored for having no others.
+        """
+        library = library_of(X)
+        by_dtype = isinstance(categorical_features, str) and categorical_features == "from_dtype"
+        if library == "numpy" and (by_dtype or categorical_features is None):
+            return cls(library)
+        frame = frame_of(X)
+        check_columns_of(frame, library)
+        declared = set() if by_dtype else declared_as_categories(categorical_features, frame, library)
+        if library == "numpy" and not declared:
+            return cls(library)
+        columns = tuple(recognise(series, i in declared, by_dtype) for i, series in enumerate(series_of(frame)))
+        note = note_of_levels(columns, len(frame))
+        if note:
+            warn(note)
+        if library == "numpy":
+            return cls(library, tuple(replace(column, dtype=None) for column in columns))
+        axis = X.columns if library == "pandas" else None
+        return cls(library, columns, getattr(axis, "name", None), getattr(axis, "dtype", None))
+
+    @property
+    def names(self) -> tuple[Any, ...]:
+        """Of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    def n_levels(self, n_columns: int) -> np.ndarray:
+        """Per column the number of codes; 1 for booleans and 0 for all that is measured or ignored."""
+        if not self.columns:
+            return np.zeros(n_columns, dtype=np.int64)
+        counts = [{"boolean": 1, "category": len(column.levels)}.get(column.kind, 0) for column in self.columns]
+        return np.array(counts, dtype=np.int64)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing but numbers and booleans."""
+        return all(column.kind in {"number", "boolean"} for column in self.columns)
+
+    def cells(self, X: Any, handle_unknown: str = "ignore", name: str = "X") -> np.ndarray:
+        """Read a table as numbers.
+
+        Parameters
+        ----------
+        X : array-like or frame
+            Of the fitted columns in their order; of any library.
+        handle_unknown : {"ignore", "error"}
+            Whether a level that was not there at fit is taken for a missing cell.
+        name : str
+            What errors call the table.
+
+        Returns
+        -------
+        cells : ndarray of shape (n_rows, n_columns)
+            In float32 where all columns are, else float64; NaN where a cell is missing. An array of numbers is passed on.
+        """
+        if not self.columns and library_of(X) == "numpy":
+            return np.asarray(X)
+        frame = frame_of(X)
+        columns = self._columns_for(frame, name)
+        dtypes = set(frame.dtypes)
+        if len(dtypes) == 1 and dtypes <= {np.dtype("f4"), np.dtype("f8")} and {c.kind for c in columns} == {"number"}:
+            return np.array(frame.to_numpy(), order="C")
+        single = {str(dtype).lower() for dtype in dtypes} <= {"float32", "float[pyarrow]"}
+        cells = np.empty(frame.shape, dtype=np.float32 if single else np.float64)
+        for i, (column, series) in enumerate(zip(columns, series_of(frame), strict=True)):
+            cells[:, i] = _read(column, series, handle_unknown, name)
+        return cells
+
+    def unknown(self, X: Any, cells: np.ndarray) -> np.ndarray:
+        """Which cells hold a level that was not there at fit; ``cells`` is what ``X`` was read as."""
+        if not any(column.kind == "category" for column in self.columns):
+            return np.broadcast_to(False, cells.shape)
+        unknown, frame = np.zeros(cells.shape, dtype=bool), frame_of(X)
+        for i, (column, series) in enumerate(zip(self._columns_for(frame), series_of(frame), strict=True)):
+            if column.kind == "category":
+                unknown[:, i] = np.isnan(cells[:, i]) & ~tool_of(series).missing(series)
+        return unknown
+
+    def restore(self, cells: np.ndarray, index: Any = None) -> Any:
+        """Put cells back into the container that the estimator was fitted on.
+
+        Integers are rounded, booleans decided at one half, and codes taken for the nearest one. ``index`` is that of a pandas
+        frame.
+        """
+        if self.library == "numpy":
+            return _restore_array(self.columns, cells)
+        tool = TOOLS[self.library]
+        columns = (tool.write(column, cells[:, i].copy(), column.dtype) for i, column in enumerate(self.columns))
+        if self.library == "polars":
+            import polars as pl
+
+            return pl.DataFrame([series.alias(name) for name, series in zip(self.names, columns, strict=True)])
+        index = pd.RangeIndex(len(cells)) if index is None else index
+        frame = pd.DataFrame({i: c.set_axis(index) for i, c in enumerate(columns)}, index=index, copy=False)
+        frame.columns = pd.Index(list(self.names), dtype=self.axis_dtype, name=self.axis_name, tupleize_cols=False)
+        return frame
+
+    def complete(self, X: Any, cells: np.ndarray) -> Any:
+        """Fill the missing cells of a table with restored ones; all others stay what they are, to the last bit.
+
+        Parameters
+        ----------
+        X : array-like or frame
+            As for ``cells``.
+        cells : ndarray of shape (n_rows, n_columns)
+            Of which only those are read that are missing in X.
+
+        Returns
+        -------
+        table : array or frame
+            A new one, of X's library, dtypes and index. A column without any value whose dtype could not hold what fills it
+            takes the fitted one.
+        """
+        if library_of(X) == "numpy":
+            X = np.array(X)
+            missing = pd.isna(X)
+            X[missing] = np.asarray(self.restore(cells))[missing]
+            return X
+        pairs = zip(self._columns_for(X), series_of(X), strict=True)
+        filled = [_fill(column, series, cells[:, i], self.library) for i, (column, series) in enumerate(pairs)]
+        if library_of(X) == "polars":
+            return X.with_columns(filled)
+        frame = pd.DataFrame(dict(enumerate(filled)), index=X.index, copy=False)
+        frame.columns = X.columns
+        return frame
+
+    def _columns_for(self, frame: Any, name: str = "X") -> Sequence[Column]:
+        """The fitted columns; where there was an array, one of numbers for each of the frame."""
+        if self.columns and len(self.columns) != frame.shape[1]:
+            n_fitted = len(self.columns)
+            raise ValueError(f"{name} has {frame.shape[1]} columns, but there were {n_fitted} at fit; pass the same columns.")
+        return self.columns or [Column(label, None, "number") for label in frame.columns]
+
+    def __repr__(self) -> str:
+        if not self.columns:
+            return f"Schema of a table of numbers ({self.library})"
+        rows = [["column", "kind", "dtype", "levels"]]
+        rows += [[str(c.name), c.kind, "" if c.dtype is None else str(c.dtype), c.note] for c in self.columns]
+        rows = [[shortened(cell, 80 if i == 3 else 30) for i, cell in enumerate(row)] for row in rows]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+# Between the values of a column and cells
+
+
+def _read(column: Column, series: Any, handle_unknown: str, table: str) -> np.ndarray | float:
+    tool = tool_of(series)
+    if column.kind == "ignored" or tool.missing(series).all():
+        return np.nan
+    if column.kind == "category":
+        return _known_codes(column, series, handle_unknown, table)
+    kind = tool.kind(series)
+    if kind not in READABLE[column.kind] or (kind == "datetime" and bool(zone_of(series.dtype)) != bool(zone_of(column.dtype))):
+        raise ValueError(_mismatch(column, series, table))
+    if kind in {"datetime", "duration"}:
+        return offsets_of(column, tool.moments(series))
+    numbers = tool.numbers(series)
+    if column.kind == "boolean" and kind == "number" and not np.isin(numbers[~np.isnan(numbers)], [0, 1]).all():
+        raise ValueError(_mismatch(column, series, table))
+    return numbers
+
+
+def _mismatch(column: Column, series: Any, table: str) -> str:
+    fitted = "" if column.dtype is None else f" of dtype {column.dtype}"
+    return (
+        f"Column {column.name!r} of {table} has dtype {series.dtype}, but at fit it was a {column.kind}{fitted}, "
+        "and one cannot be read as the other; convert it to the dtype that it had."
+    )
+
+
+def _known_codes(column: Column, series: Any, handle_unknown: str, table: str) -> np.ndarray:
+    try:
+        codes, levels = tool_of(series).factorize(series)
+    except TypeError as error:
+        raise ValueError(refusal(series)) from error
+    known = dict.fromkeys(column.grouped, len(column.levels) - 1) | {level: i for i, level in enumerate(column.levels)}
+    cells = np.array([known.get(level, np.nan) for level in levels] + [np.nan])
+    unknown = [level for level in levels if level not in known]
+    if unknown and len(unknown) == len(levels) and are_strings(unknown).isdisjoint(are_strings(column.levels)):
+        raise ValueError(_mismatch(column, series, table))
+    if unknown and handle_unknown == "error":
+        raise ValueError(
+            f"Column {column.name!r} of {table} holds levels that were not there at fit: {listed(unknown)}. "
+            "Use handle_unknown='ignore' to take them for missing cells, or fit on rows that hold them."
+        )
+    return cells[codes]  # the code of a missing cell, -1, is the last entry
+
+
+def _restore_array(columns: Iterable[Column], cells: np.ndarray) -> np.ndarray:
+    if all(column.kind == "number" for column in columns):
+        return cells
+    cells = cells.copy()
+    for i, column in enumerate(columns):
+        if column.kind != "number":  # code -1 is the last entry
+            cells[:, i] = np.array([*column.levels, np.nan])[codes_of(column, cells[:, i])]
+    return cells
+
+
+def _fill(column: Column, series: Any, values: np.ndarray, library: str) -> Any:
+    tool = tool_of(series)
+    missing = tool.missing(series)
+    if column.kind == "number" and not missing.all():
+        missing = np.isnan(tool.numbers(series))  # NaN is a number in some libraries
+    if column.kind == "ignored" or not missing.any():
+        return series.copy() if isinstance(series, pd.Series) else series  # polars shares memory with no harm
+    filling = values[missing]
+    if column.kind == "category":
+        column = _narrowed(column, series.dtype, tool.declared(series.dtype), filling)
+    if missing.all() and not _holds(series, column):
+        return tool.like(series, TOOLS[library].write(column, filling, column.dtype))
+    return tool.put(series, missing, tool.write(column, filling, series.dtype))
+
+
+def _holds(series: Any, column: Column) -> bool:
+    """Whether the dtype of a series could hold the column's values."""
+    measured = () if True in are_strings(column.levels) else ("number", "boolean")
+    return tool_of(series).kind(series) in READABLE.get(column.kind, ("category", *measured))
+
+
+def _narrowed(column: Column, dtype: Any, allowed: list[Any] | None, values: np.ndarray) -> Column:
+    """The column with those levels only that a dtype can hold."""
+    if allowed is None:
+        return column
+    codes = np.unique(codes_of(column, values))
+    lacking = [column.levels[code] for code in codes[codes >= 0] if column.levels[code] not in allowed]
+    if lacking:
+        raise ValueError(
+            f"Column {column.name!r} has dtype {dtype}, which lacks levels that fill it: {listed(lacking)}; "
+            "add them, or convert it to the dtype that it had at fit."
+        )
+    return replace(column, levels=tuple(level if level in allowed else None for level in column.levels))
