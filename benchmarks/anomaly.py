@@ -339,11 +339,12 @@ def draw_ranks(ax: Any, table: pd.DataFrame, title: str) -> None:
 
 def draw(frame: pd.DataFrame, path: Path) -> None:
     """Mean ranks in each setting, by either metric."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     settings = [setting for setting in SETTINGS if setting in set(frame["setting"])]
     size = (7 * len(settings), 1.4 + 0.5 * frame["method"].nunique())
-    figure, axes = plt.subplots(len(METRICS), len(settings), figsize=size, squeeze=False, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(METRICS), len(settings), squeeze=False)
     for (metric, name), line in zip(METRICS.items(), axes, strict=True):
         for setting, ax in zip(settings, line, strict=True):
             table = seed_means(frame[frame["setting"] == setting], metric)

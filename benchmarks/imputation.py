@@ -293,10 +293,11 @@ STYLES = {  # of the figure
 
 def draw(cells: Cells, share: float, path: Path) -> None:
     """Errors of each set over those of filling in means and most frequent levels."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     found = {name: methods for (name, _, its_share), methods in cells.items() if its_share == share and "simple" in methods}
-    figure, axes = plt.subplots(1, 2, figsize=(8, 1.2 + 0.3 * len(found)), sharey=True, layout="constrained")
+    figure = Figure(figsize=(8, 1.2 + 0.3 * len(found)), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     labels = {"rmse": "RMSE, share of mean filling's", "accuracy": "wrong levels, share of that"}
     for ax, (key, label) in zip(axes, labels.items(), strict=True):
         for method, (marker, colour, name) in STYLES.items():

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA, FactorAnalysis
 
 import data
@@ -93,7 +93,8 @@ def draw(rows: list[Row], path: Path) -> None:
     """One line per cell, largest gain first: PCA at zero, factor analysis and ours as the gain over it."""
     over_pca, over_analysis = gains(rows, "PCA"), gains(rows, "FactorAnalysis")
     cells = sorted(over_pca, key=over_pca.get)
-    figure, ax = plt.subplots(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    ax = figure.subplots()
     heights = range(len(cells))
     analysis = [max(over_pca[cell] - over_analysis[cell], LEFT_EDGE) for cell in cells]
     ax.plot(analysis, heights, "D", color="#E69F00", markersize=4, label="factor analysis")

@@ -223,10 +223,10 @@ STYLES = {  # of the figure
 
 def draw(cells: Cells, sets: list[str], path: Path) -> None:
     """What is found of each kind in each set, and how often ours names the cell."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    size = (1 + 3 * len(sets), 3.6)
-    figure, axes = plt.subplots(1, len(sets), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    figure = Figure(figsize=(1 + 3 * len(sets), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(sets), sharey=True, squeeze=False)
     for name, ax in zip(sets, axes[0], strict=True):
         for i, (method, (colour, label)) in enumerate(STYLES.items()):
             x, rows = np.arange(len(KINDS)) + 0.27 * (i - 1), cells.get((name, method), [])

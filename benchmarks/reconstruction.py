@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
@@ -116,7 +116,8 @@ def say_summary(rows: list[Row], models: list[str]) -> None:
 def draw(rows: list[Row], path: Path) -> None:
     """One line per cell, best first: the mean ratio as a dot and its range over splits as a bar, PCA as the line at 1."""
     cells = sorted(by_cell(rows, "skvae").items(), key=lambda item: -mean(item[1], "ratio"))
-    figure, ax = plt.subplots(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    ax = figure.subplots()
     for height, (_, splits) in enumerate(cells):
         ratios = [row["ratio"] for row in splits]
         ax.plot([min(ratios), max(ratios)], [height, height], color="#56B4E9", linewidth=3, solid_capstyle="round")
