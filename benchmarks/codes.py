@@ -3,8 +3,8 @@
 Images of digits, pixels in [0, 1], not standardised: scikit-learn's digits in 75/25 splits, MNIST in the official one.
 
 * search: of the ten nearest training images of each held-out one, by Euclidean distance between codes, the share that show
-  the same digit. One setting for both sets: two hidden layers, ``corruption="gaussian"`` at ``--level`` root mean square
-  deviations.
+  the same digit. One setting for both sets: two hidden layers, ``corruption=GaussianNoise(level)``, ``--level`` in root
+  mean square deviations.
 * features: accuracy of a logistic regression on standardised codes, in a Pipeline; five-fold cross-validation on digits. The
   same setting.
 * top-k: accuracy of a logistic regression on codes of which 25 of 500 entries are kept, ``code_activation="relu"``, a linear
@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 import data
 from images import add_split_options, splits
 from report import Row, Rows, begin, mean, parser, say, say_table, timed
-from skvae import AutoencoderTransformer, Contractive, KLSparsity
+from skvae import AutoencoderTransformer, Contractive, GaussianNoise, KLSparsity
 
 SIZES = {"digits": (2, 4, 8, 32), "mnist": (2, 8, 32)}
 NEIGHBOURS = 10
@@ -45,8 +45,7 @@ def autoencoder(k: int, args: argparse.Namespace, **options: Any) -> Autoencoder
 
 
 def denoiser(k: int, args: argparse.Namespace) -> AutoencoderTransformer:
-    noise = {"corruption": "gaussian", "corruption_level": args.level}
-    return autoencoder(k, args, hidden_layer_sizes=args.hidden, **noise)
+    return autoencoder(k, args, hidden_layer_sizes=args.hidden, corruption=GaussianNoise(args.level))
 
 
 MODELS: dict[str, Callable[..., Any]] = {"PCA": lambda k, args: PCA(k, svd_solver="covariance_eigh"), "ours": denoiser}
