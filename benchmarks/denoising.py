@@ -14,7 +14,6 @@ one pass or two, whichever is better on the held-out images.
 import argparse
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -27,7 +26,6 @@ from report import Row, Rows, begin, mean, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, SaltAndPepper
 
 LEVEL = 0.2
-SETTING: dict[str, Any] = {"n_components": 512, "hidden_layer_sizes": (512,), "standardize": False}
 COPIES = 5  # noisy ones of each training image for the ridge
 COMPONENTS = (4, 8, 12, 16, 24, 32, 48, 64, 96)
 
@@ -78,9 +76,10 @@ def measure(denoise: Callable[..., np.ndarray], train: np.ndarray, noisy: np.nda
 def methods(args: argparse.Namespace) -> dict[str, Callable[..., np.ndarray]]:
     def by_autoencoder(corruption: SaltAndPepper | None) -> Callable[..., np.ndarray]:
         def denoise(train: np.ndarray, noisy: np.ndarray, clean: np.ndarray, noise: Noise) -> np.ndarray:
+            network = {"n_components": args.width, "hidden_layer_sizes": (args.width,), "standardize": False}
             options = {"corruption": corruption, "random_state": 0, "verbose": args.verbose}
             training = {"learning_rate_init": args.lr, "max_iter": args.epochs}
-            return AutoencoderTransformer(**SETTING | options | training).fit(train).reconstruct(noisy)
+            return AutoencoderTransformer(**network | options | training).fit(train).reconstruct(noisy)
 
         return denoise
 
@@ -95,8 +94,9 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[..., np.ndarray]]:
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, splits=1, epochs=1, width=16)
     add_split_options(result)
+    result.add_argument("--width", type=int, default=512, metavar="N", help="of the code and the hidden layers; default 512")
     result.add_argument("--lr", type=lambda text: text if text == "auto" else float(text), default=2e-3)
     return result
 
