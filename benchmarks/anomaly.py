@@ -56,7 +56,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 import data
-from report import Row, Rows, begin, parser, say, say_table, timed
+from report import Row, Rows, add_epochs, begin, parser, say, say_table, timed, training
 
 SETTINGS = ("one-class", "unsupervised")
 METRICS = {"auroc": "AUROC", "ap": "AP"}
@@ -159,7 +159,7 @@ def ours(seed: int, setting: str, **options: Any) -> Detector:
     return Detector(AEAnomalyDetector(random_state=seed, **OURS[setting], **options))
 
 
-METHODS: dict[str, Callable[[int, str], Detector]] = {
+METHODS: dict[str, Callable[..., Detector]] = {
     "ours": ours,
     "ours_vae": partial(ours, variational=True),
     "knn1": lambda seed, setting: Distance(1),
@@ -178,19 +178,20 @@ DEFAULTS = "ours,knn1,knn5,knn5mean,knn20,iforest,lof,pca"
 
 
 @cache
-def warm_up(method: str) -> None:
+def warm_up(method: str, epochs: int | str) -> None:
     """Fit once, so that imports and compilation are not in the seconds of the first set."""
-    detector, X = METHODS[method](0, "one-class"), np.random.default_rng(0).normal(size=(100, 4))
+    X = np.random.default_rng(0).normal(size=(100, 4))
+    detector = METHODS[method](0, "one-class", **training(method, epochs))
     detector.fit(X)
     detector.score(X)
 
 
-def measure(folder: Path | None, key: Row) -> Row:
+def measure(folder: Path | None, key: Row, epochs: int | str) -> Row:
     """What a method scores and takes; None where it fails."""
     setting, seed = key["setting"], key["seed"]
     task = Task.draw(key["set"], folder, setting, key["max_rows"], seed)
-    warm_up(key["method"])
-    detector = METHODS[key["method"]](seed, setting)
+    warm_up(key["method"], epochs)
+    detector = METHODS[key["method"]](seed, setting, **training(key["method"], epochs))
     row = {"n": len(task.train), "d": task.train.shape[1], "share": float(task.anomalous.mean())}
     score = detector.score_fitted if setting == "unsupervised" else detector.score
     try:
@@ -339,11 +340,12 @@ def draw_ranks(ax: Any, table: pd.DataFrame, title: str) -> None:
 
 def draw(frame: pd.DataFrame, path: Path) -> None:
     """Mean ranks in each setting, by either metric."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     settings = [setting for setting in SETTINGS if setting in set(frame["setting"])]
     size = (7 * len(settings), 1.4 + 0.5 * frame["method"].nunique())
-    figure, axes = plt.subplots(len(METRICS), len(settings), figsize=size, squeeze=False, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(METRICS), len(settings), squeeze=False)
     for (metric, name), line in zip(METRICS.items(), axes, strict=True):
         for setting, ax in zip(settings, line, strict=True):
             table = seed_means(frame[frame["setting"] == setting], metric)
@@ -354,8 +356,9 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, methods="ours,knn5,lof", seeds=1, epochs=2)
     data.add_options(result, sets=False)
+    add_epochs(result)
     result.add_argument("--sets", metavar="A,B", help="some of the names in the folder; default all")
     result.add_argument("--methods", metavar="A,B", default=DEFAULTS, help=f"some of {', '.join(METHODS)}; default {DEFAULTS}")
     result.add_argument("--settings", metavar="A,B", default=",".join(SETTINGS), help="default one-class,unsupervised")
@@ -390,7 +393,7 @@ def run(methods: list[str], settings: list[str], sets: list[str], args: argparse
     store, results = Rows(args.json), []
     for method, setting, name, seed in product(methods, settings, sets, range(args.seeds)):
         key = {"setting": setting, "set": name, "max_rows": args.max_rows, "seed": seed, "method": method}
-        row = store.once(partial(measure, args.data, key), **key)
+        row = store.once(partial(measure, args.data, key, args.epochs), **key)
         found = row.get("failure") or f"AUROC {100 * row['auroc']:.1f}, AP {100 * row['ap']:.1f}"
         seconds = "" if row["fit"] is None else f", {row['fit']:.2f} + {row['score']:.2f} s"
         say(f"{setting} {name} {seed} {method}: {found}{seconds}")

@@ -3,8 +3,8 @@
 Images of digits, pixels in [0, 1], not standardised: scikit-learn's digits in 75/25 splits, MNIST in the official one.
 
 * search: of the ten nearest training images of each held-out one, by Euclidean distance between codes, the share that show
-  the same digit. One setting for both sets: two hidden layers, ``corruption="gaussian"`` at ``--level`` root mean square
-  deviations.
+  the same digit. One setting for both sets: two hidden layers, ``corruption=GaussianNoise(level)``, ``--level`` in root
+  mean square deviations.
 * features: accuracy of a logistic regression on standardised codes, in a Pipeline; five-fold cross-validation on digits. The
   same setting.
 * top-k: accuracy of a logistic regression on codes of which 25 of 500 entries are kept, ``code_activation="relu"``, a linear
@@ -31,9 +31,9 @@ from sklearn.preprocessing import StandardScaler
 import data
 from images import add_split_options, splits
 from report import Row, Rows, begin, mean, parser, say, say_table, timed
-from skvae import AutoencoderTransformer, Contractive, KLSparsity
+from skvae import AutoencoderTransformer, Contractive, GaussianNoise, KLSparsity
 
-SIZES = {"digits": (2, 4, 8, 32), "mnist": (2, 8, 32)}
+SIZES = {"digits": (2, 4, 8, 32), "mnist": (2, 8, 32)}  # of search and features
 NEIGHBOURS = 10
 KEPT, DICTIONARY = 25, 500
 TARGET = 0.05
@@ -45,8 +45,7 @@ def autoencoder(k: int, args: argparse.Namespace, **options: Any) -> Autoencoder
 
 
 def denoiser(k: int, args: argparse.Namespace) -> AutoencoderTransformer:
-    noise = {"corruption": "gaussian", "corruption_level": args.level}
-    return autoencoder(k, args, hidden_layer_sizes=args.hidden, **noise)
+    return autoencoder(k, args, hidden_layer_sizes=args.hidden, corruption=GaussianNoise(args.level))
 
 
 MODELS: dict[str, Callable[..., Any]] = {"PCA": lambda k, args: PCA(k, svd_solver="covariance_eigh"), "ours": denoiser}
@@ -110,7 +109,7 @@ def tasks(args: argparse.Namespace) -> list[tuple[str, Task, str, int, int, str]
     result: list[tuple[str, Task, str, int, int, str]] = []
     for name, seed in splits(args):
         result.append(("search", search, name, seed, 0, "pixels"))
-        for k in SIZES[name]:
+        for k in args.sizes or SIZES[name]:
             result += [("search", search, name, seed, k, model) for model in MODELS]
             result += [("features", features, name, seed, k, model) for model in MODELS if (name, seed) == ("digits", 0)]
         if name == "digits":
@@ -125,10 +124,12 @@ def tasks(args: argparse.Namespace) -> list[tuple[str, Task, str, int, int, str]
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, splits=1, sizes=(2,), epochs=1, hidden=(16,))
     add_split_options(result)
     result.add_argument("--only", metavar="A,B", help="some of search, features, top-k, contractive, sparse")
-    result.add_argument("--hidden", type=lambda text: tuple(map(int, text.split(","))), default=(512, 256), metavar="A,B")
+    numbers = {"type": lambda text: tuple(map(int, text.split(","))), "metavar": "A,B"}
+    result.add_argument("--sizes", **numbers, help="of codes, for search and features; default 2,4,8,32, on MNIST 2,8,32")
+    result.add_argument("--hidden", **numbers, default=(512, 256))
     result.add_argument("--level", type=float, default=2.0, help="of the noise, for search and features")
     return result
 

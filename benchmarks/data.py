@@ -3,11 +3,14 @@
 Six tables come with scikit-learn. The others are read from the subfolder ``tabular`` of a folder that ``--data`` or the
 environment variable SKVAE_DATA names: ``NAME.npz`` with ``X``, or with ``X_train`` and ``X_test``, which are put together, and
 ``NAME.csv.gz``, frames whose target is dropped. Every table is taken at full size. Without a folder the benchmarks run on
-scikit-learn's tables and say so.
+scikit-learn's tables and say so. With ``--smoke`` the folder is a temporary one, of scikit-learn's tables under other names.
 """
 
 import argparse
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from report import say
+from report import Parser, say
 
 SHIPPED = ("linnerud", "iris", "wine", "diabetes", "breast_cancer", "digits")
 IN_FOLDER = (
@@ -50,9 +53,10 @@ TARGETS = {  # of the frames
 LARGE = 30_000_000  # cells; above, a table is held in float32
 
 
-def add_options(parser: argparse.ArgumentParser, *, sets: bool = True) -> None:
+def add_options(parser: Parser, *, sets: bool = True) -> None:
     """Add ``--data`` and, where there is something to choose from, ``--sets``."""
     folder = os.environ.get("SKVAE_DATA") or None
+    parser.smoke["data"] = stand_in
     parser.add_argument(
         "--data", type=Path, metavar="DIR", default=folder, help="folder with tabular/* and anomaly/*; default $SKVAE_DATA"
     )
@@ -151,6 +155,27 @@ def split(X: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def code_sizes(n: int, d: int) -> list[int]:
     """The distinct values of max(1, .) of 2, d // 8 and d // 4 that are below both numbers of training rows and columns."""
     return sorted(k for k in {2, max(1, d // 8), max(1, d // 4)} if k < min(n, d))
+
+
+def stand_in() -> Path:
+    """A folder with a small file of each kind, made of scikit-learn's tables; it goes when Python ends."""
+    folder = Path(tempfile.mkdtemp(prefix="skvae-smoke-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for part in ("tabular", "anomaly"):
+        (folder / part).mkdir()
+    X, y = datasets.load_iris(return_X_y=True, as_frame=True)
+    for name in ("gain_letter", "uci_protein"):
+        np.savez(_file(name, folder), X=X)
+    np.savez(folder / "anomaly" / "iris.npz", X=X[:60], y=y[:60] == 1)  # 50 normal rows, 10 anomalies
+    words = X.apply(pd.cut, bins=3, labels=["small", "medium", "large"]).astype(str)
+    frame = X.join(words.add_prefix("size of "))
+    frame = frame.mask(np.random.default_rng(0).random(frame.shape) < 0.05)
+    frame.assign(**{TARGETS["adult"]: y}).to_csv(_file("adult", folder), index=False)
+    X, y = datasets.load_digits(return_X_y=True)
+    X = np.pad(X.reshape(-1, 8, 8).repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))  # 28 x 28
+    X = (X.reshape(len(X), -1) * 255 / 16).astype(np.uint8)
+    np.savez(_file("mnist", folder), X_train=X[100:400], y_train=y[100:400], X_test=X[:100], y_test=y[:100])
+    return folder
 
 
 def _file(name: str, folder: Path) -> Path:

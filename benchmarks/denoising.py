@@ -3,8 +3,8 @@
 Protocol: a fifth of the cells of each held-out image replaced by the lowest or the highest value of that pixel among the
 training images, with equal odds; peak signal-to-noise ratio from the squared error pooled over all cells, with a peak of 1.
 Digits: 75/25 splits. MNIST: the official split. One setting of ours for all: a code of 512, one hidden layer of 512 on either
-side, pixels not standardised, ``corruption="salt_and_pepper"`` at a level of 0.2; ``--lr`` and ``--epochs`` are the same for
-the plain autoencoder beside it, which differs by the corruption alone.
+side, pixels not standardised, ``corruption=SaltAndPepper(0.2)``; ``--lr`` and ``--epochs`` are the same for the plain
+autoencoder beside it, which differs by the corruption alone.
 
 Rivals: PCA at the number of components that is best on the held-out noisy images themselves, which favours it; a linear ridge
 denoiser from noisy to clean training images (five noisy copies of each of the small set); a median filter of 3 x 3 pixels,
@@ -14,7 +14,6 @@ one pass or two, whichever is better on the held-out images.
 import argparse
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -24,10 +23,9 @@ from sklearn.linear_model import Ridge
 import data
 from images import add_split_options, splits
 from report import Row, Rows, begin, mean, parser, say, say_table, timed
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, SaltAndPepper
 
 LEVEL = 0.2
-SETTING: dict[str, Any] = {"n_components": 512, "hidden_layer_sizes": (512,), "standardize": False}
 COPIES = 5  # noisy ones of each training image for the ridge
 COMPONENTS = (4, 8, 12, 16, 24, 32, 48, 64, 96)
 
@@ -76,11 +74,12 @@ def measure(denoise: Callable[..., np.ndarray], train: np.ndarray, noisy: np.nda
 
 
 def methods(args: argparse.Namespace) -> dict[str, Callable[..., np.ndarray]]:
-    def by_autoencoder(corruption: str | None) -> Callable[..., np.ndarray]:
+    def by_autoencoder(corruption: SaltAndPepper | None) -> Callable[..., np.ndarray]:
         def denoise(train: np.ndarray, noisy: np.ndarray, clean: np.ndarray, noise: Noise) -> np.ndarray:
-            options = {"corruption": corruption, "corruption_level": LEVEL, "random_state": 0, "verbose": args.verbose}
+            network = {"n_components": args.width, "hidden_layer_sizes": (args.width,), "standardize": False}
+            options = {"corruption": corruption, "random_state": 0, "verbose": args.verbose}
             training = {"learning_rate_init": args.lr, "max_iter": args.epochs}
-            return AutoencoderTransformer(**SETTING | options | training).fit(train).reconstruct(noisy)
+            return AutoencoderTransformer(**network | options | training).fit(train).reconstruct(noisy)
 
         return denoise
 
@@ -90,13 +89,14 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[..., np.ndarray]]:
         "median filter": by_median,
         "ridge": by_ridge,
         "plain autoencoder": by_autoencoder(None),
-        "denoising autoencoder": by_autoencoder("salt_and_pepper"),
+        "denoising autoencoder": by_autoencoder(SaltAndPepper(LEVEL)),
     }
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, splits=1, epochs=1, width=16)
     add_split_options(result)
+    result.add_argument("--width", type=int, default=512, metavar="N", help="of the code and the hidden layers; default 512")
     result.add_argument("--lr", type=lambda text: text if text == "auto" else float(text), default=2e-3)
     return result
 

@@ -13,6 +13,7 @@
     python benchmarks/frames.py --data DIR --only hidden --estimator vae --sets sick,adult
 """
 
+import argparse
 import threading
 import time
 import warnings
@@ -29,13 +30,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import data
-from report import begin, parser, say, say_table, timed
+from report import Rows, add_epochs, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._schema import Schema
 
 WITH_HOLES = ("breast_cancer", "gain_letter", "uci_protein")
 ESTIMATORS = {"ae": AutoencoderTransformer, "vae": VAETransformer}
-PARTS = ("round_trip", "hidden", "holes", "size")
+RIVALS = ("independent", "linear", "ours")
 
 
 # 1. Round trips
@@ -70,11 +71,11 @@ def versions(frame: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def round_trip(names: list[str], folder: Path, max_iter: int | str) -> None:
+def round_trip(names: list[str], args: argparse.Namespace, rows: Rows) -> None:
     lines = []
     for name in names:
-        for kind, frame in versions(with_categories(data.frame(name, folder))).items():
-            model = AutoencoderTransformer(max_iter=max_iter, random_state=0)
+        for kind, frame in versions(with_categories(data.frame(name, args.data))).items():
+            model = AutoencoderTransformer(max_iter=args.epochs, random_state=0)
             model, seconds = timed(partial(model.fit, frame))
             back = model.inverse_transform(model.transform(frame))
             same = [
@@ -84,6 +85,7 @@ def round_trip(names: list[str], folder: Path, max_iter: int | str) -> None:
             ]
             kinds = [column.kind for column in model.schema_.columns]
             lines.append([name, kind, *frame.shape, kinds.count("ignored"), "yes" if all(same) else "NO", f"{seconds:.1f} s"])
+            rows.add({"part": "round_trip", "frame": name, "dtypes": kind, "same": all(same), "seconds": seconds})
             say(*lines[-1])
     say_table(["frame", "dtypes", "n", "d", "ignored", "dtypes, categories, names, order come back", "fit"], lines)
 
@@ -117,37 +119,40 @@ def independent(schema: Schema, train: pd.DataFrame, test: pd.DataFrame) -> np.n
     return scores
 
 
-def hidden_cells(names: list[str], folder: Path, kind: str, seed: int) -> None:
+def hidden_cells(names: list[str], args: argparse.Namespace, rows: Rows) -> None:
     lines = []
     for name in names:
-        train, test = train_test_split(data.frame(name, folder), test_size=0.25, random_state=seed)
-        given, hidden = hide(test, 0.2, np.random.default_rng(seed))
+        train, test = train_test_split(data.frame(name, args.data), test_size=0.25, random_state=0)
+        given, hidden = hide(test, 0.2, np.random.default_rng(0))
         scores, seconds = {}, []
         for layers in ((), None):
             settings = {} if layers is None else {"hidden_layer_sizes": layers}
-            model, elapsed = timed(partial(ESTIMATORS[kind](random_state=seed, **settings).fit, train))
+            estimator = ESTIMATORS[args.estimator](max_iter=args.epochs, random_state=0, **settings)
+            model, elapsed = timed(partial(estimator.fit, train))
             scores["linear" if settings else "ours"] = model.score_cells(test, given).to_numpy()
             seconds.append(elapsed)
         scores["independent"] = independent(model.schema_, train, test)
         counted = hidden & np.isfinite(scores["independent"])
-        means = [scores[rival][counted].mean() for rival in ("independent", "linear", "ours")]
+        means = [float(scores[rival][counted].mean()) for rival in RIVALS]
         best = "yes" if means[2] > max(means[:2]) else "NO"
+        rows.add({"part": "hidden", "frame": name, **dict(zip(RIVALS, means, strict=True)), "seconds": seconds[1]})
         lines.append([name, len(train), *(f"{mean:.3f}" for mean in means), best, f"{seconds[1]:.0f} s"])
         say(*lines[-1])
-    say_table(["frame", "rows", "independent", "linear", "ours", "ours is best", "fit"], lines)
+    say_table(["frame", "rows", *RIVALS, "ours is best", "fit"], lines)
     say("Nats per hidden cell.")
 
 
 # 3. Holes in training
 
 
-def holes(folder: Path, n_seeds: int) -> None:
+def holes(names: list[str], args: argparse.Namespace, rows: Rows) -> None:
     lines = []
     for name in WITH_HOLES:
-        X = load_breast_cancer().data if name == "breast_cancer" else data.load(name, folder)
-        results = np.array([explained(X, seed) for seed in range(n_seeds)])
+        X = load_breast_cancer().data if name == "breast_cancer" else data.load(name, args.data)
+        results = np.array([explained(X, seed, args.epochs) for seed in range(args.seeds)])
         complete, ours, filled = results[:, :3].mean(axis=0)
         share = (complete - ours) / (complete - filled)
+        rows.add({"part": "holes", "set": name, "explained": results.tolist()})
         lines.append([name, max(1, X.shape[1] // 4), *(f"{mean:.4f}" for mean in results.mean(axis=0)), f"{share:.2f}"])
         say(*lines[-1])
     say_table(
@@ -155,13 +160,13 @@ def holes(folder: Path, n_seeds: int) -> None:
     )
 
 
-def explained(X: np.ndarray, seed: int) -> list[float]:
+def explained(X: np.ndarray, seed: int, epochs: int | str) -> list[float]:
     """Of held-out rows: complete, holed and filled training rows; then the latter two on rows with holes."""
     train, test = train_test_split(X, test_size=0.25, random_state=seed)
     rng = np.random.default_rng(seed)
     holed, holed_test = (np.where(rng.random(part.shape) < 0.3, np.nan, part) for part in (train, test))
     scaler, filler = StandardScaler().fit(train), SimpleImputer().fit(holed)
-    model = AutoencoderTransformer(max(1, X.shape[1] // 4), random_state=seed)
+    model = AutoencoderTransformer(max(1, X.shape[1] // 4), max_iter=epochs, random_state=seed)
 
     def share(seen: np.ndarray) -> float:
         errors = scaler.transform(test) - scaler.transform(model.reconstruct(seen))
@@ -197,14 +202,15 @@ def wide_frame(n_rows: int, library: str) -> object:
     return pl.from_pandas(frame)
 
 
-def size(n_rows: int) -> None:
+def size(names: list[str], args: argparse.Namespace, rows: Rows) -> None:
     lines = []
-    unit = n_rows * 20 * 4
+    n_rows, unit = args.rows, args.rows * 20 * 4
     for library in ("pandas", "polars"):
         frame = wide_frame(n_rows, library)
         schema, seconds = timed(lambda frame=frame: Schema.of(frame))
         tensors, read, into = watched(lambda frame=frame, schema=schema: to_tensor(schema, frame))
         _, wrote, back = watched(lambda schema=schema, tensors=tensors: schema.restore(tensors.numpy()))
+        rows.add({"part": "size", "frame": library, "rows": n_rows, "seconds": [seconds, read, wrote], "bytes": [into, back]})
         lines.append(
             [library, f"{seconds:.1f} s", f"{read:.1f} s", f"{into / unit:.1f}", f"{wrote:.1f} s", f"{back / unit:.1f}"]
         )
@@ -239,34 +245,31 @@ def resident() -> int:
     return pages * 4096
 
 
+PARTS = {"round_trip": round_trip, "hidden": hidden_cells, "holes": holes, "size": size}
+
+
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, sets="adult", seeds=1, epochs=1, rows=1000)
     data.add_options(options, sets=False)
+    add_epochs(options)
     options.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(data.TARGETS)}; default all")
     options.add_argument("--only", choices=PARTS, help="one of the parts")
     options.add_argument("--estimator", choices=ESTIMATORS, default="vae", help="for hidden cells; default vae")
     options.add_argument("--seeds", type=int, default=3, metavar="N", help="of the holes; default 3")
-    options.add_argument("--max-iter", default="auto", help="epochs of the round trips; default as the estimator's")
     options.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="of the large frame; default 1000000")
     args = options.parse_args()
     begin(args)
     warnings.filterwarnings("ignore", category=UserWarning, message=".*rare")
-    parts = [args.only] if args.only else PARTS
+    parts = [args.only] if args.only else list(PARTS)
     names = args.sets.split(",") if args.sets else list(data.TARGETS)
     if args.data is None and parts != ["size"]:
         raise SystemExit(
             "These frames do not come with scikit-learn; --data or SKVAE_DATA must name the folder above tabular/."
         )
-    max_iter = args.max_iter if args.max_iter == "auto" else int(args.max_iter)
-    runs = {
-        "round_trip": lambda: round_trip(names, args.data, max_iter),
-        "hidden": lambda: hidden_cells(names, args.data, args.estimator, seed=0),
-        "holes": lambda: holes(args.data, args.seeds),
-        "size": lambda: size(args.rows),
-    }
+    rows = Rows(args.json)
     for part in parts:
         say(f"\n{part.replace('_', ' ')}\n")
-        runs[part]()
+        PARTS[part](names, args, rows)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 import data
+from report import Parser, add_epochs
 
 
-def add_split_options(parser: argparse.ArgumentParser) -> None:
+def add_split_options(parser: Parser) -> None:
     """Add what digits and MNIST are split into, and how long to train on them."""
     data.add_options(parser, sets=False)
     parser.add_argument("--splits", type=int, default=5, help="of digits")
     parser.add_argument("--rows", type=int, metavar="N", help="random training images of MNIST; all where left out")
-    parser.add_argument("--epochs", type=lambda text: text if text == "auto" else int(text), default="auto")
+    add_epochs(parser)
     parser.add_argument("--verbose", action="store_true", help="show the progress of training")
 
 
@@ -89,5 +90,5 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """The options that make a difference to what is measured."""
-    left_out = ("data", "json", "threads", "verbose", "figure")
+    left_out = ("data", "json", "threads", "smoke", "verbose", "figure")
     return {name: value for name, value in vars(args).items() if name not in left_out}

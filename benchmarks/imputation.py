@@ -49,12 +49,11 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
 import data
-from report import Row, Rows, begin, mean, parser, say, say_table, timed
+from report import Row, Rows, add_epochs, begin, mean, parser, say, say_table, timed
 
 NUMERIC = ("gain_letter", "gain_spam")
 MIXED = ("adult", "german_credit", "diamonds", "penguins", "sick")
 SETS = (*NUMERIC, *MIXED)
-TREES = 100
 WIDE = 30  # columns; above, the forest of IterativeImputer runs half its rounds
 ROUNDS = 5  # of missForest
 
@@ -162,15 +161,15 @@ def by_ridge(holed: pd.DataFrame, seed: int, *, bounded: bool = False) -> pd.Dat
     return encoding.decode(IterativeImputer(random_state=seed, **bounds).fit_transform(X))
 
 
-def by_forest(holed: pd.DataFrame, seed: int) -> pd.DataFrame:
+def by_forest(holed: pd.DataFrame, seed: int, n_trees: int) -> pd.DataFrame:
     if categories_of(holed):
-        return by_missforest(holed, seed)
-    trees = ExtraTreesRegressor(TREES, random_state=seed)
+        return by_missforest(holed, seed, n_trees)
+    trees = ExtraTreesRegressor(n_trees, random_state=seed)
     imputer = IterativeImputer(trees, max_iter=5 if holed.shape[1] > WIDE else 10, random_state=seed)
     return pd.DataFrame(imputer.fit_transform(holed), columns=holed.columns)
 
 
-def by_missforest(holed: pd.DataFrame, seed: int) -> pd.DataFrame:
+def by_missforest(holed: pd.DataFrame, seed: int, n_trees: int) -> pd.DataFrame:
     """In rounds over the columns, as long as either kind of cell changes less than in the round before."""
     missing, categories = holed.isna().to_numpy(), set(categories_of(holed))
     encoding, kinds = OneHot(holed), np.array([column in categories for column in holed])
@@ -184,7 +183,7 @@ def by_missforest(holed: pd.DataFrame, seed: int) -> pd.DataFrame:
         for j in np.argsort(missing.sum(axis=0), kind="stable"):
             holes, others = missing[:, j], np.delete(filled, j, axis=1)
             if holes.any():
-                trees = (ExtraTreesClassifier if kinds[j] else ExtraTreesRegressor)(TREES, random_state=seed)
+                trees = (ExtraTreesClassifier if kinds[j] else ExtraTreesRegressor)(n_trees, random_state=seed)
                 filled[holes, j] = trees.fit(others[~holes], filled[~holes, j]).predict(others[holes])
         numbers = np.sum((filled - table)[:, ~kinds] ** 2) / np.sum(filled[:, ~kinds] ** 2)
         change = (numbers, np.mean((filled != table)[:, kinds][missing[:, kinds]]))
@@ -201,13 +200,13 @@ def decode_ranks(encoding: OneHot, table: np.ndarray, kinds: np.ndarray) -> pd.D
     return encoding.decode(np.hstack(blocks))
 
 
-def by_autoencoder(holed: pd.DataFrame, seed: int) -> pd.DataFrame:
+def by_autoencoder(holed: pd.DataFrame, seed: int, epochs: int | str) -> pd.DataFrame:
     from skvae import AutoencoderImputer
 
-    return pd.DataFrame(AutoencoderImputer(random_state=seed).fit_transform(holed), columns=holed.columns)
+    return pd.DataFrame(AutoencoderImputer(max_iter=epochs, random_state=seed).fit_transform(holed), columns=holed.columns)
 
 
-METHODS: dict[str, Callable[[pd.DataFrame, int], pd.DataFrame]] = {
+METHODS: dict[str, Callable[..., pd.DataFrame]] = {
     "simple": by_simple,
     "knn": by_neighbours,
     "knn10": partial(by_neighbours, n_neighbors=10),
@@ -219,9 +218,10 @@ METHODS: dict[str, Callable[[pd.DataFrame, int], pd.DataFrame]] = {
 DEFAULTS = "simple,knn,ridge,forest,ours"
 
 
-def measure(task: Task, method: str, seed: int) -> Row:
+def measure(task: Task, method: str, seed: int, args: argparse.Namespace) -> Row:
     holed = task.holed
-    filled, seconds = timed(lambda: METHODS[method](holed, seed))
+    options = {"forest": {"n_trees": args.trees}, "ours": {"epochs": args.epochs}}.get(method, {})
+    filled, seconds = timed(lambda: METHODS[method](holed, seed, **options))
     return {"d": task.full.shape[1], **task.score(filled), "seconds": seconds}
 
 
@@ -293,10 +293,11 @@ STYLES = {  # of the figure
 
 def draw(cells: Cells, share: float, path: Path) -> None:
     """Errors of each set over those of filling in means and most frequent levels."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     found = {name: methods for (name, _, its_share), methods in cells.items() if its_share == share and "simple" in methods}
-    figure, axes = plt.subplots(1, 2, figsize=(8, 1.2 + 0.3 * len(found)), sharey=True, layout="constrained")
+    figure = Figure(figsize=(8, 1.2 + 0.3 * len(found)), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     labels = {"rmse": "RMSE, share of mean filling's", "accuracy": "wrong levels, share of that"}
     for ax, (key, label) in zip(axes, labels.items(), strict=True):
         for method, (marker, colour, name) in STYLES.items():
@@ -323,13 +324,15 @@ def over_simple(methods: dict[str, dict[int, Row]], method: str, key: str) -> fl
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, sets="gain_letter,adult", missing="0.2", rows=40, trees=2, seeds=1, epochs=2)
     data.add_options(result, sets=False)
+    add_epochs(result)
     result.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(SETS + data.SHIPPED)}")
     result.add_argument("--methods", metavar="A,B", default=DEFAULTS, help=f"some of {', '.join(METHODS)}; default {DEFAULTS}")
     result.add_argument("--missing", metavar="A,B", default="0.1,0.2,0.5", help="shares to hide; default 0.1,0.2,0.5")
     result.add_argument("--rows", type=int, default=3000, metavar="N", help="at most so many of a table; default 3000")
     result.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of rows and holes; default 3")
+    result.add_argument("--trees", type=int, default=100, metavar="N", help="of each forest; default 100")
     result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw errors at 20 %% hidden")
     result.add_argument("--merge", type=Path, metavar="FILE", help="rows of another run's --json for the tables")
     return result
@@ -347,7 +350,7 @@ def main() -> None:
             task = Task.draw(name, table, args.rows, share, seed)
             key = {"set": name, "n": len(task.full), "share": share, "seed": seed}
             for method in methods:
-                row = store.once(partial(measure, task, method, seed), **key, method=method)
+                row = store.once(partial(measure, task, method, seed, args), **key, method=method)
                 accuracy = "" if row["accuracy"] is None else f"accuracy {row['accuracy']:.3f}, "
                 say(f"{name} {share:.0%} {seed} {method}: RMSE {row['rmse']:.4f}, {accuracy}{row['seconds']:.1f} s")
                 results.append(row)

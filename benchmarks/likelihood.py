@@ -13,43 +13,45 @@ by others have no density; there the size of the least variance that a model all
 With ``--json`` a run that was interrupted goes on where it stopped.
 """
 
+import argparse
 import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA, FactorAnalysis
 
 import data
-from report import Cell, Row, Rows, begin, by_cell, mean, parser, say, say_table, timed
+from report import Cell, Row, Rows, add_epochs, begin, by_cell, mean, parser, say, say_table, timed, training
 from skvae import VAETransformer
 
 FIT = {
     "PCA": lambda X, k, seed: PCA(k, svd_solver="full").fit(X),
     "FactorAnalysis": lambda X, k, seed: FactorAnalysis(k, random_state=seed).fit(X),
-    "skvae": lambda X, k, seed: VAETransformer(k, random_state=seed).fit(X),
+    "skvae": lambda X, k, seed, **options: VAETransformer(k, random_state=seed, **options).fit(X),
 }
 RIVALS = ("PCA", "FactorAnalysis")
 
 
-def measure(model: str, train: np.ndarray, test: np.ndarray, k: int, seed: int) -> Row:
+def measure(model: str, train: np.ndarray, test: np.ndarray, k: int, seed: int, epochs: int | str) -> Row:
     """Mean log-likelihood per test cell, and the seconds of the fit."""
-    fitted, seconds = timed(lambda: FIT[model](train, k, seed))
+    fitted, seconds = timed(lambda: FIT[model](train, k, seed, **training(model, epochs)))
     row = {"n": train.shape[0], "d": train.shape[1], "score": float(fitted.score(test)) / test.shape[1], "seconds": seconds}
     if model == "skvae":
         row |= {"best_epoch": fitted.best_iter_, "noise": "per column" if np.ndim(fitted.noise_variance_) else "one"}
     return row
 
 
-def run_table(name: str, X: np.ndarray, n_splits: int, rows: Rows) -> Iterator[Row]:
+def run_table(name: str, X: np.ndarray, args: argparse.Namespace, rows: Rows) -> Iterator[Row]:
     """Measure a table, split by split, and print a line per code size."""
-    for seed in range(n_splits):
+    for seed in range(args.splits):
         train, test = data.split(X, seed)
         for k in data.code_sizes(*train.shape):
             cell = {"set": name, "k": k, "split": seed}
-            found = [rows.once(partial(measure, model, train, test, k, seed), **cell, model=model) for model in FIT]
+            measures = {model: partial(measure, model, train, test, k, seed, args.epochs) for model in FIT}
+            found = [rows.once(measures[model], **cell, model=model) for model in FIT]
             parts = [f"{row['model']} {row['score']:.4f} ({row['seconds']:.1f} s)" for row in found]
             say(f"{name:14s} n={len(train)} d={train.shape[1]} k={k:<3d} split {seed}  {'  '.join(parts)}")
             yield from found
@@ -93,7 +95,8 @@ def draw(rows: list[Row], path: Path) -> None:
     """One line per cell, largest gain first: PCA at zero, factor analysis and ours as the gain over it."""
     over_pca, over_analysis = gains(rows, "PCA"), gains(rows, "FactorAnalysis")
     cells = sorted(over_pca, key=over_pca.get)
-    figure, ax = plt.subplots(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    ax = figure.subplots()
     heights = range(len(cells))
     analysis = [max(over_pca[cell] - over_analysis[cell], LEFT_EDGE) for cell in cells]
     ax.plot(analysis, heights, "D", color="#E69F00", markersize=4, label="factor analysis")
@@ -115,8 +118,9 @@ LEFT_EDGE = -0.6  # nats; a diamond at the edge lies beyond it
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, sets="linnerud,gain_letter", splits=1, epochs=2)
     data.add_options(options)
+    add_epochs(options)
     options.add_argument("--splits", type=int, default=5, metavar="N", help="random splits per table; default 5")
     options.add_argument("--figure", type=Path, metavar="FILE.png", help="draw the gain of every cell")
     args = options.parse_args()
@@ -124,7 +128,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows, found = Rows(args.json), []
     for name in data.chosen(args):
-        found += run_table(name, data.load(name, args.data), args.splits, rows)
+        found += run_table(name, data.load(name, args.data), args, rows)
     say_cells(found)
     say_summary(found)
     if args.figure:

@@ -34,7 +34,7 @@ def autoencoder(args: argparse.Namespace) -> AutoencoderTransformer:
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, hidden=(16,), epochs=2)
     data.add_options(result, sets=False)
     add_training_options(result, hidden=(1000, 500, 250), epochs=100, batch_size=256, lr=1e-3, early_stopping=True)
     result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw ten images and their reconstructions")

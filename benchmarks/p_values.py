@@ -30,7 +30,7 @@ from scipy.stats import false_discovery_control
 
 import anomaly
 import data
-from report import Row, Rows, begin, parser, say, say_table, timed
+from report import Row, Rows, add_epochs, begin, parser, say, say_table, timed
 
 LEVELS = (0.01, 0.05, 0.1, 0.2)
 FDR = 0.1
@@ -51,13 +51,13 @@ def pick(p_normal: np.ndarray, p_anomalous: np.ndarray, rng: np.random.Generator
     return float(found[n:].sum() / max(1, found.sum())), float(found[:n].mean())
 
 
-def measure(folder: Path | None, key: Row) -> Row:
+def measure(folder: Path | None, key: Row, epochs: int | str) -> Row:
     """Shares of small p-values, and means over draws."""
     from skvae import AEAnomalyDetector
 
     seed = key["seed"]
     task = anomaly.Task.draw(key["set"], folder, "one-class", key["max_rows"], seed)
-    detector = AEAnomalyDetector(random_state=seed, **METHODS[key["method"]])
+    detector = AEAnomalyDetector(max_iter=epochs, random_state=seed, **METHODS[key["method"]])
     _, seconds = timed(lambda: detector.fit(task.train))
     p = detector.p_values(task.test)
     normal, anomalous = p[~task.anomalous], p[task.anomalous]
@@ -94,8 +94,9 @@ def say_discoveries(frame: pd.DataFrame, method: str, draws: int) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, seeds=2, epochs=1)
     data.add_options(result, sets=False)
+    add_epochs(result)
     result.add_argument("--sets", metavar="A,B", help="some of the names in the folder; default all")
     result.add_argument("--max-rows", type=int, default=20_000, metavar="N", help="at most so many of a set; default 20000")
     result.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of rows, and seeds of methods; default 3")
@@ -111,7 +112,7 @@ def main() -> None:
     store, results = Rows(args.json), []
     for name, method, seed in product(sets, METHODS, range(args.seeds)):
         key = {"set": name, "max_rows": args.max_rows, "draws": args.draws, "seed": seed, "method": method}
-        row = store.once(partial(measure, args.data, key), **key)
+        row = store.once(partial(measure, args.data, key, args.epochs), **key)
         small = ", ".join(f"{row[f'p <= {level}']:.3f}" for level in LEVELS)
         say(f"{name} {seed} {method}: {small}; FDP {row['fdp']:.3f}, power {row['power']:.3f}; {row['seconds']:.1f} s")
         results.append(row)

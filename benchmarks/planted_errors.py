@@ -55,7 +55,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import anomaly
 import data
 from imputation import categories_of, numbers_of
-from report import Row, Rows, begin, mean, parser, say, say_table, timed
+from report import Row, Rows, add_epochs, begin, mean, parser, say, say_table, timed, training
 
 SETS = ("adult", "diamonds", "california_housing")
 SHIPPED = ("wine", "diabetes", "breast_cancer")
@@ -162,7 +162,7 @@ def by_rival(task: Task, seed: int, *, method: str, parts: int) -> Row:
     return task.score((1 + as_odd) / (1 + n_held_out))
 
 
-METHODS: dict[str, Callable[[Task, int], Row]] = {
+METHODS: dict[str, Callable[..., Row]] = {
     "ours": partial(by_ours, support_fraction=1.0, cv=5),
     "ours_defaults": by_ours,
     "iforest": partial(by_rival, method="iforest", parts=2),
@@ -172,8 +172,8 @@ METHODS: dict[str, Callable[[Task, int], Row]] = {
 }
 
 
-def measure(task: Task, method: str, seed: int) -> Row:
-    row, seconds = timed(lambda: METHODS[method](task, seed))
+def measure(task: Task, method: str, seed: int, epochs: int | str) -> Row:
+    row, seconds = timed(lambda: METHODS[method](task, seed, **training(method, epochs)))
     return row | {"seconds": seconds}
 
 
@@ -223,10 +223,10 @@ STYLES = {  # of the figure
 
 def draw(cells: Cells, sets: list[str], path: Path) -> None:
     """What is found of each kind in each set, and how often ours names the cell."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    size = (1 + 3 * len(sets), 3.6)
-    figure, axes = plt.subplots(1, len(sets), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    figure = Figure(figsize=(1 + 3 * len(sets), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(sets), sharey=True, squeeze=False)
     for name, ax in zip(sets, axes[0], strict=True):
         for i, (method, (colour, label)) in enumerate(STYLES.items()):
             x, rows = np.arange(len(KINDS)) + 0.27 * (i - 1), cells.get((name, method), [])
@@ -248,8 +248,9 @@ def draw(cells: Cells, sets: list[str], path: Path) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, sets="adult", methods="ours,iforest,knn5mean_cv5", seeds=1, epochs=2)
     data.add_options(result, sets=False)
+    add_epochs(result)
     result.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(SETS + SHIPPED)}")
     result.add_argument("--methods", metavar="A,B", default=",".join(METHODS), help="some of those above; default all")
     result.add_argument("--rows", type=int, default=10_000, metavar="N", help="to train on, and to score; default 10000")
@@ -267,7 +268,7 @@ def main() -> None:
         task = Task.draw(name, load(name, args.data), args.rows, seed)
         for method in methods:
             key = {"set": name, "rows": args.rows, "seed": seed, "method": method}
-            row = store.once(partial(measure, task, method, seed), **key)
+            row = store.once(partial(measure, task, method, seed, args.epochs), **key)
             found = share([row], KINDS, "found")
             say(f"{name} {seed} {method}: {found:.1%} found, {row['fdp']:.2%} of discoveries false, {row['seconds']:.1f} s")
             cells.setdefault((name, method), []).append(row)

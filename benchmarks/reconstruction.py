@@ -13,20 +13,21 @@ Reading it: 1 is PCA, 0.8 a fifth less error. The worst cell and the worst singl
 Seconds are those of ``fit``. With ``--json`` a run that was interrupted goes on where it stopped.
 """
 
+import argparse
 import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 import data
-from report import Row, Rows, begin, by_cell, mean, parser, say, say_table, timed
+from report import Row, Rows, add_epochs, begin, by_cell, mean, parser, say, say_table, timed, training
 from skvae import AutoencoderTransformer
 
 
@@ -40,7 +41,7 @@ def bottleneck(k: int, seed: int) -> MLPRegressor:
 
 FIT = {
     "PCA": lambda X, k, seed: PCA(k, svd_solver="full").fit(X),
-    "skvae": lambda X, k, seed: AutoencoderTransformer(k, random_state=seed).fit(X),
+    "skvae": lambda X, k, seed, **options: AutoencoderTransformer(k, random_state=seed, **options).fit(X),
     "KernelPCA": lambda X, k, seed: rbf_pca(k, seed).fit(X[:KERNEL_ROWS]),
     "MLPRegressor": lambda X, k, seed: bottleneck(k, seed).fit(X, X),
 }
@@ -55,9 +56,9 @@ def models_for(n_rows: int, rivals: str) -> list[str]:
     return [name for name in FIT if with_rivals or name not in RIVALS]
 
 
-def measure(model: str, train: np.ndarray, test: np.ndarray, k: int, seed: int) -> Row:
+def measure(model: str, train: np.ndarray, test: np.ndarray, k: int, seed: int, epochs: int | str) -> Row:
     """Mean squared error per test cell, and the seconds of the fit."""
-    fitted, seconds = timed(lambda: FIT[model](train, k, seed))
+    fitted, seconds = timed(lambda: FIT[model](train, k, seed, **training(model, epochs)))
     error = np.mean((reconstruct(fitted, test) - test) ** 2, dtype=np.float64)
     return {"n": train.shape[0], "d": train.shape[1], "error": float(error), "seconds": seconds}
 
@@ -66,13 +67,14 @@ def reconstruct(fitted: Any, X: np.ndarray) -> np.ndarray:
     return fitted.predict(X) if isinstance(fitted, MLPRegressor) else fitted.inverse_transform(fitted.transform(X))
 
 
-def run_table(name: str, X: np.ndarray, n_splits: int, models: list[str], rows: Rows) -> Iterator[Row]:
+def run_table(name: str, X: np.ndarray, models: list[str], args: argparse.Namespace, rows: Rows) -> Iterator[Row]:
     """Measure a table, split by split, and print a line per code size."""
-    for seed in range(n_splits):
+    for seed in range(args.splits):
         train, test = data.split(X, seed)
         for k in data.code_sizes(*train.shape):
             cell = {"set": name, "k": k, "split": seed}
-            found = [rows.once(partial(measure, model, train, test, k, seed), **cell, model=model) for model in models]
+            measures = {model: partial(measure, model, train, test, k, seed, args.epochs) for model in models}
+            found = [rows.once(measures[model], **cell, model=model) for model in models]
             found = [row | {"ratio": row["error"] / found[0]["error"]} for row in found]
             parts = [f"{row['model']} {row['ratio']:.4f} ({row['seconds']:.1f} s)" for row in found]
             say(f"{name:14s} n={len(train)} d={train.shape[1]} k={k:<3d} split {seed}  {'  '.join(parts)}")
@@ -116,7 +118,8 @@ def say_summary(rows: list[Row], models: list[str]) -> None:
 def draw(rows: list[Row], path: Path) -> None:
     """One line per cell, best first: the mean ratio as a dot and its range over splits as a bar, PCA as the line at 1."""
     cells = sorted(by_cell(rows, "skvae").items(), key=lambda item: -mean(item[1], "ratio"))
-    figure, ax = plt.subplots(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    figure = Figure(figsize=(7, 1 + 0.2 * len(cells)), layout="constrained")
+    ax = figure.subplots()
     for height, (_, splits) in enumerate(cells):
         ratios = [row["ratio"] for row in splits]
         ax.plot([min(ratios), max(ratios)], [height, height], color="#56B4E9", linewidth=3, solid_capstyle="round")
@@ -131,8 +134,9 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, sets="linnerud,gain_letter", splits=1, epochs=2)
     data.add_options(options)
+    add_epochs(options)
     options.add_argument("--splits", type=int, default=5, metavar="N", help="how many random splits; default 5")
     options.add_argument("--rivals", choices=("none", "small", "all"), default="small", help="default: on up to 10,000 rows")
     options.add_argument("--figure", type=Path, metavar="FILE.png", help="draw the ratio of every cell")
@@ -143,7 +147,7 @@ def main() -> None:
     for name in data.chosen(args):
         X = data.load(name, args.data)
         models = models_for(len(X), args.rivals)
-        rows += run_table(name, X, args.splits, models, store)
+        rows += run_table(name, X, models, args, store)
         if len(models) < len(FIT):
             without_rivals.append(name)
     models = [model for model in FIT if by_cell(rows, model)]

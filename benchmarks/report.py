@@ -19,12 +19,41 @@ import skvae
 say = partial(print, flush=True)
 
 
-def parser(doc: str) -> argparse.ArgumentParser:
-    """A command line with the options that every benchmark has; ``doc`` is the module's docstring."""
-    result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+class Parser(argparse.ArgumentParser):
+    """A command line whose options have other defaults with ``--smoke``: a value each, or a function that makes it."""
+
+    smoke: dict[str, Any]
+
+    def parse_args(self, *given: Any) -> argparse.Namespace:
+        args = super().parse_args(*given)
+        if args.smoke:
+            self.set_defaults(**{name: value() if callable(value) else value for name, value in self.smoke.items()})
+            args = super().parse_args(*given)
+        return args
+
+
+def parser(doc: str, **smoke: Any) -> Parser:
+    """A command line with the options that every benchmark has.
+
+    ``doc`` is the module's docstring. ``smoke`` are the defaults with ``--smoke``, the smallest that still run all of the code.
+    """
+    result = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.smoke = smoke
     result.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch and BLAS; theirs where left out")
     result.add_argument("--json", type=Path, metavar="FILE", help="append the raw rows to this file, one JSON object per line")
+    result.add_argument("--smoke", action="store_true", help="run in seconds, to see that everything works; measures nothing")
     return result
+
+
+def add_epochs(parser: argparse.ArgumentParser) -> None:
+    """Add how long to train."""
+    kind = {"type": lambda text: text if text == "auto" else int(text), "default": "auto"}
+    parser.add_argument("--epochs", **kind, metavar="N", help="of training our models; default auto, as theirs")
+
+
+def training(model: str, epochs: int | str) -> dict[str, Any]:
+    """The parameters that train a model of ours for so many epochs; rivals have none."""
+    return {"max_iter": epochs} if model.startswith(("ours", "skvae")) else {}
 
 
 def begin(args: argparse.Namespace) -> None:

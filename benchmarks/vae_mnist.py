@@ -37,7 +37,7 @@ def autoencoder(args: argparse.Namespace) -> VAETransformer:
 
 
 def options() -> argparse.ArgumentParser:
-    result = parser(__doc__)
+    result = parser(__doc__, hidden=(16,), epochs=2, samples=10)
     data.add_options(result, sets=False)
     add_training_options(result, hidden=(200, 200), epochs=60, batch_size=100, lr=2e-3, early_stopping=False)
     result.add_argument("--binarise", default="sample", choices=("sample", "threshold"))

@@ -1,0 +1,78 @@
+"""The benchmarks run, print a table and write their files."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+if not BENCHMARKS.exists():
+    pytest.skip("the source distribution comes without the benchmarks", allow_module_level=True)
+
+NAMES = [
+    "anomaly",
+    "codes",
+    "denoising",
+    "frames",
+    "imputation",
+    "likelihood",
+    "mnist",
+    "p_values",
+    "pca_equivalence",
+    "planted_errors",
+    "reconstruction",
+    "step",
+    "vae_mnist",
+]
+SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(BENCHMARKS.glob("*.py"))}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),  # there are only a few epochs
+]
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The scripts can be imported, and no script that was imported stays."""
+    monkeypatch.delenv("SKVAE_DATA", raising=False)
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    for name in SOURCES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield
+    for name in SOURCES:
+        sys.modules.pop(name, None)
+
+
+def test_every_script_is_tested():
+    assert [name for name, source in SOURCES.items() if "def main(" in source] == NAMES
+
+
+def test_every_script_is_in_the_readme():
+    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"benchmarks/{name}.py" not in readme] == []
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize("name", NAMES)
+def test_script_runs(name, monkeypatch, tmp_path, capsys):
+    rows, figure = tmp_path / "rows.jsonl", tmp_path / "figure.png"
+    draws = '"--figure"' in SOURCES[name]
+    monkeypatch.setattr(sys, "argv", [name, "--smoke", "--json", str(rows), *(["--figure", str(figure)] if draws else [])])
+    importlib.import_module(name).main()
+    assert re.search(r"^\| .* \|\n\| -+ \|", capsys.readouterr().out, re.MULTILINE)
+    assert all(json.loads(line) for line in rows.read_text().splitlines())
+    assert not draws or figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_what_is_asked_for_comes_before_smoke():
+    parser = importlib.import_module("report").parser("", splits=1, seeds=lambda: 2)
+    for name in ("--splits", "--seeds"):
+        parser.add_argument(name, type=int, default=5)
+    for given, expected in (([], (5, 5)), (["--smoke"], (1, 2)), (["--seeds", "5", "--smoke"], (1, 5))):
+        args = parser.parse_args(given)
+        assert (args.splits, args.seeds) == expected
