@@ -32,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 import data
 from report import Rows, add_epochs, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, VAETransformer
-from skvae._schema import Schema
+from skvae._tables.schema import Schema
 
 WITH_HOLES = ("breast_cancer", "gain_letter", "uci_protein")
 ESTIMATORS = {"ae": AutoencoderTransformer, "vae": VAETransformer}

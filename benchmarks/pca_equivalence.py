@@ -25,11 +25,10 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 
 import data
+from engine import run_of
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer
-from skvae._assemble import build_model, build_plan
 from skvae.core.model import Autoencoder
-from skvae.core.training import Run
 
 SETS = ("wine", "diabetes", "breast_cancer", "digits", "gain_letter", "usps")
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -98,15 +97,11 @@ def run_table(name: str, X: np.ndarray, n_seeds: int, n_steps: int, rows: Rows) 
 def angle_path(X: np.ndarray, k: int, seed: int, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Steps taken and angle, at the random start and after every epoch: the estimator's training, watched."""
     pca = exact_pca(X, k)
-    params = linear("random, long", X, k, seed, n_steps).get_params()
-    generator = torch.Generator().manual_seed(seed)
-    model = build_model(params, X.shape[1], k, 1.0, generator)
-    plan = build_plan(params, *X.shape)
-    run = Run(model, torch.from_numpy(X), None, plan, generator)
-    angles = [angle(model, pca)]
-    for _ in range(plan.max_iter):
+    run = run_of(linear("random, long", X, k, seed, n_steps), torch.from_numpy(X), seed)
+    angles = [angle(run.model, pca)]
+    for _ in range(run.plan.max_iter):
         run.epoch()
-        angles.append(angle(model, pca))
+        angles.append(angle(run.model, pca))
     return np.arange(len(angles)) * run.batches.n_batches, np.array(angles)
 
 
@@ -131,7 +126,7 @@ def draw(tables: dict[str, np.ndarray], n_steps: int, path: Path) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, sets="wine", seeds=1, steps=20)
     data.add_options(options)
     options.add_argument("--seeds", type=int, default=3, metavar="N", help="how many random starts; default 3")
     options.add_argument("--steps", type=int, default=5000, metavar="N", help="of the long way; default 5000")

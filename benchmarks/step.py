@@ -25,18 +25,17 @@ from sklearn.neural_network import MLPRegressor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from engine import run_of
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, Contractive, VAETransformer
-from skvae._assemble import build_model, build_objective, build_plan
-from skvae._statistics import Table
 from skvae.core.objective import Objective
-from skvae.core.training import Run
 
 BATCH_SIZES = (32, 256, 1024)
 N_BATCHES = 32  # steps per measurement
 WARM_UP = 3  # rounds
 STEP, PASS = "step", "forward + backward"
 
+NETWORK: dict[str, Any] = {"hidden_layer_sizes": (64,), "activation": "relu"}
 PLAIN = "plain"
 LOGISTIC = {"code_activation": "logistic"}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -58,18 +57,10 @@ Steps = Callable[[], object]
 
 def skvae_steps(X: Tensor, batch_size: int, kind: type, init: str, n_epochs: int) -> dict[str, Steps]:
     """An epoch of training, and as many eager passes through the same model."""
-    estimator = kind(8, hidden_layer_sizes=(64,), activation="relu", init=init, batch_size=batch_size, max_iter=n_epochs)
-    params = {**estimator.get_params(), "variational": kind is VAETransformer}
-    floors = np.full(X.shape[1], 1e-6)
-
-    def model(generator: torch.Generator) -> nn.Module:
-        return build_model(params, X.shape[1], 8, 1.0, floors, generator)
-
-    generator = torch.Generator().manual_seed(0)
-    run = Run(model(generator), X, None, build_plan(params, *X.shape), generator)
-    eager = model(generator)
+    estimator = kind(8, init=init, likelihood="gaussian", batch_size=batch_size, max_iter=n_epochs, **NETWORK)
+    run, eager = run_of(estimator, X), run_of(estimator, X).model
     weights = [p for p in eager.parameters() if p.requires_grad]
-    x = X[:batch_size].clone()
+    x, generator = X[:batch_size].clone(), torch.Generator().manual_seed(0)
 
     def passes() -> None:
         for _ in range(N_BATCHES):
@@ -80,16 +71,8 @@ def skvae_steps(X: Tensor, batch_size: int, kind: type, init: str, n_epochs: int
 
 def variant_steps(X: Tensor, batch_size: int, n_epochs: int) -> dict[str, Steps]:
     """An epoch of training of each variant."""
-    table, runs = Table(X.double().numpy(), None), {}
-    for name, variant in VARIANTS.items():
-        network = {"hidden_layer_sizes": (64,), "activation": "relu", "init": "random"}
-        estimator = AutoencoderTransformer(8, **network, batch_size=batch_size, max_iter=n_epochs, **variant)
-        params = {**estimator.get_params(), "variational": False}
-        generator = torch.Generator().manual_seed(0)
-        model = build_model(params, X.shape[1], 8, 1.0, np.full(X.shape[1], 1e-6), generator)
-        objective = build_objective(params, table, 8, 1.0, X)
-        runs[name] = Run(model, X, None, build_plan(params, *X.shape), generator, objective=objective).epoch
-    return runs
+    options = {"init": "random", "batch_size": batch_size, "max_iter": n_epochs, **NETWORK}
+    return {name: run_of(AutoencoderTransformer(8, **options, **variant), X).epoch for name, variant in VARIANTS.items()}
 
 
 def textbook_steps(X: Tensor, batch_size: int) -> Steps:
@@ -111,7 +94,7 @@ def textbook_steps(X: Tensor, batch_size: int) -> Steps:
 def sklearn_steps(X: Tensor, batch_size: int) -> Steps:
     """An epoch of MLPRegressor; it has a ReLU at the code as well."""
     rows = X.numpy()
-    model = MLPRegressor(hidden_layer_sizes=(64, 8, 64), batch_size=batch_size)
+    model = MLPRegressor(hidden_layer_sizes=(64, 8, 64), batch_size=batch_size, random_state=0)
     return lambda: model.partial_fit(rows, rows)
 
 
@@ -141,24 +124,29 @@ def measure(batch_size: int, kind: type, init: str, rivals: bool, n_rounds: int)
     }
 
 
-def compare_variants(n_rounds: int) -> None:
+def compare_variants(n_rounds: int, rows: Rows) -> None:
     X = torch.randn(N_BATCHES * 128, 30, generator=torch.Generator().manual_seed(0))
     times = interleaved(variant_steps(X, 128, WARM_UP + n_rounds), n_rounds)
-    ratios = {name: np.median(values / times[PLAIN]) for name, values in times.items()}
-    say_table(["variant", "step, us", "over plain"], [[n, f"{np.median(times[n]):.0f}", f"{r:.2f}"] for n, r in ratios.items()])
+    measured = [
+        rows.add({"variant": name, STEP: float(np.median(values)), "over plain": float(np.median(values / times[PLAIN]))})
+        for name, values in times.items()
+    ]
+    lines = [[row["variant"], f"{row[STEP]:.0f}", f"{row['over plain']:.2f}"] for row in measured]
+    say_table(["variant", "step, us", "over plain"], lines)
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, rounds=1, rivals=True)
     options.add_argument("--rounds", type=int, default=50, metavar="N", help="turns of each contender; default 50")
     options.add_argument("--rivals", action="store_true", help="time other loops, too")
     options.add_argument("--variants", action="store_true", help="time the variants of the autoencoder against each other")
     args = options.parse_args()
     begin(args)
+    rows = Rows(args.json)
     if args.variants:
-        compare_variants(args.rounds)
+        compare_variants(args.rounds, rows)
         return
-    rows, columns, lines = Rows(args.json), [STEP, PASS, "ratio"], []
+    columns, lines = [STEP, PASS, "ratio"], []
     if args.rivals:
         columns += ["DataLoader + Adam", "MLPRegressor"]
     for kind, init in product((AutoencoderTransformer, VAETransformer), ("random", "pca")):

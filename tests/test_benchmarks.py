@@ -56,6 +56,7 @@ def test_every_script_is_in_the_readme():
     assert [name for name in NAMES if f"benchmarks/{name}.py" not in readme] == []
 
 
+@pytest.mark.uses_global_rng  # by the rivals
 @pytest.mark.usefixtures("benchmarks")
 @pytest.mark.parametrize("name", NAMES)
 def test_script_runs(name, monkeypatch, tmp_path, capsys):

@@ -92,7 +92,7 @@ def fit_rows(
     """
     model, scaling = earlier or (None, _scaling_of(settings, table))
     table, held_out = scaling.apply_to(table), held_out and scaling.apply_to(held_out)  # 1)
-    task = _task(settings, table, scaling, model)
+    task = task_of(settings, table, scaling, model)
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
     judged = settings.early_stopping and not too_few
     splits = _splits(task, table, held_out, whole=model is not None) if judged else []  # 2)
@@ -117,7 +117,7 @@ def _scaling_of(settings: Settings, table: Table) -> Scaling:
     return Scaling.standard(table, numbers) if settings.standardize else Scaling.common(table, numbers)
 
 
-def _task(settings: Settings, table: Table, scaling: Scaling, earlier: Autoencoder | None) -> Task:
+def task_of(settings: Settings, table: Table, scaling: Scaling, earlier: Autoencoder | None) -> Task:
     """What is to be fitted to a scaled table."""
     encoding = Encoding.of(table, settings.n_levels)
     n_components = _n_components(settings, encoding, table, earlier)
