@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, SaltAndPepper
 
 LEVEL = 0.2  # share of the pixels that are replaced
 
@@ -52,8 +52,7 @@ def main(figure=None, small=False):
         n_components=128 if small else 512,
         hidden_layer_sizes=(128,) if small else (512,),
         standardize=False,  # all pixels are in one unit
-        corruption="salt_and_pepper",
-        corruption_level=LEVEL,
+        corruption=SaltAndPepper(LEVEL),
         learning_rate_init=2e-3,
         max_iter=40 if small else 300,
         early_stopping=False,  # new noise in every epoch keeps it from learning the images by heart

@@ -18,15 +18,14 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import AutoencoderTransformer, LatentSpaceDisplay
+from skvae import AutoencoderTransformer, GaussianNoise, LatentSpaceDisplay
 
 
 def transformers(k, small):
     autoencoder = AutoencoderTransformer(
         k,
         standardize=False,  # all pixels are in one unit
-        corruption="gaussian",
-        corruption_level=0.5,
+        corruption=GaussianNoise(0.5),
         max_iter=60 if small else "auto",
         early_stopping=False,  # the aim is not the reconstruction that held-out rows would judge
         random_state=0,

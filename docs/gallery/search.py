@@ -18,7 +18,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, GaussianNoise
 
 N_NEIGHBORS = 10
 SHOWN_COMPONENTS = 4  # of the codes whose neighbours the figure shows
@@ -45,8 +45,7 @@ def main(figure=None, small=False):
             "autoencoder": AutoencoderTransformer(
                 k,
                 standardize=False,  # all pixels are in one unit
-                corruption="gaussian",
-                corruption_level=0.5,
+                corruption=GaussianNoise(0.5),
                 max_iter=40 if small else "auto",
                 early_stopping=False,  # the aim is not the reconstruction that held-out rows would judge
                 random_state=0,
