@@ -32,6 +32,16 @@ class Import:
     def is_private_sklearn(self) -> bool:
         return self.of("sklearn") and any(part.startswith("_") for part in self.name.split("."))
 
+    @property
+    def private_names(self) -> list[str]:
+        """Parts of the name, below the package, that start with an underscore and are no module."""
+        parts = self.name.split(".")[1:]
+        return [
+            part
+            for i, part in enumerate(parts)
+            if part.startswith("_") and not part.startswith("__") and not _is_module(parts[: i + 1])
+        ]
+
 
 def imports(tree: ast.AST, in_function: bool = False) -> Iterator[Import]:
     for node in ast.iter_child_nodes(tree):
@@ -44,9 +54,25 @@ def imports(tree: ast.AST, in_function: bool = False) -> Iterator[Import]:
             yield from imports(node, in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
 
 
+def _is_module(parts: list[str]) -> bool:
+    path = PACKAGE.joinpath(*parts)
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
 def in_core(*stems: str) -> Callable[[str], bool]:
     return lambda file: file in {f"core/{stem}.py" for stem in stems}
 
+
+def in_room(*names: str) -> Callable[[str], bool]:
+    return lambda file: file.startswith(tuple(f"{name}/" for name in names)) or file in {f"{name}.py" for name in names}
+
+
+def ours(*rooms: str) -> tuple[str, ...]:
+    return tuple(f"skvae.{room}" for room in rooms)
+
+
+ESTIMATORS = ("_autoencoder", "_vae", "_imputer", "_anomaly", "_base")
+ABOVE_FIT = (*ESTIMATORS, "_fitted", "_calibration", "_parameters", "_validation", "_display")
 
 # (the rule, the files that it binds, the imports that break it)
 RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
@@ -57,7 +83,7 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
     ),
     (
         "core imports torch, the standard library and skvae.core only",
-        lambda file: file.startswith("core/"),
+        in_room("core"),
         lambda i: not i.of("torch", "skvae.core", *STANDARD_LIBRARY),
     ),
     (
@@ -71,14 +97,24 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of(*(f"skvae.core.{stem}" for stem in ENGINE)),
     ),
     (
-        "_schema, _statistics, _encoding and _linear_gaussian import no torch",
-        lambda file: file in {"_schema.py", "_statistics.py", "_encoding.py", "_linear_gaussian.py"},
-        lambda i: i.of("torch", "skvae.core"),
+        "_warnings imports the standard library only",
+        in_room("_warnings"),
+        lambda i: not i.of(*STANDARD_LIBRARY),
     ),
     (
-        "_assemble, _statistics, _encoding and _linear_gaussian import no sklearn",
-        lambda file: file in {"_assemble.py", "_statistics.py", "_encoding.py", "_linear_gaussian.py"},
-        lambda i: i.of("sklearn"),
+        "_tables imports no torch, no sklearn, and of skvae itself and _warnings",
+        in_room("_tables"),
+        lambda i: i.of("torch", "sklearn") or (i.of("skvae") and not i.of(*ours("_tables", "_warnings"))),
+    ),
+    (
+        "_fit imports no sklearn, no pandas, and of skvae itself, _tables and core",
+        in_room("_fit"),
+        lambda i: i.of("sklearn", "pandas") or (i.of("skvae") and not i.of(*ours("_fit", "_tables", "core"))),
+    ),
+    (
+        "_fitted and _calibration import no sklearn, and of skvae core, _tables, _warnings and each other",
+        in_room("_fitted", "_calibration"),
+        lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours("core", "_tables", "_warnings", "_fitted"))),
     ),
     (
         "only _validation imports sklearn's private names",
@@ -86,19 +122,24 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.is_private_sklearn,
     ),
     (
-        "above core only _assemble imports likelihoods and penalties, which __init__ may pass on",
-        lambda file: not file.startswith("core/") and file not in {"_assemble.py", "__init__.py"},
+        "above _fit nothing imports likelihoods and penalties, which __init__ may pass on",
+        in_room(*ABOVE_FIT),
         lambda i: i.of("skvae.core.likelihoods", "skvae.core.penalties"),
     ),
     (
-        "_plot imports no torch",
-        lambda file: file == "_plot.py",
+        "_display imports no torch",
+        in_room("_display"),
         lambda i: i.of("torch", "skvae.core"),
     ),
     (
         "matplotlib is imported inside functions",
         lambda file: True,
         lambda i: i.of("matplotlib") and not i.in_function,
+    ),
+    (
+        "no private name crosses files",
+        lambda file: True,
+        lambda i: i.of("skvae") and bool(i.private_names),
     ),
 ]
 
@@ -126,29 +167,32 @@ def test_every_core_file_has_a_layer() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "rule"),
     [
-        ("_base.py", "from ._schema import Schema", "absolute"),
+        ("_base.py", "from ._tables import rows", "absolute"),
         ("core/batches.py", "import numpy as np", "standard library"),
-        ("core/training.py", "from skvae._schema import Schema", "skvae.core only"),
-        ("core/training.py", "from skvae import _schema", "skvae.core only"),
-        ("core/penalties.py", "from skvae.core.networks import Network", "leaf"),
+        ("core/training.py", "from skvae._tables.schema import Schema", "skvae.core only"),
+        ("core/training.py", "from skvae import _fit", "skvae.core only"),
         ("core/penalties.py", "from skvae.core import networks", "leaf"),
-        ("core/inputs.py", "from skvae.core.likelihoods import Mixed", "leaf"),
         ("core/objective.py", "import skvae.core.training", "engine"),
         ("core/model.py", "from skvae.core import batches, objective", "engine"),
-        ("_schema.py", "from torch import Tensor", "no torch"),
-        ("_statistics.py", "from skvae.core.model import Autoencoder", "no torch"),
-        ("_statistics.py", "from sklearn.decomposition import PCA", "no sklearn"),
-        ("_encoding.py", "import torch", "no torch"),
-        ("_linear_gaussian.py", "from sklearn.decomposition import FactorAnalysis", "no sklearn"),
-        ("_assemble.py", "import sklearn.base", "no sklearn"),
-        ("_base.py", "from sklearn.utils._param_validation import Interval", "private"),
-        ("_base.py", "from sklearn.base import clone, _fit_context", "private"),
-        ("_base.py", "from skvae.core import likelihoods", "only _assemble"),
-        ("_vae.py", "from skvae.core.penalties import L1", "only _assemble"),
-        ("_plot.py", "import torch.nn", "no torch"),
-        ("_plot.py", "import matplotlib.pyplot as plt", "inside functions"),
+        ("_warnings.py", "import numpy as np", "standard library"),
+        ("_tables/schema.py", "from torch import Tensor", "no torch"),
+        ("_tables/rows.py", "from skvae.core.model import Autoencoder", "_tables imports"),
+        ("_tables/rows.py", "from sklearn.decomposition import PCA", "no sklearn"),
+        ("_tables/rows.py", "from skvae._fit.pca import principal_components", "_tables imports"),
+        ("_fit/pca.py", "import pandas as pd", "no pandas"),
+        ("_fit/linear_gaussian.py", "from sklearn.decomposition import FactorAnalysis", "no sklearn"),
+        ("_fit/fit.py", "from skvae._fitted import Fitted", "_fit imports"),
+        ("_fitted.py", "import sklearn.base", "no sklearn"),
+        ("_calibration.py", "from skvae._fit.fit import fit_rows", "_fitted and _calibration"),
+        ("_base.py", "from sklearn.utils._param_validation import Interval", "private names"),
+        ("_base.py", "def fit():\n    from sklearn.base import _fit_context", "private names"),
+        ("_base.py", "from skvae.core import likelihoods", "nothing imports"),
+        ("_vae.py", "from skvae.core.penalties import L1", "nothing imports"),
+        ("_display/samples.py", "import torch.nn", "no torch"),
+        ("_display/samples.py", "import matplotlib.pyplot as plt", "inside functions"),
         ("_base.py", "if True:\n    from matplotlib import pyplot", "inside functions"),
-        ("_base.py", "def fit():\n    from sklearn.base import _fit_context", "private"),
+        ("_anomaly.py", "from skvae._calibration import _hashes", "crosses files"),
+        ("_fit/starts.py", "from skvae._fit.pieces import _of_numbers", "crosses files"),
     ],
 )
 def test_a_breach_is_found(file: str, line: str, rule: str) -> None:
@@ -164,10 +208,11 @@ def test_a_breach_is_found(file: str, line: str, rule: str) -> None:
         ("core/graphs.py", "from torch.utils._python_dispatch import TorchDispatchMode"),
         ("core/training.py", "from skvae.core import batches"),
         ("core/objective.py", "from skvae.core.model import Autoencoder"),
-        ("_assemble.py", "from skvae.core.likelihoods import Gaussian"),
+        ("_fit/pieces.py", "from skvae.core.likelihoods import Gaussian"),
         ("_validation.py", "from sklearn.utils._param_validation import Interval"),
-        ("_plot.py", "def plot():\n    import matplotlib.pyplot as plt"),
-        ("_plot.py", "import matplotlib_inline"),
+        ("_display/drawing.py", "def axes():\n    import matplotlib.pyplot as plt"),
+        ("_display/drawing.py", "import matplotlib_inline"),
+        ("_base.py", "from skvae._fit.fit import fit_rows"),
     ],
 )
 def test_what_is_allowed_is_no_breach(file: str, line: str) -> None:
