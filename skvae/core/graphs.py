@@ -73,6 +73,11 @@ class _Tape(TorchDispatchMode):
         super().__init__()
         self.calls: list[tuple[Call, Any]] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from wrapping the method below so that its first call imports the compiler, for a second."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if _depends_on_data(func, args):

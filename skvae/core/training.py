@@ -15,6 +15,7 @@ from skvae.core.graphs import compiled
 from skvae.core.inference import DEVICE_CHUNK_ROWS, in_chunks
 from skvae.core.model import Autoencoder
 from skvae.core.objective import Objective
+from skvae.core.optimizer import AdamW
 from skvae.core.stopping import NoImprovement
 
 MANY_EPOCHS = 5  # to tell how much a loss goes up and down
@@ -105,9 +106,9 @@ class FlatParameters:
             ends.append(ends[-1] + math.ceil(p.numel() / ALIGNMENT) * ALIGNMENT)
         first = self.parameters[0]
         self.vector = nn.Parameter(torch.zeros(ends[-1], dtype=first.dtype, device=first.device))
-        self.vector.grad = torch.zeros_like(self.vector)
+        self.gradient = torch.zeros_like(self.vector)
         self.gradients = [
-            self.vector.grad[start : start + p.numel()].view_as(p) for start, p in zip(ends, self.parameters, strict=False)
+            self.gradient[start : start + p.numel()].view_as(p) for start, p in zip(ends, self.parameters, strict=False)
         ]
         for start, p in zip(ends, self.parameters, strict=False):
             view = self.vector.detach()[start : start + p.numel()].view_as(p)
@@ -139,14 +140,8 @@ class Run:
         self.validation = validation
         self.batches = Batches(rows, weights, plan.batch_size, plan.shuffle, generator)
         self.flat = FlatParameters(model)
-        self.optimizer = torch.optim.AdamW(
-            [self.flat.vector],
-            lr=plan.learning_rate_init,
-            betas=plan.betas,
-            eps=plan.eps,
-            weight_decay=plan.weight_decay,
-            fused=True,
-        )
+        vector = self.flat.vector
+        self.optimizer = AdamW(vector.detach(), self.flat.gradient, plan.betas, plan.eps, plan.weight_decay)
         self.work = 6.0 * self.flat.vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
         self.n_steps = 0
         self.n_epochs = 0
@@ -154,7 +149,6 @@ class Run:
         self.loss = torch.zeros((), dtype=rows.dtype, device=rows.device)
         self.beta = torch.full_like(self.loss, plan.beta)
         self.total = torch.zeros_like(self.loss)
-        self.gradient_scale = torch.full_like(self.loss, plan.gradient_scale)
         self.compute = compiled(self._loss_and_gradients, [self.loss, *self.flat.gradients])
         self.judge = self._judge()
         self.best = self.flat.vector.detach().clone()
@@ -162,7 +156,8 @@ class Run:
     @torch.enable_grad()
     def _loss_and_gradients(self) -> list[Tensor]:
         loss = self.objective.loss(self.model, self.batches.x, self.batches.weight, self.beta, self.noise)
-        return [loss, *torch.autograd.grad(loss, self.flat.parameters, self.gradient_scale)]
+        scaled = loss if self.plan.gradient_scale == 1 else loss * self.plan.gradient_scale
+        return [loss, *torch.autograd.grad(scaled, self.flat.parameters)]
 
     def epoch(self) -> float:
         """Go once through the rows; the mean loss of the steps."""
@@ -178,9 +173,8 @@ class Run:
         for i in range(self.batches.n_batches):
             self.batches.load(i)
             self.n_steps += 1
-            self.optimizer.param_groups[0]["lr"] = self.plan.rate(self.n_steps / (all_steps + 1))
             self.compute()
-            self.optimizer.step()
+            self.optimizer.step(self.plan.rate(self.n_steps / (all_steps + 1)))
             self.total += self.loss
         return self.total.item() / self.batches.n_batches  # the epoch's only wait for the device
 
