@@ -1,4 +1,10 @@
-"""What holds for every test."""
+"""What holds for every test.
+
+A run on the oldest supported versions needs only the tests that depend on the versions of other libraries:
+
+    tests/test_schema.py tests/test_frames.py tests/test_plot.py tests/test_anomaly_display.py tests/test_package.py
+    tests/test_estimator_checks.py tests/test_missing.py tests/test_statistics.py tests/core/test_graphs.py
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,6 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
+
+
+def pytest_collection_finish() -> None:
+    """One thread for torch and for BLAS, which the imports of the test modules have loaded by now.
+
+    The tests are small, and threads that wait for each other make them many times slower.
+    """
+    threadpool_limits(1)
+    torch.set_num_threads(1)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

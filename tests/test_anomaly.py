@@ -13,13 +13,12 @@ import torch
 from scipy.stats import false_discovery_control
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_wine
-from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skvae._anomaly
-from skvae import AEAnomalyDetector, AutoencoderTransformer, DiffusionNoise, VAETransformer
+from skvae import AEAnomalyDetector, AutoencoderTransformer, DiffusionNoise, SwapNoise, VAETransformer
 
 SHORT = {"n_components": 8, "hidden_layer_sizes": (16,), "max_iter": 15, "cv": 2, "random_state": 0}
 RNG = np.random.default_rng(0)
@@ -55,25 +54,20 @@ LINEAR = {
     "corruption": None,
     "n_components": 3,
 }
+VAE = {"variational": True, "early_stopping": False}
 FITS = {
     "numbers": (X, LATER, {}),
-    "float32": (X.astype(np.float32), LATER.astype(np.float32), {}),
     "missing cells": (HOLES, LATER, {}),
-    "frame": (BUILD["pandas"](HOLES), BUILD["pandas"](LATER), {}),
-    "polars": (BUILD["polars"](HOLES), BUILD["polars"](LATER), {}),
     "mixed": (MIXED, MIXED_LATER, {}),
     "mixed, polars": (pl.from_pandas(MIXED), pl.from_pandas(MIXED_LATER), {}),
-    "one scale": (X, LATER, {"standardize": False}),
-    "mse": (X, LATER, {"likelihood": "mse"}),
+    "mse, one scale": (X, LATER, {"likelihood": "mse", "standardize": False}),
     "bernoulli": (np.abs(np.sin(X)), np.abs(np.sin(LATER)), {"likelihood": "bernoulli"}),
-    "linear": (HOLES, LATER, LINEAR),
-    "many models": (X, LATER, {"cv": 11, "max_iter": 3, **LINEAR}),
-    "not told of the noise": (X, LATER, {"corruption": "swap", "corruption_level": 0.3}),
-    "vae": (X, LATER, {"variational": True}),
-    "vae, missing cells": (HOLES, LATER, {"variational": True}),
-    "vae, mixed": (MIXED, MIXED_LATER, {"variational": True}),
-    "vae, linear": (X, LATER, {"variational": True, "hidden_layer_sizes": ()}),
+    "many linear models": (HOLES, LATER, {"cv": 11, "max_iter": 3, **LINEAR}),
+    "not told of the noise": (X, LATER, {"corruption": SwapNoise(0.3)}),
+    "vae, mixed": (MIXED, MIXED_LATER, VAE),
+    "vae, linear": (HOLES, LATER, VAE | {"hidden_layer_sizes": ()}),
 }
+TELLING = ["numbers", "mixed", "mixed, polars", "vae, mixed"]  # an array, and frames of both libraries
 
 # A few epochs are too few to converge, which the estimator rightly says.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -266,7 +260,7 @@ def test_unseen_levels_are_refused_on_request():
             getattr(detector, method)(MIXED.assign(colour="violet"))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_level_that_one_model_has_not_seen_is_not_new(seed):
     table = pd.DataFrame({"number": X[:, 0], "word": pd.Series([None] * (N - 1) + ["rare"], dtype=object)})
     detector = AEAnomalyDetector(**SHORT | {"cv": 3, "max_iter": 2, "random_state": seed}).fit(table)
@@ -285,10 +279,10 @@ def test_decisions_are_scores_beyond_the_offset(case):
     assert isinstance(detector.offset_, float)
 
 
-@pytest.mark.parametrize("contamination", [0.01, 0.05, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize("contamination", [0.01, 0.1, 0.5])
 def test_contamination_is_the_share_that_is_flagged(contamination):
     table = np.random.default_rng(0).normal(size=(201, 3))
-    detector = AEAnomalyDetector(**SHORT, contamination=contamination).fit(table)
+    detector = AEAnomalyDetector(**SHORT | {"max_iter": 2}, contamination=contamination).fit(table)
     assert (detector.predict(table) == -1).sum() == round(contamination * 200)
     assert set(detector.predict(table)) == {-1, 1}
 
@@ -330,7 +324,7 @@ def test_p_values_are_counts(case):
     assert_counted(detector, table, later, held_out_of(detector, N))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_rows_that_are_equal_are_as_odd(seed):
     rng = np.random.default_rng(seed)
     table = rng.integers(0, 2, size=(200, 6)).astype(float)
@@ -342,8 +336,11 @@ def test_rows_that_are_equal_are_as_odd(seed):
     np.testing.assert_allclose(detector.p_values(kinds), (1 + as_odd) / 201, rtol=1e-12)
 
 
-@pytest.mark.parametrize("params", [{}, {"variational": True}, LINEAR], ids=["denoiser", "vae", "linear"])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("dtype", "params"),
+    [(np.float64, {}), (np.float32, {}), (np.float64, VAE), (np.float32, LINEAR)],
+    ids=["denoiser", "float32", "vae", "linear"],
+)
 def test_rows_held_out_are_as_odd_as_themselves(dtype, params):
     table = np.random.default_rng(0).normal(size=(1000, 4)).astype(dtype)
     table[::3, 1] = np.nan
@@ -352,7 +349,7 @@ def test_rows_held_out_are_as_odd_as_themselves(dtype, params):
     np.testing.assert_allclose(np.sort(p), np.arange(2, 202) / 201, rtol=1e-12)
 
 
-@pytest.mark.parametrize("params", [{}, {"variational": True}], ids=["denoiser", "vae"])
+@pytest.mark.parametrize("params", [{}, VAE], ids=["denoiser", "vae"])
 def test_models_learn_nothing_from_rows_held_out(params):
     detector = AEAnomalyDetector(**SHORT | params).fit(X)
     part = held_out_of(detector, N)[0]
@@ -402,17 +399,17 @@ def test_number_of_models(cv, n_rows, n_models):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cv", "n_rows"), [(5, 70), ("single", 60), ("single", 100)])
+@pytest.mark.parametrize(("cv", "n_rows"), [(5, 70), ("single", 60)])
 def test_p_values_are_valid(monkeypatch, cv, n_rows):
     """Over tables, the share of rows like theirs with p <= a is at most a."""
-    params = {"n_components": 4, "hidden_layer_sizes": (8,), "max_iter": 15}
+    params = {"n_components": 4, "hidden_layer_sizes": (8,), "max_iter": 8}
     if cv == "single":
         monkeypatch.setattr(skvae._anomaly, "FOLDS_BELOW", 0)
         params |= {"validation_fraction": 0.5}
     levels = np.array([0.05, 0.1, 0.2])
     rng = np.random.default_rng(n_rows)
     shares = []
-    for seed in range(200):
+    for seed in range(60):
         table, later = rng.normal(size=(n_rows, 3)), rng.normal(size=(200, 3))
         detector = AEAnomalyDetector(**params, cv="auto" if cv == "single" else cv, random_state=seed).fit(table)
         shares.append((detector.p_values(later)[:, None] <= levels).mean(axis=0))
@@ -434,27 +431,20 @@ def test_p_values_with_false_discovery_control():
 # The same bits
 
 
-@pytest.mark.parametrize("method", ["score_samples", "p_values", "decision_function", "predict"])
-def test_one_row_as_among_many(case, method):
+def test_one_row_as_among_many(case):
     detector, _, later = case
-    call = getattr(detector, method)
-    together = call(later)
-    np.testing.assert_array_equal(call(later), together)
-    for part in [*(slice(i, i + 1) for i in range(0, N, 7)), slice(None, None, -3)]:
-        np.testing.assert_array_equal(call(rows_of(later, part)), together[part])
-
-
-def test_reasons_of_one_row_as_among_many(case):
-    detector, _, later = case
-    together = values_of(detector.explain(later))
-    for i in range(0, N, 13):
-        np.testing.assert_array_equal(values_of(detector.explain(rows_of(later, slice(i, i + 1)))), together[i : i + 1])
+    scores, p, reasons = detector.score_samples(later), detector.p_values(later), values_of(detector.explain(later))
+    for part in [*(slice(i, i + 1) for i in (0, 7, 63, N - 1)), slice(None, None, -3)]:
+        rows = rows_of(later, part)
+        np.testing.assert_array_equal(detector.score_samples(rows), scores[part])
+        np.testing.assert_array_equal(detector.p_values(rows), p[part])
+        np.testing.assert_array_equal(values_of(detector.explain(rows)), reasons[part])
 
 
 def test_one_column_alone_as_among_many():
     detector = AEAnomalyDetector(**SHORT | LINEAR | {"cv": 11, "max_iter": 2}).fit(X[:, :1])
     together = detector.explain(X[:, :1]).to_numpy()
-    np.testing.assert_array_equal([detector.explain(x[None, :1]).to_numpy()[0] for x in X], together)
+    np.testing.assert_array_equal([detector.explain(x[None, :1]).to_numpy()[0] for x in X[::8]], together[::8])
 
 
 def assert_same(a, b, rows):
@@ -464,17 +454,19 @@ def assert_same(a, b, rows):
     np.testing.assert_array_equal(values_of(a.explain(rows)), values_of(b.explain(rows)))
 
 
+@pytest.mark.parametrize("case", TELLING, indirect=True)
 def test_same_seed_same_bits(case):
     detector, table, later = case
     assert_same(detector, clone(detector).fit(table), later)
 
 
+@pytest.mark.parametrize("case", TELLING, indirect=True)
 def test_after_a_pickle(case):
     detector, _, later = case
     assert_same(pickle.loads(pickle.dumps(detector)), detector, later)
 
 
-@pytest.mark.parametrize("params", [{}, {"variational": True}], ids=["denoiser", "vae"])
+@pytest.mark.parametrize("params", [{}, VAE], ids=["denoiser", "vae"])
 def test_seed_is_read(params):
     fits = [AEAnomalyDetector(**SHORT | params | {"random_state": seed}).fit(X) for seed in [0, 1, None, None]]
     assert len({fit.score_samples(X)[0] for fit in fits}) == 4
@@ -489,7 +481,7 @@ def test_models_do_not_share_a_seed(fit):
     assert len({model.random_state for model in fit.estimators_}) == 2
 
 
-@pytest.mark.parametrize("params", [{}, {"variational": True}], ids=["denoiser", "vae"])
+@pytest.mark.parametrize("params", [{}, VAE], ids=["denoiser", "vae"])
 def test_none_leaves_global_generators_untouched(params):
     numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     AEAnomalyDetector(**SHORT | params | {"random_state": None}).fit(X).p_values(X)
@@ -520,6 +512,7 @@ def test_precision_of_the_rows_hardly_matters(fit, dtype):
     np.testing.assert_allclose(of_float32.score_samples(LATER), fit.score_samples(LATER), rtol=0.05, atol=0.5)
 
 
+@pytest.mark.parametrize("case", TELLING, indirect=True)
 def test_input_is_left_alone(case):
     _, table, _ = case
     copy = table.clone() if isinstance(table, pl.DataFrame) else table.copy()
@@ -555,12 +548,6 @@ def test_clone_is_unfitted(fit):
     assert not hasattr(other, "offset_")
 
 
-@pytest.mark.parametrize("method", ["score_samples", "decision_function", "predict", "p_values", "explain"])
-def test_before_fit(method):
-    with pytest.raises(NotFittedError, match="fit"):
-        getattr(AEAnomalyDetector(), method)(X)
-
-
 def test_nested_level_of_the_noise(fit):
     noise = DiffusionNoise((0.1, 1.0))
     detector = clone(fit).set_params(corruption=noise)
@@ -569,7 +556,7 @@ def test_nested_level_of_the_noise(fit):
     assert noise.level == (0.1, 1.0)
     assert_same(detector.fit(X), fit, LATER)
     assert not np.allclose(clone(fit).set_params(corruption=noise).fit(X).score_samples(X), fit.score_samples(X))
-    with pytest.raises(ValueError, match="corruption_level"):
+    with pytest.raises(ValueError, match="corruption__level"):
         AEAnomalyDetector().set_params(corruption__level=(0.1, 1.0))
 
 
@@ -700,13 +687,17 @@ LITTLE = {
 }
 
 
-@pytest.mark.parametrize("variational", [False, True], ids=["denoiser", "vae"])
-@pytest.mark.parametrize("name", LITTLE)
-def test_little_to_learn(name, variational):
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        *((name, {}) for name in LITTLE),
+        *((name, VAE) for name in ["constant", "two rows", "all missing", "a category all missing", "huge beside tiny"]),
+    ],
+)
+def test_little_to_learn(name, params):
     table = LITTLE[name]
-    params = SHORT | {"max_iter": 2, "cv": 2 if variational else "auto"}
-    detector = AEAnomalyDetector(**params, variational=variational).fit(table)
-    assert len(detector.estimators_) == min(2 if variational else 10, len(table))
+    detector = AEAnomalyDetector(**SHORT | {"max_iter": 2, "cv": 3} | params).fit(table)
+    assert len(detector.estimators_) == min(3, len(table))
     for rows in [table, rows_of(table, slice(1, 2))]:
         scores, p = detector.score_samples(rows), detector.p_values(rows)
         reasons, expected = detector.explain(rows, return_expected=True)

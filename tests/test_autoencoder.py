@@ -18,7 +18,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import AutoencoderTransformer
-from skvae._schema import Schema
 
 WINE = np.random.default_rng(0).permutation(load_wine().data)
 DIGITS = load_digits().data
@@ -54,11 +53,11 @@ def error_ratio(X, k, seed, **params):
 
 @pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
 def test_never_worse_than_pca(load):
-    assert np.mean([error_ratio(load().data, 2, seed, max_iter=50) for seed in range(5)]) <= 1.001
+    assert np.mean([error_ratio(load().data, 2, seed, max_iter=50) for seed in range(3)]) <= 1.001
 
 
 def test_better_than_pca():
-    assert np.mean([error_ratio(DIGITS, 8, seed, hidden_layer_sizes=(32,), max_iter=30) for seed in range(3)]) < 0.85
+    assert np.mean([error_ratio(DIGITS, 8, seed, hidden_layer_sizes=(32,), max_iter=30) for seed in range(2)]) < 0.85
 
 
 # Frames
@@ -90,7 +89,7 @@ def test_frame_in_frame_out(frame):
 
 @pytest.mark.parametrize("output", ["pandas", "polars", "default"])
 def test_set_output(frame, output):
-    estimator = fit(frame).set_output(transform=output)
+    estimator = fit(frame, early_stopping=False).set_output(transform=output)
     codes = estimator.transform(frame)
     expected = clone(estimator).set_output(transform="default").fit_transform(frame)
     np.testing.assert_array_equal(np.asarray(codes), expected)
@@ -169,7 +168,6 @@ def test_attributes(fitted):
     assert fitted.device == "auto"
     assert isinstance(fitted.module_, torch.nn.Module)
     assert not fitted.module_.training
-    assert isinstance(fitted.schema_, Schema)
     assert fitted.noise_variance_ > 0
 
 
@@ -180,10 +178,8 @@ def test_attributes(fitted):
         {"hidden_layer_sizes": ()},
         {"early_stopping": False},
         {"hidden_layer_sizes": (), "init": "random"},
-        {"init": "random"},
         {"max_iter": 1},
         {"n_iter_no_change": 1, "tol": 1e6},
-        {"likelihood": "mse"},
     ],
     ids=str,
 )
@@ -224,7 +220,7 @@ def test_stops_when_nothing_improves():
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("likelihood", ["mse", "gaussian", "auto"])
+@pytest.mark.parametrize("likelihood", ["mse", "gaussian"])
 def test_validation_starts_at_pca(likelihood, standardize):
     train, held_out = WINE[::2], WINE[1::2]
     estimator = fit(train, likelihood=likelihood, standardize=standardize, max_iter=3)
@@ -252,7 +248,7 @@ def test_rows_given_for_validation_decide():
 
 @pytest.mark.parametrize(
     "params",
-    [{}, {"hidden_layer_sizes": ()}, {"init": "random"}, {"early_stopping": False, "batch_size": 32}, {"standardize": False}],
+    [{}, {"hidden_layer_sizes": ()}, {"init": "random", "early_stopping": False, "batch_size": 32, "standardize": False}],
     ids=str,
 )
 def test_weight_is_repetition(params):
@@ -268,7 +264,7 @@ def test_weight_is_repetition(params):
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("params", [{}, {"hidden_layer_sizes": ()}, {"likelihood": "mse"}, {"likelihood": "gaussian"}], ids=str)
+@pytest.mark.parametrize("params", [{"early_stopping": False}, {"hidden_layer_sizes": ()}, {"likelihood": "mse"}], ids=str)
 def test_score_is_a_normal_density(params, standardize):
     X = np.column_stack([WINE, np.full(len(WINE), 2.5)])  # a constant column counts with scale 1
     estimator = fit(X, standardize=standardize, **params)
@@ -285,7 +281,7 @@ def test_score_is_a_normal_density(params, standardize):
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (16,)])
 def test_reconstruction_error(hidden_layer_sizes, standardize):
-    estimator = fit(hidden_layer_sizes=hidden_layer_sizes, standardize=standardize)
+    estimator = fit(hidden_layer_sizes=hidden_layer_sizes, standardize=standardize, early_stopping=False)
     scale = WINE.std(0) if standardize else 1.0
     expected = np.square((estimator.reconstruct(WINE) - WINE) / scale).sum(1)
     np.testing.assert_allclose(estimator.reconstruction_error(WINE), expected, rtol=1e-3)
@@ -299,11 +295,11 @@ def test_noise_variance_of_training_rows():
 
 
 def test_auto_is_gaussian_for_numbers():
-    np.testing.assert_array_equal(fit(likelihood="auto").score_samples(WINE), fit(likelihood="gaussian").score_samples(WINE))
+    auto, gaussian = (fit(**RANDOM | {"likelihood": likelihood}) for likelihood in ("auto", "gaussian"))
+    np.testing.assert_array_equal(auto.score_samples(WINE), gaussian.score_samples(WINE))
 
 
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (16,)])
+@pytest.mark.parametrize(("hidden_layer_sizes", "init"), [((), "random"), ((16,), "pca")])
 def test_bernoulli(hidden_layer_sizes, init):
     X = (DIGITS[:300] > 8).astype(float)
     params = {"likelihood": "bernoulli", "init": init, "hidden_layer_sizes": hidden_layer_sizes, "n_components": 4}
@@ -397,8 +393,7 @@ def test_no_convergence_warning_where_more_epochs_would_be_worse():
     assert 1 < estimator.best_iter_ < 90  # overfitting sets in: it is not for want of epochs that the loss still falls
 
 
-@pytest.mark.parametrize("verbose", [True, 1])
-@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize(("verbose", "early_stopping"), [(True, True), (1, False)])
 def test_verbose(capsys, verbose, early_stopping):
     fit(verbose=verbose, early_stopping=early_stopping)
     shown = capsys.readouterr().err
@@ -412,10 +407,12 @@ def test_silent_by_default(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (8, 5)])
-@pytest.mark.parametrize("decoder_layer_sizes", [None, (), (7,), (3, 4)])
+@pytest.mark.parametrize(
+    ("hidden_layer_sizes", "decoder_layer_sizes"), [((8, 5), None), ((8, 5), ()), ((8, 5), (3, 4)), ((), (7,)), ((), None)]
+)
 def test_layer_sizes(hidden_layer_sizes, decoder_layer_sizes):
-    module = fit(hidden_layer_sizes=hidden_layer_sizes, decoder_layer_sizes=decoder_layer_sizes).module_
+    sizes = {"hidden_layer_sizes": hidden_layer_sizes, "decoder_layer_sizes": decoder_layer_sizes}
+    module = fit(**sizes, max_iter=1, early_stopping=False).module_
     expected = hidden_layer_sizes[::-1] if decoder_layer_sizes is None else decoder_layer_sizes
     assert tuple(layer.out_features for layer in module.encoder.hidden) == hidden_layer_sizes
     assert tuple(layer.out_features for layer in module.decoder.hidden) == expected
@@ -423,7 +420,7 @@ def test_layer_sizes(hidden_layer_sizes, decoder_layer_sizes):
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu", "silu", "gelu"])
 def test_activations(activation):
-    estimator = fit(**RANDOM | {"activation": activation, "max_iter": 200, "learning_rate_init": 0.01})
+    estimator = fit(**RANDOM | {"activation": activation, "max_iter": 100, "learning_rate_init": 0.01})
     assert estimator.loss_curve_[-1] < 0.8 * estimator.loss_curve_[0]
     assert estimator.score(WINE) > -np.inf
 
@@ -431,12 +428,12 @@ def test_activations(activation):
 @pytest.mark.parametrize("init", ["pca", "random"])
 def test_overcomplete_code(init):
     X = load_iris().data
-    estimator = fit(X, n_components=9, init=init, early_stopping=False, max_iter=1000, learning_rate_init=0.01)
+    estimator = fit(X, n_components=9, init=init, early_stopping=False, max_iter=500, learning_rate_init=0.01)
     assert estimator.transform(X).shape == (150, 9)
     assert estimator.reconstruction_error(X).mean() < 0.01 * X.shape[1]
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 32, 177, 178, 1000])
+@pytest.mark.parametrize("batch_size", [1, 32, 177, 178, 1000])
 def test_batch_sizes(batch_size):
     estimator = fit(**RANDOM | {"batch_size": batch_size, "max_iter": 2})
     assert np.isfinite(estimator.score(WINE))
@@ -463,7 +460,7 @@ def test_weight_decay_shrinks():
 # What is kept
 
 
-@pytest.mark.parametrize("params", [{}, {"early_stopping": False}, {"hidden_layer_sizes": ()}, {"init": "random"}], ids=str)
+@pytest.mark.parametrize("params", [{}, {"early_stopping": False}, {"hidden_layer_sizes": ()}], ids=str)
 def test_parameters_own_their_memory(params):
     for p in fit(**params).module_.parameters():
         assert p.is_leaf
@@ -471,7 +468,7 @@ def test_parameters_own_their_memory(params):
         assert p.untyped_storage().nbytes() == p.numel() * p.element_size()
 
 
-@pytest.mark.parametrize("params", [{}, {"early_stopping": False}, {"init": "random"}], ids=str)
+@pytest.mark.parametrize("params", [{}, {"early_stopping": False}], ids=str)
 def test_pickle_is_small(params):
     estimator = fit(DIGITS[:500], **params | {"hidden_layer_sizes": (128,), "max_iter": 3})
     n_bytes = sum(p.numel() * p.element_size() for p in estimator.module_.parameters())

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 
-from skvae import AutoencoderImputer, AutoencoderTransformer, VAETransformer
+from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
 
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 5, "early_stopping": False, "random_state": 0}
 RNG = np.random.default_rng(0)
@@ -115,21 +115,23 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer, AutoencoderImputer])
 @pytest.mark.parametrize(("table", "words"), BAD.values(), ids=BAD)
-def test_refused_at_fit(table, words, kind):
-    refused(lambda: kind(**QUICK).fit(table), *words)
+def test_refused_at_fit(table, words):
+    refused(lambda: AutoencoderTransformer(**QUICK).fit(table), *words)
+
+
+@pytest.mark.parametrize("kind", [VAETransformer, AutoencoderImputer, AEAnomalyDetector])
+def test_refused_at_fit_by_all(kind):
+    table, words = BAD["mixed types"]
+    refused(lambda: kind().fit(table), *words)
 
 
 @each_library
 @pytest.mark.parametrize(
     ("features", "words"),
     [
-        (["nothing"], ["'nothing'", "columns of X are number, small"]),
         (["colour"], ["'size'", "not among categorical_features"]),
         (None, ["'colour'", "not among categorical_features", "from_dtype"]),
-        ([7], ["holds 7", "0 to 6"]),
-        ([True, False], ["mask of 2", "has 7"]),
     ],
 )
 def test_names_of_categories(library, features, words):
@@ -141,10 +143,9 @@ def test_names_of_categories(library, features, words):
 APPLIED = ["transform", "reconstruct", "score_samples", "reconstruction_error", "impute", "score_cells"]
 
 
-@pytest.mark.parametrize("method", APPLIED)
 @each_library
-def test_other_columns(fits, library, method):
-    frame, call = LIBRARIES[library], getattr(fits[library], method)
+def test_other_columns(fits, library):
+    frame, call = LIBRARIES[library], fits[library].transform
     names = list(frame.columns)
     renamed = frame.rename(columns={"count": "total"}) if library == "pandas" else frame.rename({"count": "total"})
     refused(lambda: call(renamed), "feature names", "- total", "- count")
@@ -234,7 +235,7 @@ def test_frames_come_back(kind, frame):
 @each_kind
 def test_frames_with_holes_come_back(kind, frame):
     holes = holes_in(frame)
-    estimator = kind(2, **QUICK | {"max_iter": 60, "early_stopping": True}).fit(holes)
+    estimator = kind(2, **QUICK | {"max_iter": 40}).fit(holes)
     for table in [estimator.reconstruct(holes), estimator.impute(holes)]:
         assert_like(table, holes)
         days = pd.to_datetime(pd.Series(table["day"].to_list()))
@@ -339,14 +340,13 @@ def test_float32(dtype):
 
 
 @pytest.mark.parametrize("name", PANDAS.columns)
-@pytest.mark.parametrize("holes", [False, True])
-@each_library
+@pytest.mark.parametrize(("library", "holes"), [("pandas", True), ("polars", False)])
 @each_kind
 def test_one_column(kind, library, holes, name):
     frame = LIBRARIES[library][[name]]
     frame = holes_in(frame) if holes else frame
     for hidden_layer_sizes in [(), (8,)]:
-        estimator = kind(1, **QUICK | {"hidden_layer_sizes": hidden_layer_sizes}).fit(frame)
+        estimator = kind(1, **QUICK | {"hidden_layer_sizes": hidden_layer_sizes, "max_iter": 2}).fit(frame)
         assert_like(estimator.reconstruct(frame), frame)
         assert_like(estimator.impute(frame), frame)
         assert np.isfinite(estimator.score_samples(frame)).all()
@@ -362,20 +362,21 @@ CONSTANT = {
 }
 
 
-@pytest.mark.parametrize("name", CONSTANT)
-@pytest.mark.parametrize("holes", [False, True])
-@each_library
+@pytest.mark.parametrize(("library", "holes"), [("pandas", True), ("polars", True), ("pandas", False)])
 @each_kind
-def test_constant_columns(kind, library, holes, name):
-    frame = with_column(LIBRARIES[library], name, [CONSTANT[name]] * N)
+def test_constant_columns(kind, library, holes):
+    frame = LIBRARIES[library]
+    for name, value in CONSTANT.items():
+        frame = with_column(frame, name, [value] * N)
     table = holes_in(frame) if holes else frame
     estimator = kind(2, **QUICK).fit(table)
-    completed = estimator.impute(table)
-    assert completed[name].to_list() == frame[name].to_list()
-    assert estimator.reconstruct(table)[name].to_list() == frame[name].to_list()
+    completed, reconstructed = estimator.impute(table), estimator.reconstruct(table)
+    for name in CONSTANT:
+        assert completed[name].to_list() == reconstructed[name].to_list() == frame[name].to_list()
     assert np.isfinite(estimator.score_samples(table)).all()
     if kind is VAETransformer:
-        assert set(estimator.sample(5, random_state=0)[name].to_list()) == {CONSTANT[name]}
+        rows = estimator.sample(5, random_state=0)
+        assert all(set(rows[name].to_list()) == {value} for name, value in CONSTANT.items())
 
 
 @each_library

@@ -27,8 +27,7 @@ def relative_error(values, expected):
     return np.linalg.norm(values - expected) / np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize(("dtype", "standardize"), [(np.float64, False), (np.float64, True), (np.float32, True)])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", DATA)
 def test_linear_is_pca(name, size, standardize, dtype):
@@ -53,7 +52,7 @@ def test_linear_is_pca(name, size, standardize, dtype):
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.3, 0.99])
 @pytest.mark.parametrize("name", DATA)
 def test_share_of_variance(name, share, standardize):
     pca = reference(standardize, share).fit(DATA[name])
@@ -75,7 +74,7 @@ def test_more_components_than_there_are(n_rows, hidden_layer_sizes):
     assert relative_error(estimator.reconstruct(X), X) <= 1e-5
 
 
-@pytest.mark.parametrize(("name", "k"), [("digits", 8), ("breast cancer", 5), ("diabetes", 3)])
+@pytest.mark.parametrize(("name", "k"), [("breast cancer", 5), ("diabetes", 3)])
 def test_gradient_descent_finds_the_subspace(name, k):
     X = DATA[name]
     estimator = AutoencoderTransformer(k, hidden_layer_sizes=(), init="random", random_state=0).fit(X)
@@ -87,8 +86,7 @@ def test_gradient_descent_finds_the_subspace(name, k):
     assert error <= estimator.reconstruction_error(X).sum() <= 1.001 * error
 
 
-@pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("hidden_layer_sizes", [(16,), (16, 8, 16)])
+@pytest.mark.parametrize(("standardize", "hidden_layer_sizes"), [(False, (16,)), (True, (16, 8, 16))])
 @pytest.mark.parametrize("name", DATA)
 def test_nonlinear_starts_at_pca(name, hidden_layer_sizes, standardize):
     X = DATA[name]

@@ -42,6 +42,7 @@ FRAMES = {name: pandas_frame(dtypes) for name, dtypes in PANDAS_DTYPES.items()} 
     name: polars_frame(dtypes) for name, dtypes in POLARS_DTYPES.items()
 }
 each_frame = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+each_of_libraries = pytest.mark.parametrize("frame", [FRAMES["numpy"], FRAMES["polars"]], ids=["pandas", "polars"])
 
 
 def numbers(frame):
@@ -101,32 +102,23 @@ def test_what_goes_in_comes_out(frame):
 
 
 @each_frame
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_integers_are_rounded_and_booleans_decided_at_one_half(frame, dtype):
+def test_integers_are_rounded_and_booleans_decided_at_one_half(frame):
     values = numbers(frame) + np.array([0, 0.4, -0.4])
-    assert_frame_equal(restored(frame, values.astype(dtype)), frame)
-
-
-@each_frame
-def test_one_half_is_true(frame):
+    for dtype in [np.float32, np.float64]:
+        assert_frame_equal(restored(frame, values.astype(dtype)), frame)
     assert list(restored(frame, np.full((3, 3), 0.5))["flag"]) == [True, True, True]
 
 
-@each_frame
+@each_of_libraries
 def test_the_order_of_columns_is_kept(frame):
     frame = frame[["flag", "width", "count"]]
     assert_frame_equal(restored(frame, numbers(frame)), frame)
 
 
 @each_frame
-def test_there_may_be_no_rows(frame):
+def test_the_number_of_rows_may_differ_from_the_fitted_ones(frame):
     assert_frame_equal(there_and_back(frame[:0]), frame[:0])
     assert_frame_equal(Schema.of(frame).restore(np.empty((0, 3)), index=index_of(frame[:0])), frame[:0])
-
-
-@each_frame
-def test_the_number_of_rows_may_differ_from_the_fitted_ones(frame):
-    assert restored(frame.head(1), numbers(frame)[:1]).shape == (1, 3)
     assert Schema.of(frame).restore(np.zeros((10, 3))).shape == (10, 3)
 
 
@@ -171,18 +163,18 @@ WHOLE = ["uint8", "int8", "int16", "int32", "uint32", "int64", "uint64"]
 
 @pytest.mark.parametrize("dtype", WHOLE)
 @pytest.mark.parametrize("family", ["numpy", "nullable", "pyarrow", "polars"])
-@pytest.mark.parametrize("precision", [np.float32, np.float64])
-def test_values_beyond_the_dtype_become_its_nearest(dtype, family, precision):
+def test_values_beyond_the_dtype_become_its_nearest(dtype, family):
     limits = np.iinfo(dtype)
     nullable = {"i": dtype.replace("i", "I"), "u": dtype.replace("ui", "UI")}[dtype[0]]
     name = {"numpy": dtype, "nullable": nullable, "pyarrow": f"{dtype}[pyarrow]", "polars": nullable}[family]
     series = pl.Series([1], dtype=getattr(pl, name)) if family == "polars" else pd.Series([1], dtype=name)
-    cells = np.array([[-1e30], [1e30], [-np.inf], [np.inf]], dtype=precision)
-    result = list(Schema.of(frame_of(series)).restore(cells)["a"])
-    if limits.bits <= 32:
-        assert result == 2 * [limits.min, limits.max]
-    assert all(limits.min <= value <= limits.max for value in result)
-    np.testing.assert_allclose(np.array(result, dtype=float), 2 * [float(limits.min), float(limits.max)], rtol=1e-15)
+    for precision in [np.float32, np.float64]:
+        cells = np.array([[-1e30], [1e30], [-np.inf], [np.inf]], dtype=precision)
+        result = list(Schema.of(frame_of(series)).restore(cells)["a"])
+        if limits.bits <= 32:
+            assert result == 2 * [limits.min, limits.max]
+        assert all(limits.min <= value <= limits.max for value in result)
+        np.testing.assert_allclose(np.array(result, dtype=float), 2 * [float(limits.min), float(limits.max)], rtol=1e-15)
 
 
 DECIMALS = {
@@ -413,17 +405,20 @@ each_table = pytest.mark.parametrize("frame", TABLES.values(), ids=TABLES)
 
 
 @each_table
-@pytest.mark.parametrize(
-    "categorical",
-    [["a", "c"], ("c", "a"), [0, 2], np.array([2, 0]), [True, False, True], np.array([True, False, True])],
-    ids=str,
-)
-def test_categories_by_name_index_and_mask(frame, categorical):
-    schema = Schema.of(frame, categorical)
+def test_named_categories(frame):
+    schema = Schema.of(frame, ["a", "c"])
     assert [column.kind for column in schema.columns] == ["category", "number", "category"]
     assert [column.levels for column in schema.columns] == [(1, 3), (), (False, True)]
     np.testing.assert_array_equal(schema.cells(frame), [[1, 0.5, 1], [0, 1.5, 0], [1, np.nan, 1]])
-    assert_frame_equal(there_and_back(frame, categorical), frame)
+    assert_frame_equal(there_and_back(frame, ["a", "c"]), frame)
+
+
+@pytest.mark.parametrize(
+    "categorical", [("c", "a"), [0, 2], np.array([2, 0]), [True, False, True], np.array([True, False, True])], ids=str
+)
+def test_categories_by_name_index_and_mask(categorical):
+    for frame in TABLES.values():
+        assert Schema.of(frame, categorical) == Schema.of(frame, ["a", "c"])
 
 
 @each_table
@@ -434,10 +429,10 @@ def test_floats_with_holes_may_be_categories(frame):
     assert_frame_equal(there_and_back(frame, ["b"]), frame)
 
 
-@each_table
 @pytest.mark.parametrize("none", [None, [], [False] * 3])
-def test_there_may_be_none(frame, none):
-    assert [column.kind for column in Schema.of(frame, none).columns] == ["number", "number", "boolean"]
+def test_there_may_be_none(none):
+    for frame in TABLES.values():
+        assert [column.kind for column in Schema.of(frame, none).columns] == ["number", "number", "boolean"]
 
 
 def test_datetimes_may_be_categories():
@@ -476,8 +471,14 @@ def test_an_array_has_no_names():
         Schema.of(np.eye(2), ["a"])
 
 
-@pytest.mark.parametrize("categorical", [None, [], ["a"], [0], [True, False]], ids=str)
-@pytest.mark.parametrize("dtype", ["category", object, pl.String, pl.Categorical])
+@pytest.mark.parametrize(
+    ("categorical", "dtype"),
+    [
+        *((None, dtype) for dtype in ["category", object, pl.String, pl.Categorical]),
+        *((categorical, object) for categorical in [[], ["a"], [0], [True, False]]),
+    ],
+    ids=str,
+)
 def test_a_category_that_is_not_named_is_refused(categorical, dtype):
     values = {"a": [1, 2], "odd": ["x", "y"]}
     frame = (
@@ -560,8 +561,8 @@ def test_moments_beyond_the_dtype_become_its_nearest():
     assert nanoseconds[1].year == 2262
 
 
-@pytest.mark.parametrize("fitted", ["pandas s None", "pandas ns None", "polars us None", "pyarrow ms None", "pandas us None"])
-@pytest.mark.parametrize("seen", ["pandas s None", "pandas ns None", "polars us None", "pyarrow ms None"])
+@pytest.mark.parametrize("fitted", ["pandas s None", "pandas ns None", "polars us None"])
+@pytest.mark.parametrize("seen", ["pandas s None", "pandas ns None", "pyarrow ms None"])
 def test_units_may_differ_from_the_fitted_ones(fitted, seen):
     schema, frame = Schema.of(frame_of(MOMENTS[fitted])), frame_of(MOMENTS[seen])
     cells = schema.cells(frame)
@@ -793,9 +794,15 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("fitted", KNOWN.values(), ids=KNOWN)
-@pytest.mark.parametrize("seen", OTHER.values(), ids=OTHER)
+@pytest.mark.parametrize(
+    ("fitted", "seen"),
+    [
+        *((name, name) for name in KNOWN),
+        *[("strings", "Enum"), ("category", "polars"), ("polars", "category"), ("Enum", "strings")],
+    ],
+)
 def test_unknown_levels(fitted, seen):
+    fitted, seen = KNOWN[fitted], OTHER[seen]
     schema = Schema.of(fitted)
     code = schema.columns[0].levels.index("y")
     np.testing.assert_array_equal(schema.cells(seen), [[code], [np.nan], [np.nan]])
@@ -1100,7 +1107,7 @@ def is_missing(frame):
 
 
 @pytest.mark.parametrize("family", ["numpy", "nullable", "arrow", "polars"])
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_frame_comes_back(family, data):
     frame = data.draw(a_frame(family))
@@ -1132,8 +1139,8 @@ def test_any_frame_comes_back(family, data):
 
 @pytest.mark.parametrize("family", ["numpy", "nullable", "arrow", "polars"])
 def test_a_large_table_is_read_at_once(family):
-    """No loop over rows in Python: a hundred thousand of them take no longer than a blink."""
-    n, rng = 100_000, np.random.default_rng(0)
+    """No loop over rows in Python: twenty thousand of them take no longer than a blink."""
+    n, rng = 20_000, np.random.default_rng(0)
     frame = pd.DataFrame(
         {
             "f": rng.normal(size=n),

@@ -381,9 +381,10 @@ def test_principal_components_are_scikit_learns_signs_included(X):
 
 
 @each_data
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.99])
-def test_number_of_components_for_a_share_is_scikit_learns(X, share):
-    assert principal_components(Table(X, None)).n_for_share(share) == PCA(share, svd_solver="full").fit(X).n_components_
+def test_number_of_components_for_a_share_is_scikit_learns(X):
+    components = principal_components(Table(X, None))
+    for share in [0.01, 0.5, 0.9, 0.99]:
+        assert components.n_for_share(share) == PCA(share, svd_solver="full").fit(X).n_components_
 
 
 @each_data

@@ -29,6 +29,7 @@ DATA = {
 WINE = np.random.default_rng(0).permutation(DATA["wine"])
 BINARY = (DIGITS[:200] > 8).astype(float)
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 12, "random_state": 0}
+FREE = {"early_stopping": False}  # without folds, where they make no difference to what is tested
 STILL = {"learning_rate_init": 1e-12, "max_iter": 1}  # nothing moves
 LIKELIHOODS = ["gaussian", "gaussian_diag", "mse", "bernoulli"]
 
@@ -73,18 +74,17 @@ def fitted():
 # Closed forms
 
 
-def sizes(n_columns):
-    return sorted({1, 2, n_columns // 4, n_columns // 2, n_columns - 1} - {0})
-
-
 @pytest.mark.parametrize(
     ("name", "k", "standardize"),
     [
-        (name, k, standardize)
-        for name, X in DATA.items()
-        for k in sizes(X.shape[1])
-        for standardize in [False, True]
-        if (name, k, standardize) != ("breast cancer", 29, False)  # has noise of 7e-7, on which PCA itself loses digits
+        *((name, 2, standardize) for name in DATA for standardize in [False, True]),
+        ("iris", 1, True),
+        ("iris", 3, False),
+        ("wine", 1, False),
+        ("wine", 6, True),
+        ("wine", 12, False),
+        ("breast cancer", 29, True),  # not standardized it has noise of 7e-7, on which PCA itself loses digits
+        ("digits", 60, True),
     ],
 )
 def test_linear_is_probabilistic_pca(name, k, standardize):
@@ -113,7 +113,7 @@ def test_linear_is_probabilistic_pca(name, k, standardize):
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize(("name", "k"), [("wine", 1), ("wine", 2), ("wine", 3), ("breast cancer", 2), ("linnerud", 1)])
+@pytest.mark.parametrize(("name", "k"), [("wine", 1), ("wine", 3), ("breast cancer", 2), ("linnerud", 1)])
 def test_linear_with_noise_per_column_is_factor_analysis(name, k, standardize):
     Z, _ = scaled(DATA[name], True)
     X, log_jacobian = (DATA[name], scaled(DATA[name], True)[1]) if standardize else (Z, 0.0)
@@ -158,7 +158,7 @@ DEGENERATE = {
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_tables_have_finite_scores(name, likelihood, hidden_layer_sizes):
     X = DEGENERATE[name]
-    for k, standardize in [(1, True), (3, False), (7, True)]:
+    for k, standardize in [(1, True), (3, False), (7, True)] if not hidden_layer_sizes else [(7, True)]:
         params = {"likelihood": likelihood, "hidden_layer_sizes": hidden_layer_sizes, "standardize": standardize}
         estimator = fit(X, k, **params, max_iter=2)
         for values in [estimator.score_samples(X), *estimator.elbo(X), *estimator.posterior(X), estimator.sample(3)]:
@@ -180,10 +180,10 @@ def test_components_without_use_are_inactive(hidden_layer_sizes, likelihood):
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.3, 0.9])
 def test_share_of_variance(share, standardize):
     expected = PCA(share, svd_solver="full").fit(scaled(WINE, standardize)[0]).n_components_
-    estimator = fit(n_components=share, standardize=standardize, **STILL)
+    estimator = fit(n_components=share, standardize=standardize, **FREE, **STILL)
     assert estimator.n_components_ == expected
     assert estimator.transform(WINE[:3]).shape == (3, expected)
     assert estimator.sample(3).shape == (3, 13)
@@ -192,9 +192,17 @@ def test_share_of_variance(share, standardize):
 # The start
 
 
-@pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize(("likelihood", "beta"), [("gaussian", 1), ("gaussian", 4), ("mse", 4), ("gaussian_diag", 1)])
+@pytest.mark.parametrize(
+    ("likelihood", "beta", "standardize", "early_stopping"),
+    [
+        ("gaussian", 1, True, True),
+        ("gaussian", 1, False, False),
+        ("gaussian", 4, True, False),
+        ("mse", 4, True, False),
+        ("gaussian_diag", 1, True, False),
+        ("gaussian_diag", 1, False, False),
+    ],
+)
 def test_nonlinear_starts_as_linear(likelihood, beta, standardize, early_stopping):
     params = {"likelihood": likelihood, "beta": beta, "standardize": standardize}
     linear = fit(hidden_layer_sizes=(), **params)
@@ -217,7 +225,7 @@ def test_answer_is_the_start_where_nothing_is_gained(standardize):
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("name", ["iris", "wine", "diabetes", "breast cancer"])
+@pytest.mark.parametrize("name", ["iris", "wine"])
 def test_validation_starts_at_probabilistic_pca(name, standardize):
     X = np.random.default_rng(0).permutation(DATA[name])
     train, held_out = X[::2], X[1::2]
@@ -239,7 +247,7 @@ def test_validation_weighs_the_divergence_by_beta():
     np.testing.assert_allclose(estimator.validation_scores_[0], expected, rtol=0, atol=0.5)  # one draw per row
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "diabetes"])
+@pytest.mark.parametrize("name", ["iris", "wine"])
 def test_gradient_descent_finds_probabilistic_pca(name):
     Z, _ = scaled(DATA[name], True)
     estimator = VAETransformer(2, hidden_layer_sizes=(), init="random", max_iter=1500, random_state=0).fit(Z)
@@ -276,7 +284,7 @@ def test_beta(params):
         assert np.argmax(np.subtract(reconstruction, beta * np.array(kl))) == i
 
 
-@pytest.mark.parametrize("beta", [0.2, 1, 3, 100])
+@pytest.mark.parametrize("beta", [0.2, 1, 100])
 @pytest.mark.parametrize("likelihood", ["gaussian", "mse"])
 def test_scores_of_a_linear_model_whatever_beta(likelihood, beta):
     estimator = fit(beta=beta, n_components=3, hidden_layer_sizes=(), standardize=False, likelihood=likelihood)
@@ -307,11 +315,11 @@ def test_warmup_changes_the_fit():
 # Likelihoods
 
 
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (8,)])
+@pytest.mark.parametrize(("hidden_layer_sizes", "init"), [((), "pca"), ((8,), "random")])
 @pytest.mark.parametrize("likelihood", ["auto", *LIKELIHOODS])
 def test_every_likelihood(likelihood, hidden_layer_sizes, init):
-    estimator = fit(BINARY, 3, likelihood=likelihood, hidden_layer_sizes=hidden_layer_sizes, init=init)
+    params = {"hidden_layer_sizes": hidden_layer_sizes, "init": init, "max_iter": 3}
+    estimator = fit(BINARY, 3, likelihood=likelihood, **params)
     assert np.isfinite(estimator.score_samples(BINARY)).all()
     assert estimator.reconstruct(BINARY).shape == estimator.sample(200).shape == BINARY.shape
     if likelihood == "bernoulli":
@@ -322,8 +330,7 @@ def test_every_likelihood(likelihood, hidden_layer_sizes, init):
         assert (np.asarray(estimator.noise_variance_) > 0).all()
 
 
-@pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("beta", [0, 1, 10])
+@pytest.mark.parametrize(("beta", "standardize"), [(0, True), (1, True), (1, False), (10, False)])
 @pytest.mark.parametrize(
     ("noise", "shape"), [(np.geomspace(0.05, 20, 8), (8,)), (np.full(8, 0.3), ())], ids=["factor analysis", "probabilistic PCA"]
 )
@@ -358,8 +365,7 @@ def log_cells(estimator, X, scale):
     return stats.norm.logpdf(X[:, None], means, np.sqrt(estimator.noise_variance_) * scale).sum(2)
 
 
-@pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize(("likelihood", "standardize"), [*((name, True) for name in LIKELIHOODS), ("gaussian_diag", False)])
 def test_scores_are_integrals_over_the_code(likelihood, standardize):
     X = 1 / (1 + np.exp(-curve(200, seed=0)))
     params = {"likelihood": likelihood, "standardize": standardize, "init": "random", "learning_rate_init": 0.03}
@@ -380,7 +386,7 @@ def test_scores_are_integrals_over_the_code(likelihood, standardize):
     assert (reconstruction - parts.kl <= density + 1e-3).all()
 
 
-@pytest.mark.parametrize("params", [{}, {"hidden_layer_sizes": ()}, {"init": "random"}, {"beta": 4.0}], ids=str)
+@pytest.mark.parametrize("params", [{}, {"hidden_layer_sizes": ()}, {"beta": 4.0, "init": "random", **FREE}], ids=str)
 def test_elbo(params):
     estimator = fit(**params)
     parts = estimator.elbo(WINE)
@@ -402,7 +408,7 @@ def test_more_draws_are_not_lower():
 
 
 def test_number_of_draws_is_read():
-    estimator = fit(init="random")
+    estimator = fit(init="random", **FREE)
     many = estimator.score_samples(WINE)
     few = clone(estimator).set_params(n_importance_samples=3).fit(WINE).score_samples(WINE)
     assert not np.array_equal(few, many)
@@ -424,7 +430,7 @@ def test_rows_in_float32(params):
 
 @pytest.mark.parametrize("weights", [None, np.arange(len(WINE)) % 4], ids=["", "weights"])
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("params", [{}, {"init": "random"}, {"likelihood": "gaussian"}], ids=str)
+@pytest.mark.parametrize("params", [{"init": "random"}, {"likelihood": "gaussian_diag"}], ids=str)
 def test_what_components_tell(params, standardize, weights):
     params = {"learning_rate_init": 0.03, "max_iter": 40, "early_stopping": False, "standardize": standardize, **params}
     estimator = VAETransformer(4, **QUICK | params).fit(WINE, sample_weight=weights)
@@ -465,14 +471,13 @@ def assert_moments(rows, mean, covariance):
     assert (np.abs(np.cov(rows.T) - covariance) <= 5 * errors).all()
 
 
-@pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (8,)])
+@pytest.mark.parametrize(("hidden_layer_sizes", "standardize"), [((), True), ((8,), False)])
 @pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
 def test_samples_have_the_moments_of_the_linear_model(likelihood, hidden_layer_sizes, standardize):
     X = planted(np.full(8, 0.3)) * (np.geomspace(1, 100, 8) if standardize else 1)
     Z, _ = scaled(X, standardize)
     reference = (PCA(2, svd_solver="full") if likelihood == "gaussian" else factor_analysis(2)).fit(Z)
-    estimator = fit(X, hidden_layer_sizes=hidden_layer_sizes, likelihood=likelihood, standardize=standardize, **STILL)
+    estimator = fit(X, hidden_layer_sizes=hidden_layer_sizes, likelihood=likelihood, standardize=standardize, **FREE, **STILL)
     unit = np.outer(X.std(0), X.std(0)) if standardize else 1.0
     covariance = reference.get_covariance()
     assert_moments(estimator.sample(100_000, random_state=0), X.mean(0), covariance * unit)
@@ -495,9 +500,8 @@ def test_samples_are_decoded_codes_and_noise(likelihood):
     assert (without.var(0) < with_noise.var(0)).all()
 
 
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (8,)])
-def test_bernoulli_samples(hidden_layer_sizes):
-    estimator = fit(BINARY, likelihood="bernoulli", hidden_layer_sizes=hidden_layer_sizes, early_stopping=False)
+def test_bernoulli_samples():
+    estimator = fit(BINARY, likelihood="bernoulli", **FREE)
     rows, p = (estimator.sample(5000, random_state=0, noise=noise) for noise in [True, False])  # of the same codes
     assert set(np.unique(rows)) == {0.0, 1.0}
     assert (p > 0).all()
@@ -527,7 +531,7 @@ FRAMES = {"pandas": FRAME, "polars": pl.from_pandas(FRAME)}
 @pytest.mark.parametrize("kind", FRAMES)
 def test_frames_come_back_as_frames(kind):
     frame = FRAMES[kind]
-    estimator = fit(frame)
+    estimator = fit(frame, **FREE)
     tables = [estimator.sample(4), estimator.sample(4, noise=False), estimator.interpolate(frame[:2], frame[2:4], 5)]
     for rows, n_rows in zip(tables, [4, 4, 10], strict=True):
         assert type(rows) is type(frame)
@@ -541,14 +545,14 @@ def test_frames_come_back_as_frames(kind):
 @pytest.mark.parametrize("kind", FRAMES)
 def test_samples_of_integers_are_rounded(kind):
     frame = FRAMES[kind][list("abcde")]
-    rows, array = (fit(table).sample(4, random_state=0) for table in [frame, frame.to_numpy().astype(float)])
+    rows, array = (fit(table, **FREE).sample(4, random_state=0) for table in [frame, frame.to_numpy().astype(float)])
     np.testing.assert_array_equal(rows["a"].to_numpy(), np.rint(array[:, 0]))
 
 
 @pytest.mark.parametrize("n_steps", [2, 7])
 @pytest.mark.parametrize("params", [{}, {"hidden_layer_sizes": ()}, {"standardize": False}], ids=str)
 def test_interpolate(params, n_steps):
-    estimator = fit(**params)
+    estimator = fit(**FREE, **params)
     start, end = WINE[:3], WINE[3:6]
     rows = estimator.interpolate(start, end, n_steps)
     assert rows.shape == (3 * n_steps, 13)
@@ -560,15 +564,15 @@ def test_interpolate(params, n_steps):
     assert estimator.interpolate(start, end).shape == (30, 13)
 
 
-@pytest.mark.parametrize("output", ["pandas", "polars"])
 @pytest.mark.parametrize("kind", FRAMES)
-def test_interpolate_whatever_transform_puts_out(kind, output):
+def test_interpolate_whatever_transform_puts_out(kind):
     frame = FRAMES[kind]
-    estimator = fit(frame)
+    estimator = fit(frame, **FREE)
     expected = estimator.interpolate(frame[:2], frame[2:4])
-    rows = estimator.set_output(transform=output).interpolate(frame[:2], frame[2:4])
-    assert type(rows) is type(frame)
-    np.testing.assert_array_equal(rows, expected)
+    for output in FRAMES:
+        rows = estimator.set_output(transform=output).interpolate(frame[:2], frame[2:4])
+        assert type(rows) is type(frame)
+        np.testing.assert_array_equal(rows, expected)
 
 
 # Quality
@@ -609,12 +613,10 @@ def test_the_shapes_of_the_textbooks(n_columns, params):
 @pytest.mark.parametrize(
     "params",
     [
-        {},
+        {"max_iter": 4},
         {"hidden_layer_sizes": ()},
         {"hidden_layer_sizes": (), "likelihood": "gaussian_diag"},
-        {"init": "random"},
-        {"early_stopping": False, "batch_size": 32},
-        {"standardize": False, "beta": 2.0},
+        {"init": "random", "standardize": False, "beta": 2.0, "early_stopping": False, "batch_size": 32},
     ],
     ids=str,
 )
@@ -628,10 +630,17 @@ def test_weight_is_repetition(params):
         np.testing.assert_array_equal(getattr(weighted, name), getattr(repeated, name))
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("params", [{}, {"init": "random"}, {"init": "random", "hidden_layer_sizes": ()}], ids=str)
-def test_warm_start_goes_on(params, early_stopping):
-    params = {"early_stopping": early_stopping, "warm_start": True, "max_iter": 60, "learning_rate_init": 0.02, **params}
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"early_stopping": True},
+        {"early_stopping": False, "init": "random"},
+        {"early_stopping": False, "init": "random", "hidden_layer_sizes": ()},
+    ],
+    ids=str,
+)
+def test_warm_start_goes_on(params):
+    params = {"warm_start": True, "max_iter": 60, "learning_rate_init": 0.02, **params}
     estimator = fit(**params)
     first, codes, before = list(estimator.loss_curve_), estimator.transform(WINE), estimator.score(WINE)
     noise, explained = estimator.noise_variance_, estimator.explained_variance_
@@ -654,7 +663,7 @@ def test_warm_start_keeps_the_likelihood_that_auto_chose():
 
 
 def test_set_output_and_names():
-    estimator = fit(FRAME).set_output(transform="pandas")
+    estimator = fit(FRAME, **FREE).set_output(transform="pandas")
     codes = estimator.transform(FRAME)
     assert list(codes.columns) == ["vaetransformer0", "vaetransformer1"] == estimator.get_feature_names_out().tolist()
     assert codes.index.equals(FRAME.index)

@@ -1,6 +1,8 @@
 """Corruptions, penalties and kinds of code as parameters of the estimators; Jacobians, tangents and lines of what comes out."""
 
+import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from scipy.linalg import subspace_angles
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -66,6 +68,8 @@ SETTINGS = {
     "vae, all at once": (VAETransformer, {"corruption": "masking", "penalty": (L1(0.1), Contractive(0.1))}),
 }
 each_setting = pytest.mark.parametrize(("kind", "params"), SETTINGS.values(), ids=SETTINGS)
+FEW = ["diffusion", "kl_sparsity", "top-k", "hidden rates", "all at once", "vae, masking", "vae, all at once"]
+each_of_few = pytest.mark.parametrize(("kind", "params"), [SETTINGS[name] for name in FEW], ids=FEW)
 each_kind = pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
 
 # Three epochs are too few to converge, which the estimator rightly says.
@@ -97,8 +101,7 @@ def plain():
 
 
 @each_setting
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (6,)])
-@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize(("init", "hidden_layer_sizes"), [("pca", ()), ("random", (6,))], ids=["linear from PCA", "random"])
 def test_every_setting_trains_another_model(init, hidden_layer_sizes, kind, params):
     if not hidden_layer_sizes and isinstance(params.get("penalty"), KLSparsity):
         params = params | {"penalty": KLSparsity(target=0.1, layer_weights=(1.0,))}
@@ -112,8 +115,9 @@ def test_every_setting_trains_another_model(init, hidden_layer_sizes, kind, para
 
 @each_setting
 def test_every_setting_may_be_judged_on_held_out_rows(kind, params):
-    fitted = build(kind, **params, init="random").set_params(early_stopping=True, max_iter=20, n_iter_no_change=20).fit(X)
-    assert len(fitted.validation_scores_) == 1 + 20
+    judged = {"init": "random", "early_stopping": True, "max_iter": 10, "n_iter_no_change": 10}
+    fitted = build(kind, **params, **judged).fit(X, X_val=X)
+    assert len(fitted.validation_scores_) == 1 + 10
     assert fitted.validation_scores_[-1] > fitted.validation_scores_[0]
     assert np.isfinite(fitted.score_samples(X)).all()
 
@@ -121,10 +125,8 @@ def test_every_setting_may_be_judged_on_held_out_rows(kind, params):
 @each_setting
 def test_every_setting_comes_again_to_the_last_bit(kind, params):
     fitted = build(kind, **params).fit(X)
-    assert_same(clone(fitted).fit(X), fitted)
     assert_same(pickle.loads(pickle.dumps(fitted)), fitted)
-    assert_same(pickle.loads(pickle.dumps(clone(fitted))).fit(X), fitted)
-    assert_same(clone(fitted).fit(X[::-1]), fitted)
+    assert_same(pickle.loads(pickle.dumps(clone(fitted))).fit(X[::-1]), fitted)
 
 
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
@@ -141,29 +143,26 @@ def test_the_seed_is_read_where_something_is_drawn(kind, params):
 
 
 @pytest.mark.parametrize("name", OF_CORRUPTION)
-@pytest.mark.parametrize("level", [0.0, 0.3])
 @each_kind
-def test_a_corruption_by_name_is_the_object(kind, level, name):
-    named = build(kind, corruption=name, corruption_level=level).fit(X)
-    assert_same(named, build(kind, corruption=OF_CORRUPTION[name][0](level)).fit(X))
-    assert_same(build(kind, corruption=OF_CORRUPTION[name][0](level), corruption_level=0.7).fit(X), named)
+def test_a_corruption_by_name_is_the_object_with_its_default_level(kind, name):
     assert_same(build(kind, corruption=name).fit(X), build(kind, corruption=OF_CORRUPTION[name][0]()).fit(X))
 
 
 @pytest.mark.parametrize("name", OF_PENALTY)
-@pytest.mark.parametrize("weight", [0.0, 0.7])
-def test_a_penalty_by_name_is_the_object(weight, name):
+def test_a_penalty_by_name_is_the_object_with_its_default_weight(name):
     kind, needed = OF_PENALTY[name]
-    named = build(penalty=name, penalty_weight=weight, **needed).fit(X)
-    assert_same(named, build(penalty=kind(weight), **needed).fit(X))
-    assert_same(build(penalty=(kind(weight),), **needed).fit(X), named)
-    assert_same(build(penalty=name, **needed).fit(X), build(penalty=kind(), **needed).fit(X))
-    assert [penalty.weight for penalty in named.penalties_] == [weight]
+    named = build(penalty=name, **needed).fit(X)
+    assert_same(build(penalty=kind(), **needed).fit(X), named)
+    assert_same(build(penalty=(kind(),), **needed).fit(X), named)
+    assert [penalty.weight for penalty in named.penalties_] == [kind().weight]
 
 
-@pytest.mark.parametrize("parameter", ["corruption_level", "penalty_weight"])
-def test_levels_and_weights_of_nothing_change_nothing(parameter, plain):
-    assert_same(build(**{parameter: 0.7}).fit(X), plain[AutoencoderTransformer])
+def test_levels_and_weights_beside_names(plain):
+    assert_same(build(corruption="masking", corruption_level=0.3).fit(X), build(corruption=Masking(0.3)).fit(X))
+    assert_same(build(penalty="l2", penalty_weight=0.3).fit(X), build(penalty=L2(0.3)).fit(X))
+    assert_same(build(corruption_level=0.7, penalty_weight=0.7).fit(X), plain[AutoencoderTransformer])
+    with pytest.raises(ValueError, match=r"penalty_weight=3.*L1\(weight=0.1\).*penalty__weight"):
+        build(penalty=L1(), penalty_weight=3).fit(X)
 
 
 def test_several_penalties_are_all_charged():
@@ -185,9 +184,8 @@ def test_several_penalties_are_all_charged():
         (Contractive(n_probes=5), 3, (Contractive(n_probes=5),)),
     ],
 )
-@each_kind
-def test_what_was_charged_is_told(kind, penalty, n_components, expected):
-    assert build(kind, n_components, penalty=penalty).fit(X).penalties_ == expected
+def test_what_was_charged_is_told(penalty, n_components, expected):
+    assert build(n_components=n_components, penalty=penalty).fit(X).penalties_ == expected
 
 
 def test_no_penalties_are_none(plain):
@@ -206,19 +204,24 @@ def test_what_pca_does_not_solve_is_trained(params):
     assert len(build(hidden_layer_sizes=(), **params).fit(X).loss_curve_) == 3
 
 
-@pytest.mark.parametrize("name", ["masking", "salt_and_pepper"])
-def test_statistics_of_columns_are_weighted(name):
+@pytest.mark.parametrize("corruption", [Masking(0.5), SaltAndPepper(0.5)], ids=["masking", "salt_and_pepper"])
+def test_statistics_of_columns_are_weighted(corruption):
     weights = np.arange(len(X)) % 3
-    params = {"corruption": name, "corruption_level": 0.5, "batch_size": 1000}
+    params = {"corruption": corruption, "batch_size": 1000}
     weighted = build(**params).fit(X, sample_weight=weights)
     assert_same(build(**params).fit(np.repeat(X, weights, axis=0)), weighted)
 
 
-@each_setting
+@each_of_few
 def test_weights_are_repetitions(kind, params):
     weights = np.arange(len(X)) % 3
-    params = params | {"early_stopping": True}
     assert_same(build(kind, **params).fit(np.repeat(X, weights, axis=0)), build(kind, **params).fit(X, sample_weight=weights))
+
+
+def test_weights_are_repetitions_where_folds_judge():
+    weights = np.arange(len(X)) % 3
+    params = VARIANTS["all at once"] | {"early_stopping": True}
+    assert_same(build(**params).fit(np.repeat(X, weights, axis=0)), build(**params).fit(X, sample_weight=weights))
 
 
 def test_more_sparsity_makes_sparser_codes():
@@ -226,10 +229,10 @@ def test_more_sparsity_makes_sparser_codes():
     rng = np.random.default_rng(0)
     factors = np.eye(4)[rng.integers(4, size=400)] * rng.uniform(1, 2, size=(400, 1))
     table = factors @ rng.normal(size=(4, 8)) + 0.05 * rng.normal(size=(400, 8))
-    params = {"hidden_layer_sizes": (), "init": "random", "code_activation": "relu", "max_iter": 200, "penalty": "l1"}
+    params = {"hidden_layer_sizes": (), "init": "random", "code_activation": "relu", "max_iter": 200}
     shares = []
     for weight in (0.0, 0.3):
-        codes = build(n_components=4, **params, penalty_weight=weight).fit(table).transform(table)
+        codes = build(n_components=4, **params, penalty=L1(weight)).fit(table).transform(table)
         shares.append((codes > 1e-3 * codes.max(0)).mean())
     assert shares[1] < shares[0] - 0.05
 
@@ -293,9 +296,9 @@ def test_clean_rows_are_taken_for_rows_of_the_typical_level(told):
     np.testing.assert_allclose(told.reconstruct(rows), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("corruption", [*OF_CORRUPTION, DiffusionNoise((0.5, 2.0))])
+@pytest.mark.parametrize("corruption", [Masking(0.9), DiffusionNoise((0.5, 2.0))], ids=["masking", "diffusion"])
 def test_only_training_rows_are_damaged(corruption):
-    fitted = build(corruption=corruption, corruption_level=0.9).fit(X)
+    fitted = build(corruption=corruption).fit(X)
     np.testing.assert_array_equal(fitted.transform(X), fitted.transform(X))
     codes = fitted.module_.encode(torch.from_numpy(fitted._scaling.apply(X)).float()).detach().numpy()
     np.testing.assert_allclose(fitted.transform(X), codes, rtol=1e-4, atol=1e-5)
@@ -304,9 +307,10 @@ def test_only_training_rows_are_damaged(corruption):
 # Top-k codes
 
 
-@pytest.mark.parametrize("k", [1, 2, 5])
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "init", "k"),
+    [(np.float64, "pca", 1), (np.float32, "pca", 2), (np.float64, "random", 2), (np.float32, "random", 5)],
+)
 def test_codes_have_so_many_entries_that_are_not_zero(dtype, init, k):
     fitted = build(n_components=5, n_nonzero_coefs=k, init=init).fit(X)
     codes = fitted.transform(X.astype(dtype))
@@ -357,8 +361,7 @@ def squared_error_of_pca(n_components, table):
     return np.square(pca.inverse_transform(pca.fit_transform(table)) - table).sum()
 
 
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (6,)])
-@pytest.mark.parametrize("n_components", [1, 3, 8])
+@pytest.mark.parametrize(("hidden_layer_sizes", "n_components"), [((), 1), ((6,), 8)])
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu", "silu", "gelu"])
 def test_every_activation_starts_near_pca(activation, n_components, hidden_layer_sizes):
     params = {"hidden_layer_sizes": hidden_layer_sizes, "learning_rate_init": 1e-12, "max_iter": 1}
@@ -415,17 +418,13 @@ def test_a_warm_start_goes_on_with_the_same_objective(penalty):
     assert fitted.loss_curve_[-1] == pytest.approx(before, rel=0.05)
 
 
-@pytest.mark.parametrize("penalty", [L2(0.5), Contractive(0.5)])
-@pytest.mark.parametrize(
-    "likelihood",
-    ["gaussian", "mse"],
-)
-@pytest.mark.parametrize("unit", [1e-3, 1e3])
-def test_the_unit_of_the_table_is_not_in_the_weight_of_a_penalty(unit, likelihood, penalty):
+@pytest.mark.parametrize("penalty", [L2(0.5), Contractive(0.5)], ids=["l2", "contractive"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "mse"])
+def test_the_unit_of_the_table_is_not_in_the_weight_of_a_penalty(likelihood, penalty):
     params = {"standardize": False, "init": "random", "likelihood": likelihood, "penalty": penalty, "max_iter": 30}
     table = X / X.std(0)
-    expected, errors = (build(**params).fit(u * table).reconstruction_error(u * table).sum() / u**2 for u in (1.0, unit))
-    assert errors == pytest.approx(expected, rel=0.01)
+    expected, *errors = (build(**params).fit(u * table).reconstruction_error(u * table).sum() / u**2 for u in (1.0, 1e-3, 1e3))
+    assert errors == pytest.approx([expected] * 2, rel=0.01)
 
 
 # The estimator's parameters
@@ -470,8 +469,8 @@ def test_a_nested_parameter_is_set_for_one_estimator_alone():
     [
         ({"penalty__foo": 1}, ["penalty__foo", "L1(weight=0.1)", "'foo'"]),
         ({"penalty__weight__more": 1}, ["penalty__weight__more"]),
-        ({"corruption__level": 1}, ["corruption__level", "corruption='auto'", "corruption_level"]),
-        ({"penalty": "l1", "penalty__weight": 1}, ["penalty__weight", "penalty='l1'", "penalty_weight"]),
+        ({"corruption__level": 1}, ["corruption__level", "corruption='auto'"]),
+        ({"penalty": "l1", "penalty__weight": 1}, ["penalty__weight", "penalty='l1'"]),
         ({"penalty": (L1(),), "penalty__weight": 1}, ["penalty__weight", "single object"]),
         ({"activation__level": 1}, ["set_params"]),
         ({"foo__bar": 1}, ["foo"]),
@@ -485,7 +484,7 @@ def test_nested_names_that_are_not_there(params, words):
     assert all(word in str(caught.value) for word in words)
 
 
-@each_setting
+@each_of_few
 def test_clones_have_equal_parameters(kind, params):
     estimator = build(kind, **params)
     assert clone(estimator).get_params() == estimator.get_params()
@@ -577,7 +576,7 @@ def test_contradictions_are_told_and_an_earlier_fit_survives(kind, params, words
 
 
 def test_noise_may_be_larger_than_1():
-    assert build(corruption="gaussian", corruption_level=2.0).fit(X).loss_curve_
+    assert build(corruption=GaussianNoise(2.0)).fit(X).loss_curve_
 
 
 # Slopes of the encoder
@@ -593,7 +592,15 @@ SMOOTH = {
     "vae": (VAETransformer, {}),
     "vae, not standardized": (VAETransformer, {"standardize": False, "init": "pca"}),
 }
-each_smooth = pytest.mark.parametrize(("kind", "params"), SMOOTH.values(), ids=SMOOTH)
+
+
+@pytest.fixture(scope="module", params=SMOOTH)
+def smooth(request):
+    """A fitted estimator."""
+    kind, params = SMOOTH[request.param]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return build(kind, **TRAINED | params).fit(X)
 
 
 def differences(function, rows, steps):
@@ -610,21 +617,20 @@ def assert_close_in_norm(values, expected, tolerance):
 
 
 def in_float64(estimator):
+    estimator = copy.deepcopy(estimator)
     estimator.module_.double()
     return estimator
 
 
-@each_smooth
-def test_encoder_jacobian_is_that_of_finite_differences(kind, params):
-    fitted = build(kind, **TRAINED | params).fit(X)
-    rows = X[:10]
-    jacobians = fitted.encoder_jacobian(rows)
+def test_encoder_jacobian_is_that_of_finite_differences(smooth):
+    rows, exact = X[:10], in_float64(smooth)
+    jacobians = smooth.encoder_jacobian(rows)
     assert jacobians.shape == (10, 3, 13)
     assert jacobians.dtype == np.float64
-    exact = differences(in_float64(fitted).transform, rows, 1e-5 * X.std(0))
-    assert np.abs(exact * X.std(0)).max() > 0.01
-    assert_close_in_norm(jacobians * X.std(0), exact * X.std(0), 1e-4)
-    assert_close_in_norm(fitted.encoder_jacobian(rows) * X.std(0), exact * X.std(0), 1e-7)
+    expected = differences(exact.transform, rows, 1e-5 * X.std(0)) * X.std(0)
+    assert np.abs(expected).max() > 0.01
+    assert_close_in_norm(jacobians * X.std(0), expected, 1e-4)
+    assert_close_in_norm(exact.encoder_jacobian(rows) * X.std(0), expected, 1e-7)
 
 
 def test_they_agree_in_float32_too():
@@ -663,23 +669,20 @@ def test_slopes_of_a_row_do_not_depend_on_others(kind):
 # Tangents of the decoder
 
 
-@each_smooth
-@pytest.mark.parametrize("n_directions", [1, 2, 3])
-def test_tangents_are_orthonormal_with_a_positive_largest_entry(n_directions, kind, params):
-    fitted = build(kind, **TRAINED | params).fit(X)
-    directions = fitted.tangent_space(X, n_directions)
-    assert directions.shape == (len(X), n_directions, 13)
+def test_tangents_are_orthonormal_with_a_positive_largest_entry(smooth):
+    directions = smooth.tangent_space(X, 3)
+    assert directions.shape == (len(X), 3, 13)
     products = directions @ directions.swapaxes(1, 2)
-    np.testing.assert_allclose(products, np.broadcast_to(np.eye(n_directions), products.shape), atol=1e-9)
+    np.testing.assert_allclose(products, np.broadcast_to(np.eye(3), products.shape), atol=1e-9)
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=2, keepdims=True), axis=2)
     assert (largest > 0).all()
-    np.testing.assert_array_equal(fitted.tangent_space(X, n_directions), directions)
-    np.testing.assert_array_equal(directions[:, :1], fitted.tangent_space(X))
+    np.testing.assert_array_equal(smooth.tangent_space(X, 3), directions)
+    for n_directions in (1, 2):
+        np.testing.assert_array_equal(directions[:, :n_directions], smooth.tangent_space(X, n_directions))
 
 
-@each_smooth
-def test_tangents_are_the_singular_vectors_of_finite_differences(kind, params):
-    fitted = in_float64(build(kind, **TRAINED | params).fit(X))
+def test_tangents_are_the_singular_vectors_of_finite_differences(smooth):
+    fitted = in_float64(smooth)
     codes = fitted.transform(X[:10])
     slopes = differences(fitted.inverse_transform, codes, np.full(3, 1e-5))
     left, singular, _ = np.linalg.svd(slopes)
@@ -703,10 +706,7 @@ def test_tangents_of_a_linear_model_span_the_axes_of_pca(standardize):
         np.testing.assert_allclose(directions[0], pca.components_ * signs[:, None], atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "init",
-    ["pca", "random"],
-)
+@pytest.mark.parametrize("init", ["pca", "random"])
 def test_a_constant_column_does_not_move(init):
     table = np.column_stack([X, np.full(len(X), 5.0)])
     fitted = build(hidden_layer_sizes=(6,), init=init).fit(table)
@@ -721,7 +721,7 @@ def test_more_tangents_than_there_are(n_components, most):
         fitted.tangent_space(X, most + 1)
 
 
-@pytest.mark.parametrize("n_directions", [0, -1, 1.5, "a", None])
+@pytest.mark.parametrize("n_directions", [0, 1.5, "a"])
 def test_a_number_of_tangents_that_cannot_be(plain, n_directions):
     with pytest.raises(ValueError, match=f"n_directions={n_directions!r}; it must be an integer of at least 1"):
         plain[AutoencoderTransformer].tangent_space(X, n_directions)
@@ -730,10 +730,9 @@ def test_a_number_of_tangents_that_cannot_be(plain, n_directions):
 # Lines between rows
 
 
-@each_setting
-@pytest.mark.parametrize("n_steps", [2, 5])
-def test_lines_start_and_end_at_reconstructions(n_steps, kind, params):
-    fitted = build(kind, **params).fit(X)
+@each_of_few
+def test_lines_start_and_end_at_reconstructions(kind, params):
+    n_steps, fitted = 5, build(kind, **params).fit(X)
     lines = fitted.interpolate(X[:7], X[7:14], n_steps).reshape(7, n_steps, 13)
     for place, rows in [(0, X[:7]), (-1, X[7:14])]:
         assert_close_in_norm(lines[:, place] / X.std(0), fitted.reconstruct(rows) / X.std(0), 1e-5)
@@ -753,9 +752,8 @@ def test_lines_of_bits_that_fit_the_rows(kind):
 
 
 @pytest.mark.parametrize("params", FOR_BOTH.values(), ids=FOR_BOTH)
-@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag", "mse"])
-def test_a_vae_has_every_method_with_every_variant(likelihood, params):
-    fitted = build(VAETransformer, likelihood=likelihood, **params, n_importance_samples=8).fit(X)
+def test_a_vae_has_every_method_with_every_variant(params):
+    fitted = build(VAETransformer, likelihood="gaussian_diag", **params, n_importance_samples=8).fit(X)
     for values in (*fitted.elbo(X), *fitted.posterior(X), fitted.score_samples(X), fitted.sample(3, random_state=0)):
         assert np.isfinite(values).all()
     assert fitted.elbo(X).total.mean() <= fitted.score(X) + 1e-3
@@ -770,11 +768,6 @@ def test_on_an_accelerator(variant):
     on_cpu, on_gpu = (build(**params, device=device).fit(X) for device in ("cpu", "cuda"))
     assert on_gpu.reconstruction_error(X).mean() == pytest.approx(on_cpu.reconstruction_error(X).mean(), rel=0.25)
     np.testing.assert_array_equal(on_gpu.transform(X), on_gpu.transform(X))
-
-
-def test_a_weight_beside_an_object_is_refused():
-    with pytest.raises(ValueError, match=r"penalty_weight=3.*L1\(weight=0.1\).*penalty__weight"):
-        build(penalty=L1(), penalty_weight=3).fit(X)
 
 
 @pytest.mark.parametrize(("name", "value"), [("activation", "tanh"), ("code_activation", "logistic")])

@@ -26,9 +26,7 @@ def seeded(bottleneck, seed=0):
 
 
 @each_bottleneck
-@pytest.mark.parametrize("n_rows", [1, 6])
-@pytest.mark.parametrize("n_components", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n_rows", "n_components", "dtype"), [(1, 3, torch.float32), (6, 1, torch.float64)])
 def test_the_code_has_one_number_per_row_and_component(bottleneck, n_rows, n_components, dtype, generator):
     h = output(bottleneck, generator, n_rows, n_components, dtype)
     for code in (bottleneck(h, None), bottleneck(h, generator)):
@@ -85,11 +83,11 @@ each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 @pytest.mark.parametrize("k", [1, 2, 4, 5])
 @pytest.mark.parametrize("ties", TIES)
-@pytest.mark.parametrize("drawn", [False, True])
 @each_dtype
-def test_exactly_so_many_entries_are_kept(dtype, drawn, ties, k, generator):
+def test_exactly_so_many_entries_are_kept(dtype, ties, k, generator):
     h = torch.tensor(TIES[ties], dtype=dtype).repeat(7, 1)
-    code = TopK(k)(h, generator if drawn else None)
+    code = TopK(k)(h, None)
+    assert torch.equal(TopK(k)(h, generator), code)
     kept = code != 0
     assert kept.sum(1).tolist() == [k] * 7
     assert torch.equal(code[kept], h[kept])
@@ -205,14 +203,12 @@ def test_the_prior_diverges_from_itself_by_nothing():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("a", EXTREMES)
-@pytest.mark.parametrize("mean", [-1e4, 1e-3, 1e4])
 @pytest.mark.parametrize("score", [GAUSSIAN.divergence, lambda h: GAUSSIAN.at(h, torch.ones(1, 1))[1]])
-def test_extreme_posteriors_have_finite_scores_and_gradients_that_lead_back(score, mean, a, dtype):
-    h = torch.tensor([[mean, a]], dtype=dtype, requires_grad=True)
-    value = score(h).sum()
-    (gradient,) = torch.autograd.grad(value, h)
-    assert value.isfinite()
+def test_extreme_posteriors_have_finite_scores_and_gradients_that_lead_back(score, dtype):
+    h = torch.cartesian_prod(torch.tensor([-1e4, 1e-3, 1e4]), torch.tensor(EXTREMES)).to(dtype).requires_grad_()
+    values = score(h)
+    (gradient,) = torch.autograd.grad(values.sum(), h)
+    assert values.isfinite().all()
     assert gradient.isfinite().all()
     assert (gradient != 0).all()
     assert GAUSSIAN(h, torch.Generator().manual_seed(0)).isfinite().all()

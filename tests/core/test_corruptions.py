@@ -18,15 +18,15 @@ OF_SHARES = {name: kind for name, kind in UNTOLD.items() if kind is not Gaussian
 each_corruption = pytest.mark.parametrize("kind", CORRUPTIONS.values(), ids=CORRUPTIONS)
 each_untold = pytest.mark.parametrize("kind", UNTOLD.values(), ids=UNTOLD)
 each_of_shares = pytest.mark.parametrize("kind", OF_SHARES.values(), ids=OF_SHARES)
-each_level = pytest.mark.parametrize("level", [0.02, 0.1, 0.5, 0.9])
-N_ROWS, N_COLUMNS = 200_000, 5
+each_level = pytest.mark.parametrize("level", [0.02, 0.5, 0.9])
+N_ROWS, N_COLUMNS = 100_000, 5
 NUMBERS = {"numbers": None, "mixed": [1.0, 0.0, 0.0, 1.0, 0.0]}
 each_table = pytest.mark.parametrize("numbers", NUMBERS.values(), ids=NUMBERS)
 
 
 @pytest.fixture(scope="module")
 def table():
-    """A million cells, all different, each column with values of its own."""
+    """Half a million cells, all different, each column with values of its own."""
     generator = torch.Generator().manual_seed(3)
     return torch.rand(N_ROWS, N_COLUMNS, generator=generator, dtype=torch.float64) + 10 * torch.arange(N_COLUMNS)
 
@@ -59,48 +59,35 @@ def assert_share(values, share):
 
 
 @each_corruption
+@each_table
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("n_rows", [1, 7])
-@each_table
-def test_shape_and_dtype_stay(numbers, kind, dtype, n_rows, table):
-    x = table[:n_rows].to(dtype)
-    out = damaged(of_level(kind, 0.5), x, numbers=numbers)
-    assert (out.shape, out.dtype) == (x.shape, dtype)
-    assert out.isfinite().all()
+def test_shape_and_dtype_stay(numbers, kind, dtype, table):
+    for n_rows in (1, 7):
+        x = table[:n_rows].to(dtype)
+        out = damaged(of_level(kind, 0.5), x, numbers=numbers)
+        assert (out.shape, out.dtype) == (x.shape, dtype)
+        assert out.isfinite().all()
 
 
 @each_corruption
 @each_table
-@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_the_input_is_not_touched(level, numbers, kind, table):
-    x = table[:100].clone()
-    out = damaged(of_level(kind, level), x, numbers=numbers)
-    assert torch.equal(x, table[:100])
-    assert out.data_ptr() != x.data_ptr()
+def test_the_input_is_not_touched(numbers, kind, table):
+    for level in (0.0, 0.5, 1.0):
+        x = table[:100].clone()
+        out = damaged(of_level(kind, level), x, numbers=numbers)
+        assert torch.equal(x, table[:100])
+        assert out.data_ptr() != x.data_ptr()
 
 
 @each_corruption
 @each_table
-def test_the_generator_determines_the_damage(numbers, kind, table):
-    x = table[:100]
+def test_the_generator_determines_the_damage(numbers, kind, table, generator):
+    x, before = table[:100], torch.get_rng_state()
     first, same, other = (damaged(of_level(kind, 0.5), x, seed, numbers) for seed in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
-
-
-@each_corruption
-@each_table
-def test_one_generator_gives_new_damage_each_time(numbers, kind, table, generator):
-    x = table[:100]
     first, second = (drawn(of_level(kind, 0.5), x, generator, numbers)[0] for _ in range(2))
     assert not torch.equal(first, second)
-
-
-@each_corruption
-@each_table
-def test_the_global_generator_is_left_alone(numbers, kind, table):
-    before = torch.get_rng_state()
-    damaged(of_level(kind, 0.5), table[:100], numbers=numbers)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -127,11 +114,10 @@ def test_level_1_leaves_no_cell(kind, table):
 
 
 @each_corruption
-@each_level
 @each_table
-def test_a_replay_draws_anew_and_in_step_with_the_computation(numbers, level, kind, table):
+def test_a_replay_draws_anew_and_in_step_with_the_computation(numbers, kind, table):
     x = table[:50].float().clone()
-    corruption, columns = of_level(kind, level), columns_of(x, numbers)
+    corruption, columns = of_level(kind, 0.5), columns_of(x, numbers)
     recorded, eager = (torch.Generator().manual_seed(0) for _ in range(2))
     output = torch.zeros_like(x)
     corruption(x, eager, columns)  # the recording runs it once
@@ -143,7 +129,7 @@ def test_a_replay_draws_anew_and_in_step_with_the_computation(numbers, level, ki
         assert torch.equal(output, corruption(x, eager, columns)[0])
         assert torch.equal(x, rows)
         seen.append(output == x)
-    only_noise = kind is GaussianNoise or (kind is DiffusionNoise and (numbers is None or level < 0.1))
+    only_noise = kind is GaussianNoise or (kind is DiffusionNoise and numbers is None)
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(seen)) or only_noise
 
 
@@ -209,17 +195,17 @@ def test_it_is_a_value(kind):
 
 
 @each_corruption
-@pytest.mark.parametrize("level", [(0.1,), (), (0.1, 0.2, 0.3), ("0.1", "0.2"), (0.1, None), "0.1", None, [0.1, 0.2]])
-def test_a_level_is_a_number_or_two_in_a_tuple(kind, level):
-    with pytest.raises(TypeError, match=re.escape(f"{kind.__name__}: level={level!r} must be a number, or two in a tuple")):
-        kind(level)
+def test_a_level_is_a_number_or_two_in_a_tuple(kind):
+    for level in [(0.1,), (), (0.1, 0.2, 0.3), ("0.1", "0.2"), (0.1, None), "0.1", None, [0.1, 0.2]]:
+        with pytest.raises(TypeError, match=re.escape(f"{kind.__name__}: level={level!r} must be a number, or two in a tuple")):
+            kind(level)
 
 
 @each_corruption
-@pytest.mark.parametrize("level", [(0.5, 0.1), (-0.1, 0.5), (math.nan, 0.5), (0.1, math.nan), (0.5, math.inf)])
-def test_levels_out_of_order_or_range_are_refused(kind, level):
-    with pytest.raises(ValueError, match=re.escape(f"{kind.__name__}: level={level!r} must lie between 0 and")):
-        kind(level)
+def test_levels_out_of_order_or_range_are_refused(kind):
+    for level in [(0.5, 0.1), (-0.1, 0.5), (math.nan, 0.5), (0.1, math.nan), (0.5, math.inf)]:
+        with pytest.raises(ValueError, match=re.escape(f"{kind.__name__}: level={level!r} must lie between 0 and")):
+            kind(level)
 
 
 @each_of_shares
@@ -232,8 +218,9 @@ def test_no_row_may_lose_more_than_all(kind):
 
 
 @each_untold
-@pytest.mark.parametrize("level", [(0.0, 1.0), (0.2, 0.5), (0.3, 0.3)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("level", "dtype"), [((0.0, 1.0), torch.float32), ((0.2, 0.5), torch.float64), ((0.3, 0.3), torch.float32)]
+)
 def test_levels_are_uniform_between_the_two(kind, level, dtype, table):
     x = table.to(dtype)
     lowest, highest = level
@@ -308,7 +295,7 @@ def test_masked_cells_are_missing_where_the_model_can_tell(level, table):
 @each_level
 def test_the_share_of_cells_is_the_level(kind, level, table):
     changed = damaged(kind(level), table) != table
-    assert_share(changed, level)  # of swapped cells one in 200,000 meets itself
+    assert_share(changed, level)  # of swapped cells one in 100,000 meets itself
     for column in changed.T:
         assert_share(column, level)
 
@@ -405,7 +392,7 @@ def test_swapped_cells_are_as_plausible_as_the_column(table):
     for before, after in zip(skewed.T, out.T, strict=True):
         assert set(after.unique().tolist()) <= set(before.unique().tolist())
         assert abs(after.mean() - before.mean()) < 4 * before.std() / N_ROWS**0.5
-        assert stats.ks_2samp(before[:100_000].numpy(), after[100_000:].numpy()).pvalue > 0.01
+        assert stats.ks_2samp(before[: N_ROWS // 2].numpy(), after[N_ROWS // 2 :].numpy()).pvalue > 0.01
 
 
 def test_a_single_row_has_nothing_to_swap_with(table):
@@ -425,9 +412,15 @@ def diffused(level, x, numbers=None):
     return DiffusionNoise(level)(x, torch.Generator().manual_seed(0), columns_of(x, numbers))
 
 
-@each_table
-@pytest.mark.parametrize("level", [*DIFFUSIONS, (0.3, 0.3)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("level", "numbers", "dtype"),
+    [
+        ((0.05, 2.0), NUMBERS["mixed"], torch.float32),
+        ((0.1, 1.0), None, torch.float64),
+        ((1.0, 30.0), NUMBERS["mixed"], torch.float64),
+        ((0.3, 0.3), None, torch.float32),
+    ],
+)
 def test_the_logarithm_of_the_told_level_is_uniform(dtype, level, numbers, table):
     _, told = diffused(level, table.to(dtype), numbers)
     lowest, highest = map(math.log, level)
@@ -458,9 +451,14 @@ def binned(told, n_bins=20):
     return told.flatten().argsort().view(n_bins, -1)
 
 
-@each_table
-@each_diffusion
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("level", "numbers", "dtype"),
+    [
+        ((0.05, 2.0), None, torch.float32),
+        ((0.1, 1.0), NUMBERS["mixed"], torch.float64),
+        ((1.0, 30.0), NUMBERS["mixed"], torch.float32),
+    ],
+)
 def test_numbers_get_normal_noise_of_the_told_level(dtype, level, numbers, table):
     x = table.to(dtype) - 10 * torch.arange(N_COLUMNS, dtype=dtype)  # between 0 and 1, of which float32 keeps the noise
     out, told = diffused(level, x, numbers)
@@ -502,7 +500,7 @@ def test_what_is_swapped_in_is_of_the_same_column_of_other_rows(level, table):
         donor = donors[swapped[:, column], column]
         assert stats.kstest(donor.double().numpy() / N_ROWS, "uniform").pvalue > 0.01
     for a, b in itertools.combinations(range(len(SWAPPED)), 2):
-        assert (donors[:, a] == donors[:, b])[swapped[:, a] & swapped[:, b]].sum() < 10  # one in 200,000 by chance
+        assert (donors[:, a] == donors[:, b])[swapped[:, a] & swapped[:, b]].sum() < 10  # one in 100,000 by chance
     levels = told.log().expand_as(donors)[swapped]
     together = torch.stack([levels, told.log().flatten()[donors[swapped]]]).corrcoef()[0, 1]
     assert together.abs() < 4.5 / len(levels) ** 0.5  # a donor may have any level

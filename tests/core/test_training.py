@@ -91,9 +91,10 @@ def test_no_warm_up_is_possible():
 # Steps
 
 
-@pytest.mark.parametrize("hidden", [(), (8,), (8, 3)])
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("likelihood", [Gaussian, UnitGaussian, Bernoulli])
+@pytest.mark.parametrize(
+    ("hidden", "weight_decay", "likelihood"),
+    [((), 0.0, Gaussian), ((8,), 0.1, Gaussian), ((8, 3), 0.1, UnitGaussian), ((8, 3), 0.0, Bernoulli)],
+)
 def test_steps_are_those_of_adamw_on_separate_parameters(hidden, weight_decay, likelihood, autoencoder, rows):
     plan = replace(PLAN, batch_size=len(rows), weight_decay=weight_decay)
     ours, usual = (autoencoder(hidden=hidden, likelihood=likelihood) for _ in range(2))
@@ -454,8 +455,7 @@ def eager(function, outputs):
 
 
 @each_net
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("in_units", [False, True])
+@pytest.mark.parametrize(("weighted", "in_units"), [(False, True), (True, False)])
 def test_recorded_training_is_eager_training(hidden, weighted, in_units, variational, rows, generator, monkeypatch):
     weights = torch.rand(30, generator=generator) if weighted else None
     recorded, called = (variational(hidden=hidden, in_units=in_units) for _ in range(2))
@@ -561,9 +561,8 @@ def variant_of(autoencoder, rows):
 
 
 @each_variant
-@each_net
-def test_every_variant_lowers_its_own_loss(hidden, variant, variant_of, rows):
-    model, objective = variant_of(hidden, **variant)
+def test_every_variant_lowers_its_own_loss(variant, variant_of, rows):
+    model, objective = variant_of((8, 3), **variant)
     many = rows.repeat(50, 1)  # so that the draws hardly matter
     loss = partial(objective.loss, model, many, None)
     before = loss(generator=torch.Generator().manual_seed(0)).item()
@@ -572,8 +571,7 @@ def test_every_variant_lowers_its_own_loss(hidden, variant, variant_of, rows):
 
 
 @each_variant
-@each_net
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("weighted", "hidden"), [(True, (8, 3)), (False, ())], ids=["deep", "linear"])
 def test_recorded_training_of_every_variant_is_eager_training(
     weighted, hidden, variant, variant_of, rows, generator, monkeypatch
 ):
@@ -612,10 +610,11 @@ def test_every_step_of_a_random_variant_draws_anew(variant, variant_of, rows):
     assert (run.epoch() != run.epoch()) == ("corruption" in variant or probed)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("hidden_only", [False, True])
-@pytest.mark.parametrize("bottleneck", [Dense(), GaussianPosterior()], ids=["dense", "posterior"])
-@pytest.mark.parametrize("support_fraction", [0.7, 1.0])
+@pytest.mark.parametrize(
+    ("bottleneck", "hidden_only", "support_fraction", "weighted"),
+    [(Dense(), True, 1.0, True), (Dense(), False, 0.7, False), (GaussianPosterior(), False, 1.0, True)],
+    ids=["hidden only", "support", "posterior"],
+)
 @pytest.mark.parametrize(
     "corruption",
     [Masking((0.0, 0.5)), SwapNoise(0.3), DiffusionNoise((0.1, 1.0)), None],
