@@ -374,7 +374,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         check_is_fitted(self)
         rows = self._read(X)
-        return -self._costs(rows) - self._costs_of_new(X, rows).sum(axis=1)
+        return -self._costs(rows) - self._cost_of_new_level * self._new_levels(X, rows).sum(axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -425,7 +425,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         check_is_fitted(self)
         rows = self._read(X)
-        new = self._costs_of_new(X, rows).sum(axis=1)
+        new = self._cost_of_new_level * self._new_levels(X, rows).sum(axis=1)
         as_odd = np.sum([calibration.n_as_odd(calibration.costs(rows) + new) for calibration in self._calibrations], axis=0)
         return np.asarray((1 + as_odd) / (1 + sum(calibration.n_rows for calibration in self._calibrations)))
 
@@ -449,7 +449,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         rows = self._read(X)
         contributions = self._agreed(rows, [calibration.costs_of_cells(rows) for calibration in self._calibrations])
-        contributions += self._costs_of_new(X, rows)
+        contributions += self._cost_of_new_level * self._new_levels(X, rows)
         frame = self._frame_like(X, contributions)
         return (frame, self._expected(X, rows)) if return_expected else frame
 
@@ -478,9 +478,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """What the models say that each row costs."""
         return self._agreed(rows, [calibration.costs(rows) for calibration in self._calibrations])
 
-    def _costs_of_new(self, X: Any, rows: np.ndarray) -> np.ndarray:
-        """What cells cost that hold a level unseen during ``fit``, ``(n_rows, n_columns)``."""
-        return self._cost_of_new_level * self._first.schema.unknown(X, rows)
+    def _new_levels(self, X: Any, rows: np.ndarray) -> np.ndarray:
+        """Which cells hold a level unseen during ``fit``."""
+        return self._first.schema.unknown(X, rows)
 
     def _agreed(self, rows: np.ndarray, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
         """What the models say together, by default their mean; of a training row, what the one says that did not see it."""

@@ -154,7 +154,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         """Fit to rows that have been read; by an ``owner``, whose columns this estimator then has too."""
         if owner is not None:
             share_columns(owner, self)
-        n_levels = schema.n_levels(table.rows.shape[1])
+        n_levels = schema.n_levels_of(table.rows.shape[1])
         settings = self._settings(table, held_out, n_levels, earlier)
         before = None if earlier is None else (earlier.module, earlier.scaling)
         with _progress(self.verbose, type(owner or self).__name__) as report:
@@ -244,7 +244,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         codes : ndarray of shape (n_rows, n_components_)
             In float32 where X is, else float64.
         """
-        return self._fitted.map_rows(self.module_.encode, self._admit(X))
+        rows = self._admit(X)
+        return self._fitted.map_rows(self.module_.encode, rows)
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes to the expected rows.

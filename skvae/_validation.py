@@ -73,7 +73,7 @@ def check_rows(
             "cells; replace infinities by one or the other."
         )
     if in_unit_interval:
-        _check_unit_interval(X, rows, schema.n_levels(rows.shape[1]) == 0)
+        _check_unit_interval(X, rows, schema.n_levels_of(rows.shape[1]) == 0)
     return rows
 
 

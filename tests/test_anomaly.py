@@ -404,7 +404,7 @@ def test_p_values_are_valid(monkeypatch, cv, n_rows):
     """Over tables, the share of rows like theirs with p <= a is at most a."""
     params = {"n_components": 4, "hidden_layer_sizes": (8,), "max_iter": 8}
     if cv == "single":
-        monkeypatch.setattr(skvae._anomaly, "FOLDS_BELOW", 0)
+        monkeypatch.setattr(skvae._anomaly, "PARTS_BELOW", 0)
         params |= {"validation_fraction": 0.5}
     levels = np.array([0.05, 0.1, 0.2])
     rng = np.random.default_rng(n_rows)
@@ -747,6 +747,14 @@ def test_columns_of_names_are_told_of_once(cv):
 # Memory
 
 
+@pytest.mark.parametrize("params", [{"n_nonzero_coefs": 1}, {"code_activation": "logistic"}], ids=str)
+def test_a_normal_code_is_neither_sparse_nor_bounded(params):
+    (name, value), *_ = params.items()
+    with pytest.raises(ValueError, match=rf"{name}={value!r} cannot be had with variational=True.*set variational=False"):
+        AEAnomalyDetector(**SHORT, variational=True, **params).fit(X)
+    AEAnomalyDetector(**SHORT, variational=False, **params).fit(X)
+
+
 def test_memory_of_scoring_does_not_grow_with_copies():
     rows = np.random.default_rng(0).normal(size=(300_000, 20)).astype(np.float32)
     detector = AEAnomalyDetector(**SHORT | {"max_iter": 1, "cv": "auto"}).fit(rows[:1000])
@@ -768,9 +776,10 @@ def test_a_training_row_is_scored_by_the_model_that_did_not_see_it(library):
     detector = AEAnomalyDetector(**{**SHORT, "cv": 3}).fit(table)
     parts = held_out_of(detector, N)
     scores, contributions = detector.score_samples(table), detector.explain(table).to_numpy()
-    for model, part in zip(detector.estimators_, parts, strict=True):
-        np.testing.assert_array_equal(scores[part], -model.costs(model.read(table))[part])
-        np.testing.assert_array_equal(contributions[part], model.costs_of_cells(model.read(table))[part])
+    rows = detector.estimators_[0].schema_.cells(table)
+    for calibration, part in zip(detector._calibrations, parts, strict=True):
+        np.testing.assert_array_equal(scores[part], -calibration.costs(rows)[part])
+        np.testing.assert_array_equal(contributions[part], calibration.costs_of_cells(rows)[part])
 
 
 def test_it_is_known_in_either_precision_and_alone():

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -478,7 +479,7 @@ def test_pickle_is_small(params):
 def test_pickle_from_a_device_that_is_not_here(monkeypatch):
     estimator = fit()
     codes = estimator.transform(WINE)
-    estimator.device_ = torch.device("cuda")
+    estimator._fitted = replace(estimator._fitted, device=torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     data = pickle.dumps(estimator)
     with pytest.warns(UserWarning, match="cuda.*not available"):

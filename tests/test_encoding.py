@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._encoding import BOOLEAN, Encoding
-from skvae._statistics import Table
+from skvae._tables.encoding import BOOLEAN, Encoding
+from skvae._tables.rows import Table
 from skvae.core.inputs import Inputs
 
 N_LEVELS = np.array([0, 3, BOOLEAN, 0, 5, 2])

@@ -8,15 +8,16 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.preprocessing import StandardScaler
 
-from skvae import _linear_gaussian
-from skvae._linear_gaussian import (
+from skvae._fit import linear_gaussian as linear_gaussian_module
+from skvae._fit.linear_gaussian import (
     LinearGaussian,
     _axes_of_scaled,
     expectation_maximisation,
     factor_analysis,
     probabilistic_pca,
 )
-from skvae._statistics import PrincipalComponents, Table, principal_components
+from skvae._fit.pca import PrincipalComponents, principal_components
+from skvae._tables.rows import Table
 
 DATA = {
     "iris": load_iris().data,
@@ -347,7 +348,7 @@ def em(monkeypatch):
     """A function that goes so many steps of expectation-maximisation."""
 
     def run(X, k, shared, n_steps=30, counts=None, noise=None):
-        monkeypatch.setattr(_linear_gaussian, "EM_STEPS", n_steps)
+        monkeypatch.setattr(linear_gaussian_module, "EM_STEPS", n_steps)
         return expectation_maximisation(X, np.ones(len(X)) if counts is None else counts, k, shared, noise)
 
     return run
@@ -555,5 +556,5 @@ def test_a_constant_column_does_no_harm(shared, em, gaps):
 
 @each_noise
 def test_a_large_table_is_represented_by_some_rows(shared, em, gaps, monkeypatch):
-    monkeypatch.setattr(_linear_gaussian, "EM_COST", 45 * 40)
+    monkeypatch.setattr(linear_gaussian_module, "EM_COST", 45 * 40)
     np.testing.assert_array_equal(em(gaps, 2, shared).linear.loadings, em(gaps[:40], 2, shared).linear.loadings)

@@ -18,8 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import AutoencoderImputer, AutoencoderTransformer, DiffusionNoise, Masking, VAETransformer
-from skvae._linear_gaussian import expectation_maximisation
-from skvae._statistics import merge_equal_rows
+from skvae._fit.linear_gaussian import expectation_maximisation
+from skvae._tables.rows import merge_equal_rows
 
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
 FREE = QUICK | {"early_stopping": False}  # without folds, where they make no difference to what is tested
@@ -195,7 +195,7 @@ def test_slopes(fitted_on, setting):
 @pytest.mark.parametrize("standardize", [False, True])
 def test_linear_is_probabilistic_pca(standardize):
     estimator = AutoencoderTransformer(2, hidden_layer_sizes=(), standardize=standardize).fit(HOLES)
-    scaling = estimator._scaling
+    scaling = estimator._fitted.scaling
     table = merge_equal_rows(scaling.apply(HOLES), None)
     pca = expectation_maximisation(table.rows, table.counts, 2, shared=True).components
     complete = X[~IS_HOLE.any(axis=1)]

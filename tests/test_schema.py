@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skvae._schema import Schema, index_of, library_of
+from skvae._tables.libraries import index_of, library_of
+from skvae._tables.schema import Schema
 
 VALUES = {"width": [1.5, -2.25, 0.0], "count": [3, -7, 0], "flag": [True, False, True]}
 PANDAS_DTYPES = {

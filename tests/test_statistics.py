@@ -6,18 +6,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from skvae import _statistics
-from skvae._statistics import (
-    Scaling,
-    Table,
-    components_of_covariance,
-    extremes,
-    least_variances,
-    merge_equal_rows,
-    moments,
-    principal_components,
-    resolutions,
-)
+from skvae._fit import pca as pca_module
+from skvae._fit.pca import components_of_covariance, principal_components
+from skvae._tables.rows import Scaling, Table, extremes, least_variances, merge_equal_rows, moments, resolutions
 
 DATA = {
     "iris": load_iris().data,
@@ -418,7 +409,7 @@ def test_weighted_components_are_those_of_repeated_rows(X, rng):
 def test_both_algorithms_agree(name, monkeypatch):
     table = Table(DATA[name], None)
     exact = principal_components(table)
-    monkeypatch.setattr(_statistics, "SVD_COST", 0)
+    monkeypatch.setattr(pca_module, "SVD_COST", 0)
     fast = principal_components(table)
     alive = exact.variances > 1e-6 * exact.variances[0]
     np.testing.assert_allclose(fast.variances, exact.variances, rtol=1e-8, atol=1e-12 * exact.variances[0])

@@ -129,7 +129,7 @@ class Settings:
         corruption = _as_corruption(params["corruption"], is_mixed)
         only_fills_in = corruption is not None and corruption.hidden_only
         marked = _as_before(is_mixed or not is_complete or only_fills_in, was_marked)
-        return cls(
+        settings = cls(
             n_components=params["n_components"],
             hidden_layer_sizes=hidden,
             decoder_layer_sizes=decoder,
@@ -159,6 +159,8 @@ class Settings:
             n_levels=n_levels,
             marked=marked,
         )
+        settings._check_rates(params["penalty"])
+        return settings
 
     @property
     def variational(self) -> bool:
@@ -213,26 +215,25 @@ class Settings:
         return replace(self, likelihood=name)
 
     def check(self, n_components: int) -> None:
-        """Refuse settings that contradict each other, for a code of this size."""
+        """Refuse what a code of this size cannot be."""
         if isinstance(self.bottleneck, TopK) and self.bottleneck.n_nonzero > n_components:
             raise ValueError(
                 f"n_nonzero_coefs={self.bottleneck.n_nonzero!r} is more than the {n_components} components of the code; "
                 "lower it, or raise n_components."
             )
-        for penalty in self.penalties:
-            for name in penalty.bounded:
-                self._check_bounded(penalty, name)
 
-    def _check_bounded(self, penalty: Penalty, name: str) -> None:
-        rate = f"penalty={penalty!r} asks for a rate of activation, between 0 and 1"
-        if self.variational:
-            raise ValueError(
-                f"{rate}, but a code that has a normal posterior takes all values. "
-                "Use AutoencoderTransformer, or another penalty."
-            )
-        activation = getattr(self, name)
-        if activation not in BOUNDED:
-            raise ValueError(f'{rate}, which {name}={activation!r} does not bound. Set {name}="logistic".')
+    def _check_rates(self, penalty: Any) -> None:
+        """Refuse penalties on rates of activation where activations are not bounded; ``penalty`` is what the user typed."""
+        for name in dict.fromkeys(name for each in self.penalties for name in each.bounded):
+            rate = f"penalty={penalty!r} asks for a rate of activation, between 0 and 1"
+            if self.variational:
+                raise ValueError(
+                    f"{rate}, but a code that has a normal posterior takes all values. "
+                    "Use AutoencoderTransformer, or another penalty."
+                )
+            activation = getattr(self, name)
+            if activation not in BOUNDED:
+                raise ValueError(f'{rate}, which {name}={activation!r} does not bound. Set {name}="logistic".')
 
 
 def _unless_auto(value: Any) -> Any:

@@ -87,12 +87,15 @@ class Schema:
         """Of the columns."""
         return tuple(column.name for column in self.columns)
 
-    def n_levels(self, n_columns: int) -> np.ndarray:
+    @property
+    def n_levels(self) -> np.ndarray:
         """Per column the number of codes; 1 for booleans and 0 for all that is measured or ignored."""
-        if not self.columns:
-            return np.zeros(n_columns, dtype=np.int64)
         counts = [{"boolean": 1, "category": len(column.levels)}.get(column.kind, 0) for column in self.columns]
         return np.array(counts, dtype=np.int64)
+
+    def n_levels_of(self, n_columns: int) -> np.ndarray:
+        """The same for a table of so many columns, which an array without categories does not know."""
+        return self.n_levels if self.columns else np.zeros(n_columns, dtype=np.int64)
 
     @property
     def is_plain(self) -> bool:
