@@ -409,7 +409,7 @@ def test_p_values_are_valid(monkeypatch, cv, n_rows):
     levels = np.array([0.05, 0.1, 0.2])
     rng = np.random.default_rng(n_rows)
     shares = []
-    for seed in range(60):
+    for seed in range(40):
         table, later = rng.normal(size=(n_rows, 3)), rng.normal(size=(200, 3))
         detector = AEAnomalyDetector(**params, cv="auto" if cv == "single" else cv, random_state=seed).fit(table)
         shares.append((detector.p_values(later)[:, None] <= levels).mean(axis=0))
@@ -793,7 +793,7 @@ def test_few_rows_set_a_threshold_that_later_ones_can_meet():
     """As many parameters as would remember every row; two standard errors of the share flagged are 0.03."""
     rng = np.random.default_rng(0)
     flagged = []
-    for seed in range(3):
+    for seed in range(2):
         table, later = rng.normal(size=(60, 6)), rng.normal(size=(200, 6))
         flagged.append((AEAnomalyDetector(contamination=0.1, cv=5, random_state=seed).fit(table).predict(later) == -1).mean())
     assert np.mean(flagged) < 0.25

@@ -33,9 +33,9 @@ ESTIMATORS = {
     "detector, variational": AEAnomalyDetector(variational=True, early_stopping=False, **NARROW),
 }
 DEFAULTS = {
-    "defaults": AutoencoderTransformer(max_iter=3),
-    "defaults, vae": VAETransformer(max_iter=2),
-    "defaults, imputer": AutoencoderImputer(max_iter=2),
+    "defaults": AutoencoderTransformer(max_iter=1),
+    "defaults, vae": VAETransformer(max_iter=1),
+    "defaults, imputer": AutoencoderImputer(max_iter=1),
     "defaults, detector": AEAnomalyDetector(max_iter=1, cv=2),
 }
 MUST_PASS = {

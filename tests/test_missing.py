@@ -447,7 +447,7 @@ def test_draws_spread_as_they_should(fitted_on):
     rows = table[:40].copy()
     missing, seen = [1, 4], [0, 2, 3, 5]
     rows[:, missing] = np.nan
-    draws = np.array(estimator.impute(rows, n_imputations=200, random_state=0))[:, :, missing]
+    draws = np.array(estimator.impute(rows, n_imputations=100, random_state=0))[:, :, missing]
     weight = covariance[np.ix_(missing, seen)] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
     deviations = np.sqrt(np.diag(covariance[np.ix_(missing, missing)] - weight @ covariance[np.ix_(seen, missing)]))
     ratio = np.sqrt(draws.var(axis=0).mean(axis=0)) / deviations

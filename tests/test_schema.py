@@ -563,7 +563,7 @@ def test_moments_beyond_the_dtype_become_its_nearest():
 
 
 @pytest.mark.parametrize("fitted", ["pandas s None", "pandas ns None", "polars us None"])
-@pytest.mark.parametrize("seen", ["pandas s None", "pandas ns None", "pyarrow ms None"])
+@pytest.mark.parametrize("seen", ["pandas s None", "pandas ns None", "polars us None", "pyarrow ms None"])
 def test_units_may_differ_from_the_fitted_ones(fitted, seen):
     schema, frame = Schema.of(frame_of(MOMENTS[fitted])), frame_of(MOMENTS[seen])
     cells = schema.cells(frame)
