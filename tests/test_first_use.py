@@ -3,29 +3,25 @@
 import subprocess
 import sys
 
-import pytest
-
 FITS = """
 import sys
 import numpy as np
-import skvae
+from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
 
 X = np.random.default_rng(0).normal(size=(40, 3))
-skvae.{estimator}.fit(X)
-print(*sorted(sys.modules.keys() & {{"torch._dynamo", "torch._inductor", "sympy", "mpmath"}}))
+for estimator in (
+    AutoencoderTransformer(2, max_iter=2),
+    VAETransformer(2, max_iter=2),
+    AEAnomalyDetector(cv=2, max_iter=2),
+    AutoencoderImputer(max_iter=2),
+):
+    estimator.fit(X)
+    print(type(estimator).__name__, *sorted(sys.modules.keys() & {"torch._dynamo", "torch._inductor", "sympy", "mpmath"}))
 """
 
 
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        "AutoencoderTransformer(2, max_iter=2)",
-        "VAETransformer(2, max_iter=2)",
-        "AEAnomalyDetector(cv=2, max_iter=2)",
-        "AutoencoderImputer(max_iter=2)",
-    ],
-)
-def test_a_fit_does_not_import_the_compiler(estimator):
-    command = [sys.executable, "-W", "ignore", "-c", FITS.format(estimator=estimator)]
+def test_no_fit_imports_the_compiler():
+    command = [sys.executable, "-W", "ignore", "-c", FITS]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert finished.stdout.split() == []
+    kinds = ["AutoencoderTransformer", "VAETransformer", "AEAnomalyDetector", "AutoencoderImputer"]
+    assert finished.stdout.splitlines() == kinds

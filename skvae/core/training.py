@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean, pvariance
 
@@ -71,7 +71,7 @@ class TrainingResult:
     validation_losses: list[float]
     best_iter: int
     stopped: bool
-    judged: Judged | None = None  # None without validation rows
+    judged: Judged | None = field(default=None, compare=False)  # None without validation rows
 
     @property
     def still_falling(self) -> bool:

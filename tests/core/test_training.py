@@ -158,7 +158,7 @@ def test_flat_parameters_are_views_of_one_vector_each_on_a_cache_line(autoencode
     model = autoencoder()
     flat = FlatParameters(model)
     flat.vector.detach().fill_(3.0)
-    flat.vector.grad.fill_(5.0)
+    flat.gradient.fill_(5.0)
     assert all((p == 3).all() and p.data_ptr() % 64 == 0 for p in tensors(model))
     assert all((g == 5).all() and g.shape == p.shape for g, p in zip(flat.gradients, tensors(model), strict=True))
     places = sorted((p.data_ptr(), p.numel() * p.element_size()) for p in tensors(model))
