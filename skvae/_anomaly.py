@@ -192,7 +192,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     Rows that come later, and those among them of which at most a tenth is expected to be normal:
 
     >>> from scipy.stats import false_discovery_control
-    >>> p = AEAnomalyDetector(random_state=0).fit(X[1:]).p_values(X[:1])
+    >>> p = AEAnomalyDetector(cv=3, random_state=0).fit(X[1:]).p_values(X[:1])
     >>> bool(false_discovery_control(p)[0] < 0.1)
     True
     """

@@ -114,7 +114,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     >>> from skvae import AutoencoderImputer
     >>> X = load_iris().data
     >>> X[::3, 0] = np.nan
-    >>> imputer = AutoencoderImputer(random_state=0).fit(X)
+    >>> imputer = AutoencoderImputer(hidden_layer_sizes=(64,), random_state=0).fit(X)
     >>> bool(np.isnan(imputer.transform(X)).any())
     False
     """
