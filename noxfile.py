@@ -1,5 +1,7 @@
 """Checks in environments of their own: ``nox --list`` names them, ``nox -s lint`` runs one."""
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "tests"]
@@ -23,9 +25,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def oldest(session: nox.Session) -> None:
-    """The faster tests, on the oldest supported versions."""
+    """The tests that depend on the versions of other libraries, on the oldest supported ones."""
     install(session, "-e", ".[test]", constraints="constraints-oldest.txt")
-    session.run("pytest", *IN_PARALLEL, "-m", "not slow", *session.posargs, env=ONE_THREAD)
+    files = Path(".ci/tests-oldest.txt").read_text(encoding="utf-8").split()
+    session.run("pytest", *IN_PARALLEL, *files, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -1,13 +1,4 @@
-"""What holds for every test.
-
-A run on the oldest supported versions needs only the tests that depend on the versions of other libraries:
-
-    tests/test_schema.py tests/test_frames.py tests/test_missing.py tests/test_statistics.py
-    tests/test_plot.py tests/test_anomaly_display.py tests/test_autoencoder.py
-    tests/test_package.py tests/test_estimator_checks.py tests/core/test_graphs.py
-
-Those marked slow may be left out there.
-"""
+"""What holds for every test."""
 
 from collections.abc import Iterator
 from typing import Any

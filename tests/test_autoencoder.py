@@ -493,3 +493,28 @@ def test_pickle_goes_on():
     estimator = fit(**RANDOM | {"warm_start": True})
     opened = pickle.loads(pickle.dumps(estimator))
     np.testing.assert_array_equal(opened.fit(WINE).transform(WINE), estimator.fit(WINE).transform(WINE))
+
+
+def test_a_share_of_the_variance_is_resolved_once_where_a_fit_goes_on():
+    estimator = AutoencoderTransformer(
+        0.8, warm_start=True, **{"hidden_layer_sizes": (4,), "max_iter": 2, "early_stopping": False}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        n_components = estimator.fit(WINE).n_components_
+        assert estimator.fit(WINE[:20]).n_components_ == n_components > 1
+
+
+def test_noise_of_a_linear_model_is_that_of_the_rows_held_out():
+    estimator = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(WINE[:100], X_val=WINE[100:])
+    errors = estimator.reconstruction_error(WINE[100:])
+    assert estimator.noise_variance_ == pytest.approx(errors.mean() / WINE.shape[1])
+
+
+def test_an_array_in_place_of_the_frame_of_the_fit_comes_back_as_an_array():
+    frame = pd.DataFrame(WINE).add_prefix("x")
+    estimator = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(frame)
+    with pytest.warns(UserWarning, match="feature names"):
+        rows = estimator.reconstruct(WINE)
+    assert type(rows) is np.ndarray
+    np.testing.assert_array_equal(rows, estimator.reconstruct(frame).to_numpy())

@@ -526,3 +526,9 @@ def test_codes_and_y_that_do_not_match():
 def test_many_rows_make_small_points():
     few, many = (LatentSpaceDisplay(np.zeros((n, 2))).plot().scatter_[0].get_sizes()[0] for n in (100, 5000))
     assert few > many
+
+
+def test_a_table_of_text_cannot_be_drawn():
+    rows = pd.DataFrame({"a": ["x", "y"], "b": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="rows has columns of other things than numbers, which cannot be drawn"):
+        SamplesDisplay(rows).plot()
