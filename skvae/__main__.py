@@ -104,7 +104,7 @@ def show_new_row(vae: VAETransformer, rows: pd.DataFrame, name: str) -> None:
     """One row drawn from a model beside the row of its table that is nearest in standard deviations."""
     new = vae.sample(1, random_state=0).iloc[0]
     nearest = rows.iloc[(((rows - new) / rows.std()) ** 2).sum(axis=1).argmin()]
-    print(f"\n  {f'a {name} that is none':30}{'new':>15}{'nearest real':>15}")
+    print(f"\n  {f'a made-up {name}':30}{'new':>15}{'nearest real':>15}")
     for column in rows:
         print(f"  {column:30}{new[column]:15.2f}{nearest[column]:15.2f}")
 

@@ -330,7 +330,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return np.array_split(order, min(N_PARTS if self.cv == "auto" else int(self.cv), n_rows))
 
     def _model(self, n_rows: int, seed: int) -> AutoencoderTransformer | VAETransformer:
-        """An unfitted model for so many distinct rows."""
+        """An unfitted model for ``n_rows`` distinct rows."""
         params = {name: getattr(self, name) for name in PASSED_ON} | {"random_state": seed}
         if self.variational:
             self._check_variational()

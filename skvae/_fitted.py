@@ -85,7 +85,7 @@ class Fitted:
     def log_prob_of_cells(self, n_draws: int) -> RowFunction:
         """From scaled rows and the cells to score, ``(n_rows, 2, n_columns)``, to the log-probability of each.
 
-        With a posterior, averaged over so many codes of each row.
+        With a posterior, it is averaged over ``n_draws`` codes of each row.
         """
         if not self.module.bottleneck.has_posterior:
             return lambda both: self.module.log_prob_given(both[:, 0].contiguous(), both[:, 1].contiguous())
@@ -93,7 +93,7 @@ class Fitted:
         return lambda both: self.module.log_predictive(both[:, 0].contiguous(), both[:, 1].contiguous(), noise, self.beta)
 
     def noise(self, n_draws: int) -> Tensor:
-        """The noise of so many codes, the same for all rows and calls."""
+        """The noise of ``n_draws`` codes, the same for all rows and calls."""
         like = next(self.module.parameters())
         noise = evenly_spread_noise(n_draws, self.module.n_components, self.seed)
         return noise.to(like.dtype).to(self.device)

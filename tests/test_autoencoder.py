@@ -496,9 +496,7 @@ def test_pickle_goes_on():
 
 
 def test_a_share_of_the_variance_is_resolved_once_where_a_fit_goes_on():
-    estimator = AutoencoderTransformer(
-        0.8, warm_start=True, **{"hidden_layer_sizes": (4,), "max_iter": 2, "early_stopping": False}
-    )
+    estimator = AutoencoderTransformer(0.8, warm_start=True, hidden_layer_sizes=(4,), max_iter=2, early_stopping=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         n_components = estimator.fit(WINE).n_components_

@@ -278,7 +278,7 @@ class _Judgement:
         return result.judged is not None and self._guard.is_certain(result.judged) and self._guard.is_worthwhile(gain, unit)
 
     def _train_again(self, plan: TrainingPlan, n_iter: int) -> tuple[Autoencoder, list[float]]:
-        """A model of all rows after so many epochs, and their losses."""
+        """A model of all rows after ``n_iter`` epochs, and their losses."""
         model = _start(self.task, self.table)
         endless = NoImprovement(plan.tol, n_iter + 1)
         return model, train([_run(self.task, plan, model, self.table)], endless, n_iter, self.report).losses

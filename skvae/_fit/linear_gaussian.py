@@ -103,8 +103,8 @@ def factor_analysis(table: Table, n_components: int, floor: np.ndarray, prior_ro
     smooth function of the log-variances of the noise alone, whose gradient is closed too (Joreskog, 1967), and a quasi-Newton
     method takes some fifty evaluations where expectation-maximisation takes a thousand.
 
-    The likelihood may be highest where a column has no noise at all, which bodes ill for other rows. ``prior_rows`` are so many
-    further observations of each column's noise, of the size that probabilistic PCA finds.
+    The likelihood may be highest where a column has no noise at all, which makes other rows impossible. ``prior_rows`` is the
+    number of further observations of each column's noise, each of the size that probabilistic PCA finds.
     """
     X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
     mean = np.average(X, axis=0, weights=counts)

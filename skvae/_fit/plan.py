@@ -1,4 +1,4 @@
-"""How to train on a table of so many rows: batches, epochs, rate and patience."""
+"""How to train on a table: batches, epochs, rate and patience."""
 
 import math
 
@@ -20,7 +20,7 @@ PATIENCE = 5  # its inverse share of the schedule, of whose progress much comes 
 
 
 def plan_for(task: Task, n_rows: int) -> TrainingPlan:
-    """How to train on so many distinct rows."""
+    """How to train on ``n_rows`` distinct rows."""
     settings = task.settings
     batch_size = settings.batch_size or (BATCH_OF_LINEAR if _needs_exact_steps(task) else BATCH)
     max_iter = settings.max_iter or epochs_of(_n_steps(task, n_rows), n_rows, batch_size)
@@ -47,7 +47,7 @@ def stopping_of(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
 
 
 def epochs_of(n_steps: float, n_rows: int, batch_size: int) -> int:
-    """Epochs that make at least so many steps."""
+    """Epochs that make at least ``n_steps`` steps."""
     return math.ceil(n_steps / math.ceil(n_rows / batch_size))
 
 

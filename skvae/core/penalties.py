@@ -4,8 +4,8 @@ A penalty is a frozen dataclass with a ``weight``; called with a ``Pass`` of row
 charged, ``(n_rows,)``, before the weight.
 
 A charge on the size of the code alone would be evaded by a smaller code and a decoder that magnifies it. So no penalty here
-depends on the units of the code: one that is about sizes measures what a component does to the reconstruction, one that is
-about slopes measures them in the component's own standard deviation.
+depends on the units of the code. Penalties on sizes measure what a component does to the reconstruction; penalties on slopes
+measure them in the component's own standard deviation.
 """
 
 import math

@@ -266,7 +266,7 @@ def train(
 
 
 class _Ledger:
-    """Validation losses of all runs: per epoch in the mean, per row at the start and at the best epoch."""
+    """Validation losses of all runs: their mean per epoch, and those of the rows at the start and at the best epoch."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = runs
