@@ -10,7 +10,7 @@ from scipy.stats import mode
 from sklearn.base import OutlierMixin
 
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_if_still_falling
+from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._calibration import Calibration, Unseen
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty
@@ -307,15 +307,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         rng = np.random.default_rng(random_seed(self.random_state))
         order = rng.permutation(len(rows))
         parts = self._held_out(order)
-        self.estimators_, self._calibrations, fits = [], [], []
+        self.estimators_, self._calibrations, ended_early = [], [], False
         for unseen in parts:
             table = merge_equal_rows(np.delete(rows, unseen, axis=0), None)
             model = self._model(len(table.rows), seed=int(rng.integers(2**31)))
-            fits.append(model._fit_rows(schema, table, owner=self))
+            ended_early |= model._fit_rows(schema, table, owner=self).still_falling
             self.estimators_.append(model)
             self._calibrations.append(Calibration.of(model._fitted, rows[unseen]))
-        if not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
-            warn_if_still_falling(next((fit for fit in fits if fit.still_falling), fits[0]), self.max_iter)
+        if ended_early and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
+            warn_of_early_end(self.max_iter)
         self._unseen = Unseen.of(self._first.read(rows), parts)
         oddest = max(calibration.highest_cost for calibration in self._calibrations)
         self._cost_of_new_level = max(oddest, math.log(len(order) + 1))
@@ -372,7 +372,6 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         scores : ndarray of shape (n_rows,)
             In nats; higher is more normal, and a row of typical cells has about zero.
         """
-        check_is_fitted(self)
         rows = self._read(X)
         return -self._costs(rows) - self._cost_of_new_level * self._new_levels(X, rows).sum(axis=1)
 
@@ -423,7 +422,6 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             Between ``1 / (m + 1)`` and 1, for m rows that were held out in ``fit``. Few rows can be told apart from chance by
             a p-value that cannot be small; ``cv=5`` makes m the number of training rows.
         """
-        check_is_fitted(self)
         rows = self._read(X)
         new = self._cost_of_new_level * self._new_levels(X, rows).sum(axis=1)
         as_odd = np.sum([calibration.n_as_odd(calibration.costs(rows) + new) for calibration in self._calibrations], axis=0)

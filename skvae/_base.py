@@ -129,7 +129,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         rows = check_rows(self, X, schema, reset=earlier is None, in_unit_interval=self.likelihood == "bernoulli")
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
         fit = self._fit_rows(schema, table, self._held_out(X_val, sample_weight_val, schema), earlier)
-        warn_if_still_falling(fit, self.max_iter)
+        if fit.still_falling:
+            warn_of_early_end(self.max_iter)
 
     def _held_out(self, X_val: Any, sample_weight_val: Any, schema: Schema) -> Table | None:
         """The caller's own rows to choose the number of epochs on."""
@@ -502,13 +503,12 @@ def earlier_fit_kept(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def warn_if_still_falling(fit: Fit, max_iter: int | str) -> None:
-    """Warn where the training ended too early."""
-    if fit.still_falling:
-        warn(
-            f"The loss was still falling in the last epoch, with max_iter={max_iter!r}. Raise max_iter, or learning_rate_init.",
-            ConvergenceWarning,
-        )
+def warn_of_early_end(max_iter: int | str) -> None:
+    """Warn that the training ran out of epochs."""
+    warn(
+        f"The loss was still falling in the last epoch, with max_iter={max_iter!r}. Raise max_iter, or learning_rate_init.",
+        ConvergenceWarning,
+    )
 
 
 @contextmanager

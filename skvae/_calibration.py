@@ -13,7 +13,7 @@ from skvae._tables.rows import BLOCK_ROWS, hashed
 N_DRAWS = 128  # codes of a row that a model with a posterior averages over
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """A model beside the costs of rows that it did not see, which later rows are compared with.
 
@@ -79,7 +79,7 @@ class Calibration:
         return cost
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unseen:
     """Which model did not see a row of the training table; rows are known by their hash, and not kept."""
 

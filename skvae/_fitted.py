@@ -19,7 +19,7 @@ from skvae.core.model import Autoencoder
 RowFunction = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """A trained model with all that applying it takes; arrays of cells in, arrays out.
 

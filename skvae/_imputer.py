@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_if_still_falling
+from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._fit.settings import Masking
 from skvae._tables.libraries import with_columns
 from skvae._tables.rows import merge_equal_rows
@@ -192,7 +192,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
         self.autoencoder_ = kind(self.n_components or rows.shape[1], **params)
         fit = self.autoencoder_._fit_rows(schema, merge_equal_rows(rows, None), owner=self)
-        warn_if_still_falling(fit, self.max_iter)
+        if fit.still_falling:
+            warn_of_early_end(self.max_iter)
         self.n_iter_ = self.autoencoder_.n_iter_
         self.indicator_features_ = np.flatnonzero(self._missing(rows).any(axis=0))
 

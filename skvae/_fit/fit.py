@@ -35,7 +35,7 @@ MANY_COMPONENTS = 1 << 30  # as many as there are
 Report = Callable[[int, int, float, float | None], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """What came of a fit.
 

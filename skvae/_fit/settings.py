@@ -25,7 +25,7 @@ BOUNDED = {"logistic"}  # activations between 0 and 1, of which a rate can be as
 OF_MIXED = Masking((0.0, 0.5))  # hides cells while training, so that codes can be trusted of rows with missing cells
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
     """The parameters of an estimator, read once per fit, beside what its table holds.
 

@@ -13,7 +13,7 @@ MOST_FACTORS = 10  # of the linear model that missing cells are filled in by; mo
 MOST_FACTORS_OF_LINEAR = 32  # the same where the linear model is all there is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """What is to be fitted, the same for every part of the table.
 
