@@ -13,7 +13,7 @@ from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._calibration import Calibration, Unseen
 from skvae._fit.plan import epochs_of
-from skvae._fit.settings import Corruption, Penalty
+from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._fitted import Fitted
 from skvae._parameters import NestedParameters
 from skvae._tables.libraries import index_of, library_of, table_like
@@ -27,13 +27,13 @@ from skvae._validation import (
     check_rows,
     feature_names,
     fit_context,
-    is_auto,
     random_seed,
 )
 from skvae.core.corruptions import DiffusionNoise
 
-PARTS_BELOW = 1000  # rows; above, one part that is held out hardly matters to the model, and is enough to compare with
+PARTS_BELOW = 1000  # rows; of more, a single held-out part is large enough to compare with, and the model hardly misses it
 N_PARTS = 10
+LEAST_ROWS = 10  # to train on
 N_STEPS = 300  # of the training of the denoiser; noise is the only regularisation that it needs
 DENOISER: dict[str, Any] = {
     "n_components": 128,
@@ -57,6 +57,7 @@ CONSTRAINTS = AutoencoderTransformer._parameter_constraints
 PASSED_ON = [name for name in BaseAutoencoder._parameter_constraints if name not in {"random_state", "warm_start"}]
 OF_EXACT_CODES = ("code_activation", "n_nonzero_coefs")
 AUTOMATIC = StrOptions({"auto"})
+HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformers
 
 
 class AEAnomalyDetector(OutlierMixin, NestedParameters):
@@ -203,7 +204,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: CONSTRAINTS[name] for name in (*PASSED_ON, *OF_EXACT_CODES)},
-        **{name: [AUTOMATIC, *CONSTRAINTS[name]] for name in DENOISER if name != "corruption"},
+        **{name: [AUTOMATIC, *CONSTRAINTS[name]] for name in DENOISER if name not in HAVE_AUTO},
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
         "variational": ["boolean"],
         "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left")],
@@ -326,7 +327,14 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """The rows that each model does not see, to compare later rows with."""
         n_rows = len(order)
         if self.cv == "auto" and n_rows >= PARTS_BELOW:
-            return [order[: min(max(round(self.validation_fraction * n_rows), 1), n_rows - 1)]]
+            n_unseen = max(round(self.validation_fraction * n_rows), 1)
+            n_left = n_rows - n_unseen
+            if n_left < LEAST_ROWS:
+                raise ValueError(
+                    f"validation_fraction={self.validation_fraction!r} leaves {n_left} of {n_rows} rows to train on. "
+                    f"Lower it, so that {LEAST_ROWS} are left, or use cv=5."
+                )
+            return [order[:n_unseen]]
         return np.array_split(order, min(N_PARTS if self.cv == "auto" else int(self.cv), n_rows))
 
     def _model(self, n_rows: int, seed: int) -> AutoencoderTransformer | VAETransformer:
@@ -481,7 +489,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return self._first.schema.unknown(X, rows)
 
     def _agreed(self, rows: np.ndarray, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
-        """What the models say together, by default their mean; of a training row, what the one says that did not see it."""
+        """Combine the models' results, by their mean or jointly; a training row takes that of the model that did not see it."""
         result = _mean(tables) if joint is None else joint
         if len(tables) > 1:
             unseen_by = self._unseen.by(self._first.read(rows))

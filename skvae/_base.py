@@ -205,22 +205,28 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
     @property
     def module_(self) -> Autoencoder:
         """The trained networks."""
-        return self._fitted.module
+        return self._of_fit("module_").module
 
     @property
     def device_(self) -> torch.device:
         """Where the networks are."""
-        return self._fitted.device
+        return self._of_fit("device_").device
 
     @property
     def schema_(self) -> Schema:
         """What each column of the training table is."""
-        return self._fitted.schema
+        return self._of_fit("schema_").schema
 
     @property
     def n_components_(self) -> int:
         """Size of the code."""
-        return self._fitted.module.n_components
+        return self._of_fit("n_components_").module.n_components
+
+    def _of_fit(self, name: str) -> Fitted:
+        """What the fit left, where the attribute of a name stands."""
+        if not hasattr(self, "_fitted"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}; call fit first.")
+        return self._fitted
 
     @property
     def _n_draws(self) -> int:

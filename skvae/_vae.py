@@ -98,8 +98,9 @@ class VAETransformer(BaseAutoencoder):
         ``penalty__weight``. Charges do not depend on the scale of the code. They are compared with the evidence lower bound,
         in nats.
     support_fraction : float, default=1.0
-        Share of each batch that is learned from, in (0, 1]: the rows that are reconstructed best, as in ``EllipticEnvelope``.
-        Less than 1 keeps outlying rows from being learned. The start is computed from all rows.
+        Share of each batch that is trained on, in (0, 1]: the rows that are reconstructed best, as in ``EllipticEnvelope``.
+        Less than 1 keeps outlying rows from being learned. The start is computed from all rows, and all held-out rows judge,
+        so that it shows most with ``init="random"`` and ``early_stopping=False``; a closed solution does not depend on it.
     weight_decay : float, default=0.0
         Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
         rate.
@@ -119,10 +120,10 @@ class VAETransformer(BaseAutoencoder):
     early_stopping : bool or "auto", default="auto"
         Whether the number of epochs is chosen on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
         and the model is then trained on all rows for the number of epochs that was best; large tables have one split. A start
-        at a closed solution is kept unless the gain over it is certain and worthwhile; the user guide states what that means in
-        numbers. ``"auto"`` is True where something nonlinear is trained or ``X_val`` is given. Fewer than 10 distinct rows are
-        too few to hold any out: the answer is the start, or with ``init="random"`` the last epoch. What is solved in closed
-        form, a linear model from its start, is not trained at all.
+        at a closed solution is kept unless the gain over it is certain and worthwhile; the page "Design" of the documentation
+        states both in numbers. ``"auto"`` is True where something nonlinear is trained or ``X_val`` is given. Fewer than 10
+        distinct rows are too few to hold any out: the answer is the start, or with ``init="random"`` the last epoch. What is
+        solved in closed form, a linear model from its start, is not trained at all.
     validation_fraction : float, default=0.1
         Share of the rows held out where there is one split, and with ``warm_start``.
     n_iter_no_change : int or "auto", default="auto"

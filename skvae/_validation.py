@@ -32,7 +32,6 @@ __all__ = [
     "check_weights",
     "feature_names",
     "fit_context",
-    "is_auto",
     "random_seed",
     "share_columns",
 ]
@@ -77,15 +76,14 @@ def check_rows(
     return rows
 
 
-def check_columns(estimator: Any, X: Any, *, reset: bool) -> int:
-    """Check names and number of the columns of a table against the fit's, or take them over; how many there are."""
+def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
+    """Check names and number of the columns of a table against the fit's, or take them over."""
     library = library_of(X)
     if library == "numpy":
         validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
     else:
         check_columns_of(X, library)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-    return int(estimator.n_features_in_)
 
 
 def share_columns(owner: Any, estimator: Any) -> None:
@@ -185,11 +183,6 @@ def check_codes(estimator: Any, codes: Any) -> np.ndarray:
             "pass what transform returns."
         )
     return codes
-
-
-def is_auto(value: Any) -> bool:
-    """Whether a parameter leaves its value to the estimator."""
-    return isinstance(value, str) and value == "auto"
 
 
 def random_seed(random_state: Any) -> int:

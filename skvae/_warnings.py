@@ -4,7 +4,7 @@ import sys
 import warnings
 from types import FrameType
 
-OURS = {"skvae", "sklearn", "joblib"}  # packages whose frames stand between a warning and the line that it is about
+BETWEEN = {"skvae", "sklearn", "joblib", "pickle", "copy"}  # packages between a warning and the line that it is about
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
@@ -13,7 +13,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     A fixed ``stacklevel`` cannot know whether ``fit`` is called by the user, by ``fit_transform``, by a pipeline or a search.
     """
     level, frame = 1, sys._getframe()  # noqa: SLF001, documented, and the only way to count frames
-    while frame.f_back is not None and _package(frame) in OURS:
+    while frame.f_back is not None and _package(frame) in BETWEEN:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
@@ -695,3 +696,26 @@ def test_a_training_that_explodes_from_a_random_start_is_no_fit():
     estimator = VAETransformer(4, hidden_layer_sizes=(8,), init="random", learning_rate_init=10.0, max_iter=30, random_state=0)
     with pytest.raises(FloatingPointError, match="Lower learning_rate_init"):
         estimator.fit(load_wine().data)
+
+
+def test_a_validation_fraction_that_leaves_nothing_to_train_on():
+    table = np.random.default_rng(0).normal(size=(1080, 3))
+    detector = AEAnomalyDetector(2, hidden_layer_sizes=(4,), max_iter=1, validation_fraction=0.99999, random_state=0)
+    with pytest.raises(ValueError, match=r"validation_fraction=0.99999 leaves 0 of 1080 rows.*use cv=5"):
+        detector.fit(table)
+    for remedy in ({"validation_fraction": 0.99}, {"cv": 5}):
+        clone(detector).set_params(**remedy).fit(table)
+
+
+@pytest.mark.parametrize("name", ["module_", "device_", "schema_", "n_components_"])
+def test_attributes_before_fit_are_named_as_they_are(name):
+    with pytest.raises(AttributeError, match=f"'VAETransformer' object has no attribute '{name}'; call fit first"):
+        getattr(VAETransformer(), name)
+
+
+def test_penalties_that_do_not_fit_the_networks_are_refused_before_training(monkeypatch):
+    monkeypatch.setattr("skvae._fit.fit.train", None)
+    penalty = KLSparsity(layer_weights=(1.0, 1.0, 1.0))
+    estimator = AutoencoderTransformer(2, penalty=penalty, activation="logistic", code_activation="logistic", **QUICK)
+    with pytest.raises(ValueError, match="layer_weights"):
+        estimator.fit(HOLES)

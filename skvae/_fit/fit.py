@@ -127,6 +127,7 @@ def task_of(settings: Settings, table: Table, scaling: Scaling, earlier: Autoenc
         settings=settings,
         encoding=encoding,
         n_components=n_components,
+        penalties=settings.penalties_for(n_components),
         unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
         floors=np.maximum(floors, resolutions(table)) if settings.marked else floors,
     )

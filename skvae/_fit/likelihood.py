@@ -2,7 +2,7 @@
 
 The closed solutions are compared on rows that nothing was fitted to, of all folds where there are few. They are probabilistic
 PCA, and factor analysis with and without a prior, in this order: noise that vanishes on all rows seen may cost any number of
-nats on the next one, so that each is left for the next only for a clear gain.
+nats on the next one, so that the next candidate is taken only for a clear gain.
 """
 
 from dataclasses import replace

@@ -9,8 +9,8 @@ from skvae._fit.settings import Settings
 from skvae.core.training import Judged
 
 N_FOLDS = 5  # of a cross-validation; with fewer than two rows in each nothing is held out
-CAPPED_FROM = 500  # held-out rows among which falls of the loss as large as the largest rise would have been seen
-HIDDEN_CELLS_REFIT_BELOW = 2000  # rows; one split of them hides cells enough to judge by, and longer fits gain little
+CAPPED_FROM = 500  # held-out rows; among fewer, a rise of the loss as large as its falls could have been missed
+HIDDEN_CELLS_REFIT_BELOW = 2000  # rows; the rows held out of more are hardly missed by a model that sees each many times
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Guard:
         Distinct rows below which the number of epochs is chosen by cross-validation; a single split of more is enough.
     refit_below : int
         Distinct rows below which the model is then trained on all rows; the rows held out of more are hardly missed.
+    worthwhile : float or None
+        Least gain in its unit, as smaller ones do not survive training on other rows; None asks for no more than certainty.
     standard_errors : float
         By how many standard errors the paired gain must exceed zero.
     of_few : float
-        The same with few rows held out, where the best of many epochs is soon that good by chance.
+        The same with few rows held out, where the best of many epochs is easily that good by chance.
     few_rows : int
         How many held-out rows count as few.
-    worthwhile : float or None
-        Least gain in its unit, as smaller ones do not survive training on other rows; None asks for no more than certainty.
     """
 
     folds_below: int
@@ -58,8 +58,9 @@ DENSITY = Guard(folds_below=5000, refit_below=5000, worthwhile=0.005)  # nats pe
 def guard_of(settings: Settings) -> Guard:
     """The guard of a fit.
 
-    A closed solution that only approximates the model is left for any gain. With a corruption, a penalty or a sparse code the
-    squared error of clean rows says nothing, so certainty in the model's own objective is enough.
+    A gain over a closed solution that only approximates the model need not be certain. Without a posterior, and with a
+    corruption, a penalty, a sparse or an activated code, the squared error of clean rows says nothing, so that certainty in the
+    model's own objective is enough.
     """
     guard = DENSITY if settings.variational else RECONSTRUCTION
     if settings.is_approximated_by_pca:

@@ -12,7 +12,7 @@ from skvae.core.corruptions import Corruption, GaussianNoise, Masking, SaltAndPe
 from skvae.core.networks import ACTIVATIONS
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity, Penalty
 
-__all__ = ["ACTIVATIONS", "CORRUPTIONS", "PENALTIES", "Corruption", "Masking", "Penalty", "Settings"]
+__all__ = ["ACTIVATIONS", "CORRUPTIONS", "PENALTIES", "Corruption", "Masking", "Penalty", "Settings", "is_auto"]
 
 CORRUPTIONS: dict[str, type[Corruption]] = {
     "gaussian": GaussianNoise,
@@ -21,8 +21,8 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
     "swap": SwapNoise,
 }
 PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "kl_sparsity": KLSparsity, "contractive": Contractive}
-BOUNDED = {"logistic"}  # activations between 0 and 1, of which a rate can be asked
-OF_MIXED = Masking((0.0, 0.5))  # hides cells while training, so that codes can be trusted of rows with missing cells
+BOUNDED = {"logistic"}  # activations between 0 and 1, for which a rate of activation is defined
+OF_MIXED = Masking((0.0, 0.5))  # hides cells while training, so that the codes of rows with missing cells can be trusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ class Settings:
     def is_solved_by_pca(self) -> bool:
         """Whether PCA, probabilistic PCA or factor analysis is the answer, so that there is nothing to train.
 
-        Of rows with missing cells a linear network cannot tell how uncertain a posterior is.
+        A linear network cannot express how uncertain the posterior of a row with missing cells is.
         """
         if not (self.is_linear and self.is_plain and self.from_pca) or self.likelihood == "bernoulli":
             return False
@@ -214,6 +214,10 @@ class Settings:
         """The same with the likelihood of numbers decided."""
         return replace(self, likelihood=name)
 
+    def penalties_for(self, n_components: int) -> tuple[Penalty, ...]:
+        """As they are charged, for a code of this size."""
+        return tuple(penalty.bound(n_components, len(self.hidden_layer_sizes)) for penalty in self.penalties)
+
     def check(self, n_components: int) -> None:
         """Refuse what a code of this size cannot be."""
         if isinstance(self.bottleneck, TopK) and self.bottleneck.n_nonzero > n_components:
@@ -228,17 +232,21 @@ class Settings:
             rate = f"penalty={penalty!r} asks for a rate of activation, between 0 and 1"
             if self.variational:
                 raise ValueError(
-                    f"{rate}, but a code that has a normal posterior takes all values. "
-                    "Use AutoencoderTransformer, or another penalty."
+                    f"{rate}, but a code that has a normal posterior takes all values. Use AutoencoderTransformer, "
+                    "variational=False in AEAnomalyDetector, or another penalty."
                 )
             activation = getattr(self, name)
             if activation not in BOUNDED:
                 raise ValueError(f'{rate}, which {name}={activation!r} does not bound. Set {name}="logistic".')
 
 
+def is_auto(value: Any) -> bool:
+    """Whether a parameter leaves its value to the estimator."""
+    return isinstance(value, str) and value == "auto"
+
+
 def _unless_auto(value: Any) -> Any:
-    """The value of a parameter; None for "auto"."""
-    return None if isinstance(value, str) and value == "auto" else value
+    return None if is_auto(value) else value
 
 
 def _as_corruption(corruption: str | Corruption | None, is_mixed: bool) -> Corruption | None:
@@ -288,7 +296,8 @@ def _as_before(marked: bool, was_marked: bool | None) -> bool:
         return marked
     if marked and not was_marked:
         raise ValueError(
-            "warm_start=True and X has missing cells, but the earlier fit's table was complete, and its model is not told what "
-            "is missing. Set warm_start=False, or fill the cells in, e.g. with the impute method of the earlier fit."
+            "warm_start=True and X or X_val has missing cells, or the corruption hides cells, but the earlier fit's table was "
+            "complete, and its model is not told what is missing. Set warm_start=False, or fill the cells in, e.g. with the "
+            "impute method of the earlier fit, and leave the corruption as it was."
         )
     return was_marked

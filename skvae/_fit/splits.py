@@ -25,7 +25,7 @@ def folds(task: Task, table: Table) -> list[Split]:
 
 
 def single_split(task: Task, table: Table) -> list[Split]:
-    """A random share of the rows is held out, and as many as there are folds at least on either side."""
+    """Hold out a random share of the rows, with at least ``N_FOLDS`` rows on either side."""
     order = _order(task, table)
     n_held_out = round(task.settings.validation_fraction * len(order))
     return [_hold_out(table, order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)])]

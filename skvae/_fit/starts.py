@@ -171,7 +171,7 @@ def _params_of_features(model: Autoencoder, mean: Tensor) -> tuple[Tensor, Tenso
 
 
 def _unit_of_params(model: Autoencoder, cell_unit: Tensor | None) -> Tensor | None:
-    """What parameters of the likelihood may err by, given the same of features; of logits of levels nothing is known."""
+    """Scale of the errors of the likelihood's parameters, from that of the features; 1 for logits of levels."""
     if cell_unit is None or not model.likelihood.in_cell_units:
         return None
     return torch.where(model.inputs.is_cell, cell_unit, 1.0)

@@ -23,6 +23,8 @@ class Task:
     encoding : Encoding
         Of the table's cells.
     n_components : int
+    penalties : tuple of Penalty
+        As they are charged, for a code of this size.
     unit_variance : float
         What a variance of 1 in the units of ``likelihood="mse"`` is on the scale of the networks.
     floors : ndarray of shape (n_columns,)
@@ -34,6 +36,7 @@ class Task:
     settings: Settings
     encoding: Encoding
     n_components: int
+    penalties: tuple[Penalty, ...]
     unit_variance: float
     floors: np.ndarray
     prior_rows: float = 0.0
@@ -46,12 +49,6 @@ class Task:
     def n_factors(self) -> int:
         """Of the linear model that fills in missing cells: the code's own where all is linear, else as many as may help."""
         return n_factors(self.settings, self.encoding, self.n_components)
-
-    @property
-    def penalties(self) -> tuple[Penalty, ...]:
-        """As they are charged, for a code of this size."""
-        n_hidden = len(self.settings.hidden_layer_sizes)
-        return tuple(penalty.bound(self.n_components, n_hidden) for penalty in self.settings.penalties)
 
     def generator(self) -> torch.Generator:
         """A new one at the seed, so that every part of the table starts from the same weights."""

@@ -75,7 +75,7 @@ class _Tape(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from wrapping the method below so that its first call imports the compiler, for a second."""
+        """Keep torch from wrapping the method below: the wrapper imports the compiler, which takes a second."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -283,7 +283,7 @@ class Mixed(Likelihood):
         return self._of_params("sample", params, generator).index_select(1, self.back)
 
     def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
-        """Of each part; its slope never overshoots, since what the kinds share is a code of approximations."""
+        """Those of the parts; all take the slope that never overshoots, because the shared code is only approximate."""
         offset, slope = mean.clone(), torch.ones_like(mean)
         for part in self.parts:
             params = part.params.cpu()

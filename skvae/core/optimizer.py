@@ -13,7 +13,7 @@ class AdamW:
     Parameters
     ----------
     vector, gradient : Tensor
-        Read, and the former written, in each step.
+        Both are read in each step, and ``vector`` is updated in place.
     betas : tuple of two floats
     eps, weight_decay : float
     """
