@@ -21,19 +21,19 @@ PATIENCE = 5  # its inverse share of the schedule, of whose progress much comes 
 
 def plan_for(task: Task, n_rows: int) -> TrainingPlan:
     """How to train on ``n_rows`` distinct rows."""
-    settings = task.settings
-    batch_size = settings.batch_size or (BATCH_OF_LINEAR if _needs_exact_steps(task) else BATCH)
-    max_iter = settings.max_iter or epochs_of(_n_steps(task, n_rows), n_rows, batch_size)
+    settings, schedule = task.settings, task.settings.schedule
+    batch_size = schedule.batch_size or (BATCH_OF_LINEAR if _needs_exact_steps(task) else BATCH)
+    max_iter = schedule.max_iter or epochs_of(_n_steps(task, n_rows), n_rows, batch_size)
     return TrainingPlan(
         max_iter=max_iter,
         batch_size=batch_size,
-        learning_rate=settings.learning_rate,
-        learning_rate_init=settings.learning_rate_init or _rate(task),
-        weight_decay=settings.weight_decay,
-        shuffle=settings.shuffle,
-        tol=settings.tol,
+        learning_rate=schedule.learning_rate,
+        learning_rate_init=schedule.learning_rate_init or _rate(task),
+        weight_decay=schedule.weight_decay,
+        shuffle=schedule.shuffle,
+        tol=schedule.tol,
         gradient_scale=task.unit_variance if settings.likelihood == "mse" else 1.0,
-        n_iter_no_change=settings.n_iter_no_change or max(LEAST_PATIENCE, max_iter // PATIENCE),
+        n_iter_no_change=schedule.n_iter_no_change or max(LEAST_PATIENCE, max_iter // PATIENCE),
         beta=settings.beta,
         beta_warmup=settings.beta_warmup,
     )
@@ -41,7 +41,7 @@ def plan_for(task: Task, n_rows: int) -> TrainingPlan:
 
 def stopping_of(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
     """Stop after epochs without progress; the training loss alone stops training only on request."""
-    to_the_end = not judged and task.settings.n_iter_no_change is None
+    to_the_end = not judged and task.settings.schedule.n_iter_no_change is None
     patience = plan.max_iter + 1 if to_the_end else plan.n_iter_no_change
     return NoImprovement(plan.tol, patience, scale=task.n_columns / plan.gradient_scale)
 

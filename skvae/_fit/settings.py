@@ -1,7 +1,7 @@
 """What a fit is to do, decided once: names become objects, and settings that contradict each other are refused."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,27 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
 PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "kl_sparsity": KLSparsity, "contractive": Contractive}
 BOUNDED = {"logistic"}  # activations between 0 and 1, for which a rate of activation is defined
 OF_MIXED = Masking((0.0, 0.5))  # hides cells while training, so that the codes of rows with missing cells can be trusted
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train, as asked for; None where the numbers of rows and columns decide."""
+
+    batch_size: int | None
+    max_iter: int | None
+    learning_rate: str
+    learning_rate_init: float | None
+    weight_decay: float
+    tol: float
+    n_iter_no_change: int | None
+    shuffle: bool
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> "Schedule":
+        """Read the parameters of an estimator, among others."""
+        names = [field.name for field in fields(cls)]
+        asked: dict[str, Any] = {name: None if is_auto(params[name]) else params[name] for name in names}
+        return cls(**asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +70,7 @@ class Settings:
     support_fraction : float
         Share of each batch that is learned from.
     beta, beta_warmup : float, int
-    weight_decay, learning_rate, learning_rate_init, batch_size, max_iter, tol, n_iter_no_change, shuffle
-        Of the training; the rate, the batch, the epochs and the patience may be None.
+    schedule : Schedule
     early_stopping : bool
     validation_fraction : float
     seed : int
@@ -75,14 +95,7 @@ class Settings:
     support_fraction: float
     beta: float
     beta_warmup: int
-    weight_decay: float
-    learning_rate: str
-    learning_rate_init: float | None
-    batch_size: int | None
-    max_iter: int | None
-    tol: float
-    n_iter_no_change: int | None
-    shuffle: bool
+    schedule: Schedule
     early_stopping: bool
     validation_fraction: float
     seed: int
@@ -146,14 +159,7 @@ class Settings:
             beta_warmup=params.get("beta_warmup", 0),
             early_stopping=_as_early_stopping(params["early_stopping"], has_held_out or marked or bool(hidden or decoder)),
             validation_fraction=params["validation_fraction"],
-            weight_decay=params["weight_decay"],
-            learning_rate=params["learning_rate"],
-            learning_rate_init=_unless_auto(params["learning_rate_init"]),
-            batch_size=_unless_auto(params["batch_size"]),
-            max_iter=_unless_auto(params["max_iter"]),
-            n_iter_no_change=_unless_auto(params["n_iter_no_change"]),
-            tol=params["tol"],
-            shuffle=params["shuffle"],
+            schedule=Schedule.of(params),
             seed=seed,
             device=device,
             n_levels=n_levels,
@@ -243,10 +249,6 @@ class Settings:
 def is_auto(value: Any) -> bool:
     """Whether a parameter leaves its value to the estimator."""
     return isinstance(value, str) and value == "auto"
-
-
-def _unless_auto(value: Any) -> Any:
-    return None if is_auto(value) else value
 
 
 def _as_corruption(corruption: str | Corruption | None, is_mixed: bool) -> Corruption | None:
