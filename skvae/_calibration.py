@@ -1,7 +1,7 @@
 """What is usual: typical cells, costs and ranks of rows that a model did not see."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,8 +40,8 @@ class Calibration:
         plain = cls(fitted, np.zeros(rows.shape[1]), np.empty(0))
         surprise, observed = plain.costs_of_cells(rows), ~np.isnan(rows)
         typical = [np.median(cells[seen]) if seen.any() else 0.0 for cells, seen in zip(surprise.T, observed.T, strict=True)]
-        calibrated = cls(fitted, np.array(typical), plain.ranked)
-        return cls(fitted, calibrated.typical, np.sort(calibrated.costs(rows)))
+        calibrated = replace(plain, typical=np.array(typical))
+        return replace(calibrated, ranked=np.sort(calibrated.costs(rows)))
 
     def costs(self, rows: np.ndarray) -> np.ndarray:
         """Of each row, the sum over its cells."""

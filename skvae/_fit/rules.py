@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from skvae._fit.settings import Settings
-from skvae.core.training import Judged
+from skvae.core.training import Judged, weighted_mean
 
 N_FOLDS = 5  # of a cross-validation; with fewer than two rows in each nothing is held out
 CAPPED_FROM = 500  # held-out rows; among fewer, a rise of the loss as large as its falls could have been missed
@@ -86,12 +86,8 @@ def gain_in_standard_errors(fall: Tensor, weights: Tensor) -> float:
 
 
 def _in_standard_errors(values: Tensor, weights: Tensor) -> float:
-    mean = _mean(values, weights)
-    variance = _mean((values - mean).square(), weights)
+    mean = weighted_mean(values, weights)
+    variance = weighted_mean((values - mean).square(), weights)
     if variance == 0:
         return math.copysign(math.inf, mean) if mean else 0.0
     return mean / math.sqrt(variance / (len(values) - 1))
-
-
-def _mean(values: Tensor, weights: Tensor) -> float:
-    return ((values * weights).sum() / weights.sum()).item()

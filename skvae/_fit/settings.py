@@ -1,7 +1,7 @@
 """What a fit is to do, decided once: names become objects, and settings that contradict each other are refused."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -215,10 +215,6 @@ class Settings:
     def is_approximated_by_pca(self) -> bool:
         """Whether the closed solution is no more than a place to start from."""
         return self.is_mixed or (self.marked and self.corruption is not None)
-
-    def with_likelihood(self, name: str) -> "Settings":
-        """The same with the likelihood of numbers decided."""
-        return replace(self, likelihood=name)
 
     def penalties_for(self, n_components: int) -> tuple[Penalty, ...]:
         """As they are charged, for a code of this size."""

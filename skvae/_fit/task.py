@@ -55,7 +55,7 @@ class Task:
         return torch.Generator().manual_seed(self.settings.seed)
 
     def with_likelihood(self, name: str, prior_rows: float = 0.0) -> "Task":
-        return replace(self, settings=self.settings.with_likelihood(name), prior_rows=prior_rows)
+        return replace(self, settings=replace(self.settings, likelihood=name), prior_rows=prior_rows)
 
 
 def n_factors(settings: Settings, encoding: Encoding, n_components: int) -> int:

@@ -105,13 +105,13 @@ class FlatParameters:
         for p in self.parameters:
             ends.append(ends[-1] + math.ceil(p.numel() / ALIGNMENT) * ALIGNMENT)
         first = self.parameters[0]
-        self.vector = nn.Parameter(torch.zeros(ends[-1], dtype=first.dtype, device=first.device))
+        self.vector = torch.zeros(ends[-1], dtype=first.dtype, device=first.device)
         self.gradient = torch.zeros_like(self.vector)
         self.gradients = [
             self.gradient[start : start + p.numel()].view_as(p) for start, p in zip(ends, self.parameters, strict=False)
         ]
         for start, p in zip(ends, self.parameters, strict=False):
-            view = self.vector.detach()[start : start + p.numel()].view_as(p)
+            view = self.vector[start : start + p.numel()].view_as(p)
             view.copy_(p.detach())
             p.data = view
 
@@ -140,8 +140,7 @@ class Run:
         self.validation = validation
         self.batches = Batches(rows, weights, plan.batch_size, plan.shuffle, generator)
         self.flat = FlatParameters(model)
-        vector = self.flat.vector
-        self.optimizer = AdamW(vector.detach(), self.flat.gradient, plan.betas, plan.eps, plan.weight_decay)
+        self.optimizer = AdamW(self.flat.vector, self.flat.gradient, plan.betas, plan.eps, plan.weight_decay)
         self.work = 6.0 * self.flat.vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
         self.n_steps = 0
         self.n_epochs = 0
@@ -151,7 +150,7 @@ class Run:
         self.total = torch.zeros_like(self.loss)
         self.compute = compiled(self._loss_and_gradients, [self.loss, *self.flat.gradients])
         self.judge = self._judge()
-        self.best = self.flat.vector.detach().clone()
+        self.best = self.flat.vector.clone()
 
     @torch.enable_grad()
     def _loss_and_gradients(self) -> list[Tensor]:
@@ -206,12 +205,12 @@ class Run:
 
     def keep(self) -> None:
         """Remember the weights as the best so far."""
-        self.best.copy_(self.flat.vector.detach())
+        self.best.copy_(self.flat.vector)
 
     def finish(self, weights: Tensor | None) -> None:
         """Leave the model with these weights, None for the current ones, in memory of its own."""
         if weights is not None:
-            self.flat.vector.detach().copy_(weights)
+            self.flat.vector.copy_(weights)
         self.flat.release()
 
 
@@ -274,12 +273,12 @@ class _Ledger:
         held_out = [run.validation for run in runs if run.validation is not None]
         self.weights = torch.cat([rows.new_ones(len(rows)) if w is None else w for rows, w in held_out]).cpu().double()
         self.start_rows = self.best_rows = self._rows()
-        self.losses = [_mean(self.start_rows, self.weights)]
+        self.losses = [weighted_mean(self.start_rows, self.weights)]
         self.best_iter = 0
 
     def judge(self, epoch: int, candidate: bool) -> float:
         rows = self._rows()
-        self.losses.append(_mean(rows, self.weights))
+        self.losses.append(weighted_mean(rows, self.weights))
         if candidate and self.losses[epoch] < self.losses[self.best_iter]:
             self.best_iter, self.best_rows = epoch, rows
             for run in self.runs:
@@ -290,5 +289,6 @@ class _Ledger:
         return torch.cat([judge() for judge in self.judges]).cpu().double()
 
 
-def _mean(values: Tensor, weights: Tensor) -> float:
+def weighted_mean(values: Tensor, weights: Tensor) -> float:
+    """Mean of values that stand for as many as their weights say."""
     return ((values * weights).sum() / weights.sum()).item()
