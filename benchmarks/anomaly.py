@@ -35,71 +35,30 @@ on where it stopped; ``--merge`` adds what other runs measured to the tables:
 """
 
 import argparse
+import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from importlib import import_module
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
-from sklearn import datasets
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-from sklearn.preprocessing import StandardScaler
 
 import data
+from labelled import SETTINGS, LabelledSet, Task, add_sets, chosen, chosen_sets
 from report import Row, Rows, add_epochs, begin, parser, say, say_table, timed, training
 
-SETTINGS = ("one-class", "unsupervised")
 METRICS = {"auroc": "AUROC", "ap": "AP"}
-SHIPPED = {"breast_cancer": ((1,), 20), "wine": ((1, 2), 10), "digits": ((8,), 20)}  # normal classes, number of anomalies
-OURS: dict[str, dict[str, Any]] = {"one-class": {"support_fraction": 1.0}, "unsupervised": {}}  # off the defaults
+CLEAN: dict[str, Any] = {"support_fraction": 1.0}  # off the defaults, where the training rows are
 ALPHA = 0.05
-
-
-@cache
-def load(name: str, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """All rows of a set, and which of them are anomalies."""
-    if folder is not None:
-        with np.load(folder / "anomaly" / f"{name}.npz") as file:
-            return file["X"], file["y"] == 1
-    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
-    classes, n_anomalies = SHIPPED[name]
-    normal = np.isin(y, classes)
-    others = np.random.default_rng(0).permutation(np.flatnonzero(~normal))
-    rows = np.concatenate([np.flatnonzero(normal), others[:n_anomalies]])
-    return X[rows], ~normal[rows]
-
-
-@dataclass(frozen=True)
-class Task:
-    """Training rows, the rows to score, which in the unsupervised setting are the same, and which of these are anomalies."""
-
-    train: np.ndarray
-    test: np.ndarray
-    anomalous: np.ndarray
-
-    @classmethod
-    def draw(cls, name: str, folder: Path | None, setting: str, max_rows: int, seed: int) -> "Task":
-        X, y = load(name, folder)
-        rows = np.random.default_rng([crc32(name.encode()), seed]).permutation(len(y))[:max_rows]
-        train = test = rows
-        if setting == "one-class":
-            normal = rows[~y[rows]]
-            train, rest = np.split(normal, [len(normal) // 2])
-            test = np.concatenate([rest, rows[y[rows]]])
-        columns = X[train].astype(np.float64)
-        scaler, varying = StandardScaler().fit(columns), np.ptp(columns, axis=0) > 0
-        scaled = [np.where(varying, scaler.transform(X[part].astype(np.float64)), 0) for part in (train, test)]
-        return cls(*scaled, y[test])
 
 
 class Detector:
@@ -156,7 +115,8 @@ class FromPyOD(Detector):
 def ours(seed: int, setting: str, **options: Any) -> Detector:
     from skvae import AEAnomalyDetector
 
-    return Detector(AEAnomalyDetector(random_state=seed, **OURS[setting], **options))
+    clean = CLEAN if setting == "one-class" else {}
+    return Detector(AEAnomalyDetector(random_state=seed, **clean, **options))
 
 
 METHODS: dict[str, Callable[..., Detector]] = {
@@ -186,32 +146,36 @@ def warm_up(method: str, epochs: int | str) -> None:
     detector.score(X)
 
 
-def measure(folder: Path | None, key: Row, epochs: int | str) -> Row:
+def measure(item: LabelledSet, key: Row, epochs: int | str) -> Row:
     """What a method scores and takes; None where it fails."""
     setting, seed = key["setting"], key["seed"]
-    task = Task.draw(key["set"], folder, setting, key["max_rows"], seed)
+    task = Task.draw(item, setting, key["max_rows"], seed)
     warm_up(key["method"], epochs)
     detector = METHODS[key["method"]](seed, setting, **training(key["method"], epochs))
     row = {"n": len(task.train), "d": task.train.shape[1], "share": float(task.anomalous.mean())}
     score = detector.score_fitted if setting == "unsupervised" else detector.score
     try:
+        cpu = time.process_time()
         _, fit_seconds = timed(lambda: detector.fit(task.train))
         scores, score_seconds = timed(lambda: score(task.test))
+        cpu = time.process_time() - cpu
         row |= {"auroc": roc_auc_score(task.anomalous, scores), "ap": average_precision_score(task.anomalous, scores)}
     except Exception as error:  # a rival's failure on one set is a result
         failure = f"{type(error).__name__}: {error}".splitlines()[0]
-        return row | {"auroc": None, "ap": None, "fit": None, "score": None, "failure": failure}
-    return row | {"fit": fit_seconds, "score": score_seconds}
+        return row | {"auroc": None, "ap": None, "fit": None, "score": None, "cpu": None, "failure": failure}
+    return row | {"fit": fit_seconds, "score": score_seconds, "cpu": cpu}
 
 
-def collect(rows: list[Row], settings: list[str], sets: list[str], args: argparse.Namespace) -> pd.DataFrame:
+def collect(rows: list[Row], settings: list[str], sets: list[LabelledSet], args: argparse.Namespace) -> pd.DataFrame:
     """Rows of these settings and sets and of this run's seeds, the last of each; failures with what chance has."""
-    frame = pd.DataFrame(rows).astype(dict.fromkeys(("auroc", "ap", "fit", "score"), float))
-    frame = frame[frame["setting"].isin(settings) & frame["set"].isin(sets)]
+    frame = pd.DataFrame(rows).astype(dict.fromkeys(("auroc", "ap", "fit", "score", "cpu"), float))
+    by_name = {item.name: item for item in sets}
+    frame = frame[frame["setting"].isin(settings) & frame["set"].isin(by_name)]
     frame = frame[(frame["max_rows"] == args.max_rows) & (frame["seed"] < args.seeds)]
+    frame = frame.assign(**{what: [getattr(by_name[name], what) for name in frame["set"]] for what in ("pool", "collection")})
     frame = frame.drop_duplicates(["setting", "set", "method", "seed"], keep="last")
     chance = {"auroc": frame["auroc"].fillna(0.5), "ap": frame["ap"].fillna(frame["share"])}
-    return frame.assign(failed=frame["auroc"].isna(), seconds=frame["fit"] + frame["score"], **chance)
+    return frame.assign(failed=frame["auroc"].isna(), **chance)
 
 
 def seed_means(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -239,7 +203,7 @@ def against(table: pd.DataFrame, method: str) -> list[str]:
     return [f"{(differences > 0).sum()}-{(differences < 0).sum()}", f"{p_value(differences):.2g}"]
 
 
-def say_summary(frame: pd.DataFrame, setting: str) -> None:
+def say_summary(frame: pd.DataFrame, title: str) -> None:
     """Print means, ranks, comparisons with ours and seconds of each method."""
     tables = {metric: seed_means(frame, metric) for metric in METRICS}
     its_ranks = {metric: ranks(table) for metric, table in tables.items()}
@@ -249,18 +213,18 @@ def say_summary(frame: pd.DataFrame, setting: str) -> None:
         line = [method, *(f"{100 * table[method].mean():.1f}" for table in tables.values())]
         line += [f"{its_ranks[metric][method]:.2f}" for metric in METRICS]
         line += [cell for table in tables.values() for cell in against(table, method)]
-        seconds = rows["seconds"]
+        seconds = rows["cpu"]
         lines.append([*line, f"{seconds.median():.2f}", f"{seconds.sum():.0f}", rows["failed"].sum()])
     names = METRICS.values()
     headers = ["method", *names, *(f"rank, {name}" for name in names)]
     headers += [header for name in names for header in (f"{name}, wins-losses against ours", "p")]
-    say(f"\n{setting}, {len(sets)} sets")
-    say_table([*headers, "median s", "s in all", "failed"], lines)
+    say(f"\n{title}, {len(sets)} sets")
+    say_table([*headers, "median CPU s", "CPU s in all", "failed"], lines)
     if left_out := sorted(set(frame["set"]) - set(sets)):
         say(f"Not measured with all methods, so left out: {', '.join(left_out)}.")
 
 
-def say_sets(frame: pd.DataFrame, setting: str) -> None:
+def say_sets(frame: pd.DataFrame, title: str) -> None:
     """Print AUROC and AP of each method on each set."""
     tables = [100 * seed_means(frame, metric) for metric in METRICS]
     sizes = frame.groupby("set")[["n", "d", "share"]].mean()
@@ -270,7 +234,7 @@ def say_sets(frame: pd.DataFrame, setting: str) -> None:
         cells = [f"{tables[0].loc[name, method]:.1f} / {tables[1].loc[name, method]:.1f}" for method in tables[0]]
         lines.append([name, f"{n:.0f}", f"{d:.0f}", f"{share:.1%}", *cells])
     say_table(["set", "n, training", "d", "anomalies", *tables[0]], lines)
-    say(f"{setting}: AUROC / AP; anomalies as a share of the rows scored.")
+    say(f"{title}: AUROC / AP; anomalies as a share of the rows scored.")
 
 
 LABELS = {  # of the figure
@@ -359,45 +323,26 @@ def options() -> argparse.ArgumentParser:
     result = parser(__doc__, methods="ours,knn5,lof", seeds=1, epochs=2)
     data.add_options(result, sets=False)
     add_epochs(result)
-    result.add_argument("--sets", metavar="A,B", help="some of the names in the folder; default all")
+    add_sets(result)
     result.add_argument("--methods", metavar="A,B", default=DEFAULTS, help=f"some of {', '.join(METHODS)}; default {DEFAULTS}")
-    result.add_argument("--settings", metavar="A,B", default=",".join(SETTINGS), help="default one-class,unsupervised")
-    result.add_argument("--max-rows", type=int, default=20_000, metavar="N", help="at most so many of a set; default 20000")
-    result.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of rows, and seeds of methods; default 3")
+    result.add_argument("--settings", metavar="A,B", default=",".join(SETTINGS), help=f"default {','.join(SETTINGS)}")
     result.add_argument("--figure", type=Path, metavar="FILE.png", help="draw the mean ranks")
     merge = {"action": "append", "default": [], "help": "rows of another run's --json for the tables; can be repeated"}
     result.add_argument("--merge", type=Path, metavar="FILE", **merge)
     return result
 
 
-def chosen(args: argparse.Namespace) -> tuple[list[str], list[str], list[str]]:
-    """Methods, settings and sets."""
-    known = {"methods": list(METHODS), "settings": list(SETTINGS), "sets": list(SHIPPED)}
-    if args.data:
-        known["sets"] = sorted((path.stem for path in (args.data / "anomaly").glob("*.npz")), key=str.lower)
-    else:
-        say(f"Without --data or SKVAE_DATA, on scikit-learn's tables: {', '.join(SHIPPED)}.\n")
-    if not known["sets"]:
-        raise SystemExit(f"--data: there is no set in {args.data / 'anomaly'}.")
-    result = []
-    for option, names in known.items():
-        asked = getattr(args, option).split(",") if getattr(args, option) else names
-        if unknown := [name for name in asked if name not in names]:
-            raise SystemExit(f"--{option}: there is no {', '.join(unknown)}; choose from {', '.join(names)}.")
-        result.append(asked)
-    return tuple(result)
-
-
-def run(methods: list[str], settings: list[str], sets: list[str], args: argparse.Namespace) -> list[Row]:
+def run(methods: list[str], settings: list[str], sets: list[LabelledSet], args: argparse.Namespace) -> list[Row]:
     """Measure method by method, so that those named first are there first."""
     store, results = Rows(args.json), []
-    for method, setting, name, seed in product(methods, settings, sets, range(args.seeds)):
-        key = {"setting": setting, "set": name, "max_rows": args.max_rows, "seed": seed, "method": method}
-        row = store.once(partial(measure, args.data, key, args.epochs), **key)
-        found = row.get("failure") or f"AUROC {100 * row['auroc']:.1f}, AP {100 * row['ap']:.1f}"
-        seconds = "" if row["fit"] is None else f", {row['fit']:.2f} + {row['score']:.2f} s"
-        say(f"{setting} {name} {seed} {method}: {found}{seconds}")
-        results.append(row)
+    for method, setting, item in product(methods, settings, sets):
+        for seed in item.seeds(args.seeds):
+            key = {"setting": setting, "set": item.name, "max_rows": args.max_rows, "seed": seed, "method": method}
+            row = store.once(partial(measure, item, key, args.epochs), **key)
+            found = row.get("failure") or f"AUROC {100 * row['auroc']:.1f}, AP {100 * row['ap']:.1f}"
+            seconds = "" if row["fit"] is None else f", {row['fit']:.2f} + {row['score']:.2f} s"
+            say(f"{setting}, {item.name} {seed} {method}: {found}{seconds}")
+            results.append(row)
     return results
 
 
@@ -405,14 +350,16 @@ def main() -> None:
     args = options().parse_args()
     begin(args)
     warnings.filterwarnings("ignore", module=r"(pyod|sklearn|numpy)\.")
-    methods, settings, sets = chosen(args)
+    methods, settings = chosen(args, "methods", METHODS), chosen(args, "settings", SETTINGS)
+    sets = chosen_sets(args)
     results = run(methods, settings, sets, args)
     earlier = [row for path in args.merge for row in Rows(path).rows]
     frame = collect(earlier + results, settings, sets, args)
-    for setting in settings:
-        those = frame[frame["setting"] == setting]
-        say_sets(those, setting)
-        say_summary(those, setting)
+    for (pool, setting), those in frame.groupby(["pool", "setting"], sort=False):
+        say_sets(those, f"pool {pool}, {setting}")
+        for collection, part in those.groupby("collection", sort=False):
+            say_summary(part, f"pool {pool}, {setting}, {collection}")
+        say_summary(those, f"pool {pool}, {setting}, all")
     if args.figure:
         draw(frame, args.figure)
 

@@ -58,7 +58,7 @@ def add_options(parser: Parser, *, sets: bool = True) -> None:
     folder = os.environ.get("SKVAE_DATA") or None
     parser.smoke["data"] = stand_in
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", default=folder, help="folder with tabular/* and anomaly/*; default $SKVAE_DATA"
+        "--data", type=Path, metavar="DIR", default=folder, help="folder with tabular/*, anomaly/* and odd/*; default $SKVAE_DATA"
     )
     if sets:
         parser.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(SHIPPED + IN_FOLDER)}")
@@ -161,12 +161,15 @@ def stand_in() -> Path:
     """A folder with a small file of each kind, made of scikit-learn's tables; it goes when Python ends."""
     folder = Path(tempfile.mkdtemp(prefix="skvae-smoke-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for part in ("tabular", "anomaly"):
+    for part in ("tabular", "anomaly", "odd"):
         (folder / part).mkdir()
     X, y = datasets.load_iris(return_X_y=True, as_frame=True)
     for name in ("gain_letter", "uci_protein"):
         np.savez(_file(name, folder), X=X)
     np.savez(folder / "anomaly" / "iris.npz", X=X[:60], y=y[:60] == 1)  # 50 normal rows, 10 anomalies
+    pd.DataFrame({"name": ["iris"]}).to_csv(folder / "anomaly" / "manifest.csv")
+    np.savez(folder / "odd" / "flowers.npz", train=X[:30], test=X[30:60], test_labels=y[30:60] == 1)
+    pd.DataFrame({"name": ["flowers"], "pool": ["B"]}).to_csv(folder / "odd" / "manifest.csv")
     words = X.apply(pd.cut, bins=3, labels=["small", "medium", "large"]).astype(str)
     frame = X.join(words.add_prefix("size of "))
     frame = frame.mask(np.random.default_rng(0).random(frame.shape) < 0.05)

@@ -1,25 +1,24 @@
 """Anomalies in a table, with p-values and reasons."""
 
-import math
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from scipy.stats import mode
 from sklearn.base import OutlierMixin
 
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
-from skvae._calibration import Calibration, Unseen
+from skvae._base import earlier_fit_kept, warn_of_early_end
+from skvae._detector.known import TrainingRows
+from skvae._detector.neighbours import Metric, supported
+from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
-from skvae._fitted import Fitted
 from skvae._parameters import NestedParameters
 from skvae._tables.libraries import index_of, library_of, table_like
 from skvae._tables.rows import merge_equal_rows
 from skvae._tables.schema import Schema
-from skvae._vae import VAETransformer
+from skvae._tables.squashing import Squashing
 from skvae._validation import (
     Interval,
     StrOptions,
@@ -30,14 +29,16 @@ from skvae._validation import (
     random_seed,
 )
 from skvae.core.corruptions import DiffusionNoise
+from skvae.core.device import resolve_device
 
-PARTS_BELOW = 1000  # rows; of more, a single held-out part is large enough to compare with, and the model hardly misses it
-N_PARTS = 10
-LEAST_ROWS = 10  # to train on
-N_STEPS = 300  # of the training of the denoiser; noise is the only regularisation that it needs
+N_NETWORKS = 2  # the fewest of which one has not seen each row
+LEAST_ROWS = 50  # distinct ones, for networks to be trained
+MOST_STEPS = 300  # of the training of a network; noise is the only regularisation that it needs
+MOST_PASSES = 40  # over its rows, of which few are soon learned
+MOST_SUPPORT = 0.8  # share of the rows that is learned from, where some of them may be odd
 DENOISER: dict[str, Any] = {
     "n_components": 128,
-    "hidden_layer_sizes": (128, 128, 128, 128),
+    "hidden_layer_sizes": (128, 128),
     "activation": "silu",
     "decoder_layer_sizes": (),
     "init": "random",
@@ -46,85 +47,76 @@ DENOISER: dict[str, Any] = {
     "batch_size": 128,
     "early_stopping": False,
 }
-VARIATIONAL: dict[str, Any] = {
-    "n_components": 0.9,
-    "hidden_layer_sizes": (128,),
-    "activation": "gelu",
-    "decoder_layer_sizes": None,
-    "init": "pca",
-}
 CONSTRAINTS = AutoencoderTransformer._parameter_constraints
-PASSED_ON = [name for name in BaseAutoencoder._parameter_constraints if name not in {"random_state", "warm_start"}]
-OF_EXACT_CODES = ("code_activation", "n_nonzero_coefs")
+NOT_PASSED_ON = {"random_state", "warm_start", "support_fraction"}
+PASSED_ON = [name for name in CONSTRAINTS if name not in NOT_PASSED_ON]
 AUTOMATIC = StrOptions({"auto"})
-HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformers
+HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformer
 
 
 class AEAnomalyDetector(OutlierMixin, NestedParameters):
     """Find the rows of a table that are not like the others, with p-values and reasons; in place of ``IsolationForest``.
 
-    A wide denoising autoencoder is trained to take noise of all sizes off standardised rows, and is told how much there is. Of
-    a clean row it then takes off what it believes to be noise: little where rows are common, much where they are rare. The
-    squares of that, in units of what is usual, are the score, cell by cell. Noise is the only regularisation: there is no
-    bottleneck, and training takes a fixed number of steps.
+    Three things are said about each cell of a row, and they add up: how far it is from those of the nearest rows, how rare it
+    is in its column, and how far it is from what a denoising autoencoder expects in a row like this. The first two find rows
+    that are unlike all others. The third finds single wrong cells, and says what should stand there.
 
     Parameters
     ----------
     n_components : int, float or "auto", default="auto"
-        Size of the code, ``"auto"`` is 128: more than most tables have columns. With ``variational=True`` as many as PCA needs
-        for 90 % of the variance.
+        Size of the code of the networks, ``"auto"`` is 128: more than most tables have columns.
     contamination : float, default=0.1
-        Share of the training rows that ``predict`` flags, in (0, 0.5]. It moves ``offset_`` and nothing else.
-    support_fraction : float, default=0.8
-        Share of each batch that is learned from, in (0, 1]: the rows that are reconstructed best. The default is for tables
-        that hold anomalies, as in ``EllipticEnvelope``; these are then left out, though some rare rows are too. Set 1.0 where
-        all rows are known to be normal (novelty detection).
-    variational : bool, default=False
-        Whether the model is a ``VAETransformer``; a cell's score is then its likelihood under the posterior of the code (the
-        reconstruction probability of An and Cho, 2015). Its start is computed from all rows, whatever ``support_fraction``
-        says, and often stays the answer.
+        Share of the training rows that ``predict`` flags, in (0, 0.5]. It moves ``offset_``, and ``support_fraction`` where
+        that is ``"auto"``.
+    support_fraction : float or "auto", default="auto"
+        Share of the rows that are learned from, in (0, 1]. ``"auto"`` is ``min(0.8, 1 - contamination)``, for tables that hold
+        anomalies, as in ``EllipticEnvelope``. The others are those that are far from most of 32 random samples of 16 rows.
+        Groups of odd rows are left out too, however dense they are, where they make up a few per cent of the table; a group of
+        a tenth of it stays. Set 1.0 where all rows are known to be normal (novelty detection).
+    n_neighbors : int, default=5
+        Nearest rows that a row is compared with, as in ``LocalOutlierFactor``.
+    max_samples : int, default=4096
+        Rows that are kept to compare with, drawn at random where there are more. The time of scoring and the size of the fitted
+        detector are in proportion to it. It holds these rows as they are.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        ``"auto"`` is ``(128, 128, 128, 128)``; with ``variational=True``, here and below, what ``VAETransformer`` does.
+        ``"auto"`` is ``(128, 128)``.
     activation : str, default="auto"
         Of the hidden layers, ``"auto"`` is ``"silu"``.
     decoder_layer_sizes : tuple of int, None or "auto", default="auto"
         ``"auto"`` is ``()``: a single layer decodes. None mirrors the encoder.
     init : {"auto", "pca", "random"}, default="auto"
-        ``"auto"`` is ``"random"``, and with ``variational=True`` ``"pca"``.
+        ``"auto"`` is ``"random"``.
     standardize : bool, default=True
-        Whether columns are brought to zero mean and unit variance. Without it the level of the noise, and what is odd, are in
-        proportion to the columns' own spread.
+        Whether each column of numbers is brought to a scale of its own, by its median and its spread. Without it what is odd is
+        in proportion to the columns' own units.
     likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
-        How a cell is scored; as in ``AutoencoderTransformer``.
+        How the networks score a cell; as in ``AutoencoderTransformer``.
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing for the network; each costs as much as
-        the oddest of the rows held out, or ``log(n_rows + 1)`` nats if that is more. By the rule of succession a new category
-        comes once in n + 1 rows, and so should a row of that score. ``"error"`` raises.
+        How to treat categories unseen during ``fit``. With ``"ignore"`` each costs as much as the oddest training row: a new
+        category comes once in n + 1 rows by the rule of succession, and so should a row of that score. ``"error"`` raises.
     corruption : str, corruption object, "auto" or None, default="auto"
         ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
     penalty : str, penalty object, tuple of them or None, default=None
         As in ``AutoencoderTransformer``.
     code_activation : str, default="auto"
-        ``"auto"`` is ``"silu"``. With ``variational=True`` codes are normal, so that only ``"auto"`` and ``"identity"`` are
-        taken.
+        ``"auto"`` is ``"silu"``.
     n_nonzero_coefs : int or None, default=None
-        As in ``AutoencoderTransformer``; None with ``variational=True``.
+        As in ``AutoencoderTransformer``.
     weight_decay, learning_rate, learning_rate_init, tol, n_iter_no_change, shuffle
         As in ``AutoencoderTransformer``.
     batch_size : int or "auto", default="auto"
         ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
-        Epochs. ``"auto"`` is as many as make 300 steps, at least one.
+        Epochs. ``"auto"`` is as many as make 300 steps, but at most 40 and at least 1.
     early_stopping : bool or "auto", default="auto"
         ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
-        Share of the rows that the model does not see, so that ``p_values`` can compare with them, where ``cv`` is ``"auto"``
-        and there are 1000 rows or more. Of the others, with ``early_stopping=True``, the share that chooses the epochs.
+        With ``early_stopping=True``, the share of a network's rows that chooses the epochs.
     cv : int or "auto", default="auto"
-        Number of models, each of which does not see one part of the rows; the score is their mean. p-values are then as fine
-        as ``1 / (n_rows + 1)``. ``"auto"`` is 10 below 1000 rows and a single model above.
+        Number of networks, each of which does not see one part of the rows. ``"auto"`` is 2, and none for fewer than 50
+        distinct rows, which are too few to learn from.
     random_state : int, RandomState instance or None, default=None
         None draws anew in each fit. numpy's and torch's global generators are neither read nor changed.
     verbose : bool or int, default=False
@@ -136,10 +128,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     ----------
     offset_ : float
         What ``score_samples`` is at the threshold: the percentile of the training scores that ``contamination`` says.
-    estimators_ : list of AutoencoderTransformer or VAETransformer
-        The models.
     n_iter_ : int
-        Epochs that the first was trained for.
+        Epochs that the networks were trained for; 1 where there is none.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where the training table had column names.
@@ -147,30 +137,41 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     See Also
     --------
     sklearn.ensemble.IsolationForest : Trees that split at random; without p-values and reasons.
-    sklearn.neighbors.LocalOutlierFactor : Distances to neighbours, which keeps the training rows.
+    sklearn.neighbors.LocalOutlierFactor : Distances to neighbours, among all training rows.
     AutoencoderTransformer.score_cells : The likelihood of cells under a model that compresses.
 
     Notes
     -----
-    The residual of the best denoiser at a row x is ``s**2`` times the gradient of the log-density of the rows with noise of
-    level s (Vincent, 2011): a distance, in the direction of the data. Columns that hold anything but numbers are swapped for
-    other rows' with the same share of noise, and count with their cross-entropy.
+    Columns of numbers are squashed before anything else: ``arcsinh((x - median) / spread)``, where the spread is the mean
+    absolute deviation from the median of cells between the 5 and 95 % quantiles, in units of a standard deviation. So usual
+    cells keep their distances, and wild ones neither set the scale nor decide what is near. Networks see 20 times
+    ``arcsinh`` of a 20th instead, which is linear up to 20 spreads: an impossible value then costs in full.
 
-    A row of the training table, told by a hash of its cells, is scored by the one model of several that did not see it, as a
-    training row is no neighbour of itself in ``LocalOutlierFactor``; any other row by the mean of all. Otherwise the few rows
-    of a small table, which networks remember, would set a threshold that later rows cannot meet.
+    The three measures of a cell are
 
-    A missing cell adds nothing to a score. What a cell adds is its negative log-likelihood in nats, less that of the median
-    cell of its column among rows that were not trained on; so a typical cell, like a missing one, counts zero.
+    * its mean absolute difference from the ``n_neighbors`` nearest rows of the memory, by the sum of absolute differences,
+      over the root of the mean of such distances around these rows: half way from plain distances to the local outlier factor;
+    * minus the logarithm of the p-value of its rank in its column, two-sided, or of the share of rows that have a category as
+      rare;
+    * its negative log-likelihood given the code of its row, under denoising autoencoders that take noise of all sizes off a row
+      and are told how much there is. A network's residual at a row x is ``s**2`` times the gradient of the log-density of the
+      rows with noise of level s (Vincent, 2011).
+
+    Each is counted from that of the median cell of its column, so that a typical cell, like a missing one, counts zero. What
+    the rows of the memory have beyond that is 1, 1/2 and 1/4 per row on average: the weights of the three. The likelihood has
+    long tails, so that it decides about impossible cells in spite of its small weight.
+
+    A row of the training table, told by a hash of its cells, is no neighbour of itself, is not counted in its columns, and is
+    scored by the network that did not see it; any other row is compared with all and scored by the mean of the networks.
+    Otherwise the rows of a small table would set a threshold that later rows cannot meet.
 
     References
     ----------
     P. J. Rousseeuw (1984). Least median of squares regression. JASA 79.
 
-    P. Vincent (2011). A connection between score matching and denoising autoencoders. Neural Computation 23.
+    M. M. Breunig, H.-P. Kriegel, R. T. Ng, J. Sander (2000). LOF: identifying density-based local outliers. SIGMOD.
 
-    J. An, S. Cho (2015). Variational autoencoder based anomaly detection using reconstruction probability. Seoul National
-    University.
+    P. Vincent (2011). A connection between score matching and denoising autoencoders. Neural Computation 23.
 
     R. Foygel Barber, E. J. Candes, A. Ramdas, R. J. Tibshirani (2021). Predictive inference with the jackknife+. Annals of
     Statistics 49.
@@ -198,15 +199,17 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     True
     """
 
-    estimators_: list[AutoencoderTransformer | VAETransformer]
-    _calibrations: list[Calibration]
     offset_: float
+    n_iter_: int
+    _oddness: Oddness
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **{name: CONSTRAINTS[name] for name in (*PASSED_ON, *OF_EXACT_CODES)},
+        **{name: CONSTRAINTS[name] for name in PASSED_ON},
         **{name: [AUTOMATIC, *CONSTRAINTS[name]] for name in DENOISER if name not in HAVE_AUTO},
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
-        "variational": ["boolean"],
+        "support_fraction": [AUTOMATIC, *CONSTRAINTS["support_fraction"]],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": [Interval(Integral, 2, None, closed="left")],
         "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -216,8 +219,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         n_components: int | float | str = "auto",
         *,
         contamination: float = 0.1,
-        support_fraction: float = 0.8,
-        variational: bool = False,
+        support_fraction: float | str = "auto",
+        n_neighbors: int = 5,
+        max_samples: int = 4096,
         hidden_layer_sizes: tuple[int, ...] | str = "auto",
         activation: str = "auto",
         decoder_layer_sizes: tuple[int, ...] | str | None = "auto",
@@ -248,7 +252,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         self.n_components = n_components
         self.contamination = contamination
         self.support_fraction = support_fraction
-        self.variational = variational
+        self.n_neighbors = n_neighbors
+        self.max_samples = max_samples
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.decoder_layer_sizes = decoder_layer_sizes
@@ -306,67 +311,59 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True, in_unit_interval=self.likelihood == "bernoulli")
         rng = np.random.default_rng(random_seed(self.random_state))
-        order = rng.permutation(len(rows))
-        parts = self._held_out(order)
-        self.estimators_, self._calibrations, ended_early = [], [], False
-        for unseen in parts:
-            table = merge_equal_rows(np.delete(rows, unseen, axis=0), None)
+        metric = Metric(schema.n_levels_of(rows.shape[1]))
+        squashing = Squashing.of(rows, metric.is_number & bool(self.standardize), NEAR)
+        support = rows[supported(squashing.apply(rows), metric, self._support(), rng)]
+        kept = support[rng.permutation(len(support))[: self.max_samples]]
+        memory = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
+        training = TrainingRows.of(rows, kept, self._n_networks, rng)
+        networks = self._networks(schema, rows, support, training, rng)
+        self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
+        self._oddness = Oddness.of(kept, memory, networks, training)
+        self._set_threshold(rows)
+
+    def _support(self) -> float:
+        """Share of the rows that is learned from."""
+        return min(MOST_SUPPORT, 1 - self.contamination) if is_auto(self.support_fraction) else float(self.support_fraction)
+
+    def _n_networks(self, n_distinct: int) -> int:
+        """How many networks so many distinct rows are enough for: none, or at least two."""
+        if self.cv == "auto":
+            return N_NETWORKS if n_distinct >= LEAST_ROWS else 0
+        return min(int(self.cv), n_distinct) if n_distinct > 1 else 0
+
+    def _networks(
+        self, schema: Schema, rows: np.ndarray, support: np.ndarray, training: TrainingRows, rng: np.random.Generator
+    ) -> Networks:
+        """Train one network per part of the table, on what supports the others."""
+        scaled = (schema.n_levels_of(rows.shape[1]) == 0) & bool(self.standardize) & (self.likelihood != "bernoulli")
+        squashing = Squashing.of(rows, scaled, FAR)
+        parts, models = training.find(support).part, []
+        for i in range(training.n_parts):
+            seen = support[parts != i]
+            table = merge_equal_rows(squashing.apply(seen if len(seen) else rows[training.find(rows).part != i]), None)
             model = self._model(len(table.rows), seed=int(rng.integers(2**31)))
-            ended_early |= model._fit_rows(schema, table, owner=self).still_falling
-            self.estimators_.append(model)
-            self._calibrations.append(Calibration.of(model._fitted, rows[unseen]))
-        if ended_early and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
-            warn_of_early_end(self.max_iter)
-        self._unseen = Unseen.of(self._first.read(rows), parts)
-        oddest = max(calibration.highest_cost for calibration in self._calibrations)
-        self._cost_of_new_level = max(oddest, math.log(len(order) + 1))
-        self.n_iter_ = self.estimators_[0].n_iter_
-        self.offset_ = float(np.percentile(-self._costs(rows), 100 * self.contamination))
+            still_falling = model._fit_rows(schema, table, owner=self).still_falling
+            models.append(model)
+            if still_falling and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
+                warn_of_early_end(self.max_iter)
+        self.n_iter_ = models[0].n_iter_ if models else 1
+        return Networks(squashing, [model._fitted for model in models])
 
-    def _held_out(self, order: np.ndarray) -> list[np.ndarray]:
-        """The rows that each model does not see, to compare later rows with."""
-        n_rows = len(order)
-        if self.cv == "auto" and n_rows >= PARTS_BELOW:
-            n_unseen = max(round(self.validation_fraction * n_rows), 1)
-            n_left = n_rows - n_unseen
-            if n_left < LEAST_ROWS:
-                raise ValueError(
-                    f"validation_fraction={self.validation_fraction!r} leaves {n_left} of {n_rows} rows to train on. "
-                    f"Lower it, so that {LEAST_ROWS} are left, or use cv=5."
-                )
-            return [order[:n_unseen]]
-        return np.array_split(order, min(N_PARTS if self.cv == "auto" else int(self.cv), n_rows))
-
-    def _model(self, n_rows: int, seed: int) -> AutoencoderTransformer | VAETransformer:
+    def _model(self, n_rows: int, seed: int) -> AutoencoderTransformer:
         """An unfitted model for ``n_rows`` distinct rows."""
         params = {name: getattr(self, name) for name in PASSED_ON} | {"random_state": seed}
-        if self.variational:
-            self._check_variational()
-            params |= {name: default for name, default in VARIATIONAL.items() if is_auto(params[name])}
-            return VAETransformer(**params)
-        params |= {name: getattr(self, name) for name in OF_EXACT_CODES}
         params |= {name: default for name, default in DENOISER.items() if is_auto(params[name])}
-        model = AutoencoderTransformer(**params)
         if is_auto(self.max_iter):
-            model.max_iter = epochs_of(N_STEPS, n_rows, int(model.batch_size))
-        return model
+            params["max_iter"] = min(MOST_PASSES, epochs_of(MOST_STEPS, n_rows, int(params["batch_size"])))
+        return AutoencoderTransformer(**params)
 
-    def _check_variational(self) -> None:
-        """Refuse what a normal code cannot be."""
-        if self.code_activation not in {"auto", "identity"}:
-            raise ValueError(
-                f"code_activation={self.code_activation!r} cannot be had with variational=True: codes are normal, and take all "
-                'values. Leave it "auto", or set variational=False.'
-            )
-        if self.n_nonzero_coefs is not None:
-            raise ValueError(
-                f"n_nonzero_coefs={self.n_nonzero_coefs!r} cannot be had with variational=True: a normal code is never exactly "
-                "zero. Leave it None, or set variational=False."
-            )
-
-    @property
-    def _first(self) -> Fitted:
-        return self._calibrations[0].fitted
+    def _set_threshold(self, rows: np.ndarray) -> None:
+        """Find what later rows are compared with in the scores of the training rows, each by what did not see it."""
+        totals, parts = self._oddness.totals(rows), self._oddness.training.find(rows).part
+        self._ranked = [np.sort(totals[parts == i]) for i in range(max(1, self._oddness.training.n_parts))]
+        self._cost_of_new_level = max(float(totals.max()), 1.0)
+        self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is: minus the sum of what ``explain`` says of its cells.
@@ -378,10 +375,11 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Returns
         -------
         scores : ndarray of shape (n_rows,)
-            In nats; higher is more normal, and a row of typical cells has about zero.
+            Higher is more normal. A row of typical cells has about zero; the unit is what the training rows are away from that,
+            on average, by their distances to neighbours.
         """
         rows = self._read(X)
-        return -self._costs(rows) - self._cost_of_new_level * self._new_levels(X, rows).sum(axis=1)
+        return -self._oddness.totals(rows) - self._new_levels(X, rows).sum(axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -412,12 +410,12 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def p_values(self, X: Any) -> np.ndarray:
         """How probable it is that a row like those of the training table scores as low as this one, or lower.
 
-        Each row is compared with training rows that the model did not see (conformal p-values). Where a row and the training
-        rows are exchangeable, such as draws from one distribution, ``p <= a`` has a probability of at most a, up to ``1 / m``
-        and, with several models, up to what rounding the parts off is worth: a factor of two at worst (Barber et al., 2021),
-        nothing that we could measure in practice. Where the training table holds anomalies, p-values are larger than they would
-        be without. ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks rows of which a tenth is normal
-        in expectation, at most (Bates et al., 2023).
+        Each row is compared with the training rows, as if these had not been trained on (conformal p-values): none is its own
+        neighbour, and each is scored by the network that did not see it. Where a row and the training rows are exchangeable,
+        such as draws from one distribution, ``p <= a`` has a probability of at most a, up to a factor of two at worst (Barber et
+        al., 2021) and nothing that we could measure in practice. Where the training table holds anomalies, p-values are larger
+        than they would be without. ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks rows of which a
+        tenth is normal in expectation, at most (Bates et al., 2023).
 
         Parameters
         ----------
@@ -427,48 +425,52 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Returns
         -------
         p : ndarray of shape (n_rows,)
-            Between ``1 / (m + 1)`` and 1, for m rows that were held out in ``fit``. Few rows can be told apart from chance by
-            a p-value that cannot be small; ``cv=5`` makes m the number of training rows.
+            Between ``1 / (n + 1)`` and 1, for n training rows.
         """
         rows = self._read(X)
-        new = self._cost_of_new_level * self._new_levels(X, rows).sum(axis=1)
-        as_odd = np.sum([calibration.n_as_odd(calibration.costs(rows) + new) for calibration in self._calibrations], axis=0)
-        return np.asarray((1 + as_odd) / (1 + sum(calibration.n_rows for calibration in self._calibrations)))
+        new = self._new_levels(X, rows).sum(axis=1)
+        as_odd = np.zeros(len(rows), dtype=int)
+        for ranked, totals in zip(self._ranked, self._oddness.totals_by_network(rows), strict=True):
+            as_odd += len(ranked) - np.searchsorted(ranked, totals + new, side="left")
+        return np.asarray((1 + as_odd) / (1 + sum(map(len, self._ranked))))
 
-    def explain(self, X: Any, return_expected: bool = False) -> Any:
+    def explain(self, X: Any, return_expected: bool = False, parts: bool = False) -> Any:
         """What each cell adds to the oddness of its row.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         return_expected : bool, default=False
-            Whether to return also what the model expects in each cell.
+            Whether to return also what is expected in each cell.
+        parts : bool, default=False
+            Whether to return what each of the three measures adds, instead of their sum.
 
         Returns
         -------
-        contributions : frame of shape (n_rows, n_features_in_)
-            In nats, how much less likely the cell is than a typical one of its column; below zero where it is likelier, zero
-            where it is missing. The sum of a row is minus its ``score_samples``. A polars frame where X is one, else a pandas
-            frame, with X's index.
+        contributions : frame of shape (n_rows, n_features_in_), or Parts
+            How much odder the cell is than a typical one of its column; below zero where it is less odd, zero where it is
+            missing. The sum of a row is minus its ``score_samples``. A polars frame where X is one, else a pandas frame, with
+            X's index. With ``parts`` a named tuple of three such frames: ``neighbours``, ``column`` and ``row``.
         expected : frame of shape (n_rows, n_features_in_)
-            In the units and dtypes of the training table, if ``return_expected``.
+            In the units and dtypes of the training table, if ``return_expected``: the mean, or the most frequent, of what the
+            networks expect, or where there are none of the nearest rows.
         """
         rows = self._read(X)
-        contributions = self._agreed(rows, [calibration.costs_of_cells(rows) for calibration in self._calibrations])
-        contributions += self._cost_of_new_level * self._new_levels(X, rows)
-        frame = self._frame_like(X, contributions)
-        return (frame, self._expected(X, rows)) if return_expected else frame
+        measured = self._oddness.parts(rows)
+        measured = measured._replace(column=measured.column + self._new_levels(X, rows))
+        if parts:
+            result: Any = Parts(*(self._frame_like(X, cells) for cells in measured))
+        else:
+            result = self._frame_like(X, measured.neighbours + measured.column + measured.row)
+        return (result, self._expected(X, rows)) if return_expected else result
 
     def _expected(self, X: Any, rows: np.ndarray) -> Any:
-        tables = [calibration.expected(rows) for calibration in self._calibrations]
-        joint = np.where(self._first.is_number, _mean(tables), mode(tables, axis=0).mode)
-        expected = self._agreed(rows, tables, joint)
-        schema = self._first.schema
-        if schema.library == "numpy":
-            return self._frame_like(X, schema.restore(expected))
+        expected = self._oddness.expected(rows)
+        if self._schema.library == "numpy":
+            return self._frame_like(X, self._schema.restore(expected))
         if library_of(X) == "numpy":
             return self._frame_like(X, expected)
-        return schema.restore(expected, index_of(X))
+        return self._schema.restore(expected, index_of(X))
 
     def _frame_like(self, X: Any, values: np.ndarray) -> Any:
         if library_of(X) == "numpy":
@@ -476,33 +478,16 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return table_like(X, values)
 
     def _read(self, X: Any) -> np.ndarray:
-        """The cells of a table as numbers, the same for all models."""
+        """The cells of a table as numbers; those of columns that were empty at fit are missing."""
         check_is_fitted(self)
-        return check_rows(self, X, self._first.schema, reset=False, in_unit_interval=self._first.in_unit_interval)
-
-    def _costs(self, rows: np.ndarray) -> np.ndarray:
-        """What the models say that each row costs."""
-        return self._agreed(rows, [calibration.costs(rows) for calibration in self._calibrations])
+        rows = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
+        return self._oddness.memory.squashing.read(rows)
 
     def _new_levels(self, X: Any, rows: np.ndarray) -> np.ndarray:
-        """Which cells hold a level unseen during ``fit``."""
-        return self._first.schema.unknown(X, rows)
-
-    def _agreed(self, rows: np.ndarray, tables: list[np.ndarray], joint: np.ndarray | None = None) -> np.ndarray:
-        """Combine the models' results, by their mean or jointly; a training row takes that of the model that did not see it."""
-        result = _mean(tables) if joint is None else joint
-        if len(tables) > 1:
-            unseen_by = self._unseen.by(self._first.read(rows))
-            for i, table in enumerate(tables):
-                result[unseen_by == i] = table[unseen_by == i]
-        return result
+        """What cells cost for levels that were not there at fit."""
+        return self._cost_of_new_level * self._schema.unknown(X, rows)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _mean(tables: list[np.ndarray]) -> np.ndarray:
-    """Summed one after the other: numpy's order depends on the number of rows, and so would the last bits of each."""
-    return np.asarray(sum(tables) / len(tables))

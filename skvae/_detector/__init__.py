@@ -1,0 +1,1 @@
+"""How odd a row is: against its neighbours, against its columns, and against what networks expect."""

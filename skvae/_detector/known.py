@@ -1,0 +1,73 @@
+"""The rows of the training table, known by their hash, and not kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skvae._tables.rows import BLOCK_ROWS, hashed
+
+NEW = -1  # in place of a part
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of rows.
+
+    Attributes
+    ----------
+    in_memory : ndarray of bool of shape (n_rows,)
+    part : ndarray of int of shape (n_rows,)
+        Of the training table, -1 for rows that are new. The network of that number did not see the row.
+    """
+
+    in_memory: np.ndarray
+    part: np.ndarray
+
+    @classmethod
+    def nothing(cls, n_rows: int) -> "Known":
+        """Of rows that are all taken as new."""
+        return cls(np.zeros(n_rows, dtype=bool), np.full(n_rows, NEW))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """The distinct rows of the training table.
+
+    Attributes
+    ----------
+    hashes : ndarray of shape (n_distinct,)
+        In rising order.
+    known : Known
+        Of each.
+    n_parts : int
+        Of the table, one for each network.
+    """
+
+    hashes: np.ndarray
+    known: Known
+    n_parts: int
+
+    @classmethod
+    def of(
+        cls, rows: np.ndarray, memory: np.ndarray, n_parts_of: Callable[[int], int], rng: np.random.Generator
+    ) -> "TrainingRows":
+        """Divide a table at random into as many parts as its number of distinct rows allows; equal rows are in one part."""
+        hashes = np.unique(hashes_of(rows))
+        n_parts = n_parts_of(len(hashes))
+        parts = rng.permutation(len(hashes)) % max(1, n_parts)
+        return cls(hashes, Known(np.isin(hashes, hashes_of(memory)), parts), n_parts)
+
+    def find(self, rows: np.ndarray) -> Known:
+        """What is known of each row."""
+        hashes = hashes_of(rows)
+        place = np.searchsorted(self.hashes, hashes).clip(max=len(self.hashes) - 1)
+        found = self.hashes[place] == hashes
+        return Known(found & self.known.in_memory[place], np.where(found, self.known.part[place], NEW))
+
+
+def hashes_of(rows: np.ndarray) -> np.ndarray:
+    """The same for a table in either precision."""
+    with np.errstate(over="ignore"):
+        blocks = [hashed(rows[i : i + BLOCK_ROWS].astype(np.float32))[1] for i in range(0, len(rows), BLOCK_ROWS)]
+    return np.concatenate(blocks)

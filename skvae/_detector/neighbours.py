@@ -1,0 +1,159 @@
+"""The nearest rows of a memory, and how far from them a row is, cell by cell."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae.core.device import threads_for
+from skvae.core.inference import CHUNK_ROWS, apply
+
+N_CANDIDATES = 32  # nearest by squared distances, which a matrix product finds; the nearest of them by absolute ones are taken
+MISMATCH = 2 / math.sqrt(math.pi)  # of two categories: the mean distance between two cells of a standard normal column
+N_SAMPLES, SAMPLE_ROWS = 32, 16  # in how many of which size a row has to be near to some other
+LEAST_SCALE = 1e-3  # of the local distance, which is zero where rows are repeated
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The distance between two rows: the sum over columns of absolute differences, and of ``MISMATCH`` where categories differ.
+
+    Columns in which either cell is missing are left out, and the sum is scaled up by how many they are.
+
+    Attributes
+    ----------
+    n_levels : ndarray of shape (n_columns,)
+        0 for numbers, 1 for booleans, else how many levels a column has.
+    """
+
+    n_levels: np.ndarray
+
+    @property
+    def is_number(self) -> np.ndarray:
+        """Whether each column holds numbers."""
+        return self.n_levels == 0
+
+    def gaps(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance of each column, NaN where a cell is missing."""
+        is_number = torch.from_numpy(self.is_number).to(x.device)
+        difference = (x - y).abs()
+        return torch.where(is_number, difference, difference.clamp(max=1).ceil() * MISMATCH)
+
+    def distances(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance of rows, infinite where no column is in both."""
+        return total_of(self.gaps(x, y)).nan_to_num(math.inf)
+
+    def features(self, x: Tensor, power: int) -> Tensor:
+        """Vectors whose sum of differences to a ``power`` is the distance to that power, but for missing cells, which are 0."""
+        sizes = np.maximum(self.n_levels, 1)
+        column = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(x.device)
+        level = torch.from_numpy(np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)).to(x.device)
+        n_levels = torch.from_numpy(np.repeat(self.n_levels, sizes)).to(x.device)
+        cells = x[..., column]
+        two_differ = (cells == level).to(x.dtype) * (MISMATCH / 2 ** (1 / power))
+        one_differs = torch.where(n_levels == 0, cells, cells * MISMATCH)
+        return torch.where(n_levels > 1, two_differ, one_differs).nan_to_num(0.0)
+
+
+def total_of(gaps: Tensor) -> Tensor:
+    """Sum over the columns as if those that are NaN were like the others; NaN where all are."""
+    return gaps.nanmean(-1) * gaps.shape[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Rows to compare with, and how far each of these is from its own neighbours.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_memory, n_columns)
+        Squashed cells in float32, NaN where missing.
+    metric : Metric
+    n_neighbors : int
+    scales : ndarray of shape (n_memory,)
+        Mean distance of each row to its nearest others.
+    device : torch.device
+    """
+
+    rows: np.ndarray
+    metric: Metric
+    n_neighbors: int
+    scales: np.ndarray
+    device: torch.device
+
+    @classmethod
+    def of(cls, rows: np.ndarray, metric: Metric, n_neighbors: int, device: torch.device) -> "Neighbours":
+        """From at least two rows."""
+        rows = rows.astype(np.float32)
+        plain = cls(rows, metric, min(n_neighbors, len(rows) - 1), np.zeros(len(rows)), device)
+        gaps = plain._mean_gaps(rows, plain.nearest(rows, among_them=True))
+        return replace(plain, scales=np.nan_to_num(total_of(torch.from_numpy(gaps)).numpy()))
+
+    def gaps(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
+        """Mean distance of each cell to those of the nearest rows, over the root of what is usual where these are.
+
+        The root is half way from plain distances to the local outlier factor.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_columns)
+            Squashed cells.
+        among_them : bool
+            Whether the rows are in the memory themselves; none is then its own neighbour.
+
+        Returns
+        -------
+        gaps : ndarray of shape (n_rows, n_columns)
+            NaN where a cell is missing.
+        """
+        rows = rows.astype(np.float32)
+        nearest = self.nearest(rows, among_them)
+        local = np.sqrt(self.scales[nearest].mean(axis=1) + LEAST_SCALE)
+        return self._mean_gaps(rows, nearest) / local[:, None]
+
+    def nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
+        """Positions in the memory of the nearest rows, ``(n_rows, n_neighbors)``, the nearest first."""
+        memory = torch.from_numpy(self.rows).to(self.device)
+        features = self.metric.features(memory, power=2)
+        norms = features.square().sum(1)
+        n_candidates, first = min(N_CANDIDATES + self.n_neighbors, len(memory)), int(among_them)
+
+        def nearest(x: Tensor) -> Tensor:
+            squares = torch.addmm(norms, self.metric.features(x, power=2), features.T, alpha=-2)  # less the row's own
+            candidates = squares.topk(n_candidates, largest=False).indices
+            distances = self.metric.distances(x[:, None], memory[candidates])
+            order = distances.topk(first + self.n_neighbors, largest=False).indices
+            return candidates.gather(1, order)[:, first:]
+
+        with threads_for(2.0 * CHUNK_ROWS * features.numel()):
+            return apply(nearest, torch.from_numpy(rows), self.device).numpy()
+
+    def _mean_gaps(self, rows: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+        gaps = self.metric.gaps(torch.from_numpy(rows)[:, None], torch.from_numpy(self.rows[nearest]))
+        return gaps.nanmean(1).double().numpy()
+
+
+def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Positions of the share of the rows that are nearest to small random samples of them, in rising order.
+
+    A row is near to a sample where it is near to any of its rows. A sample is too small to hold a row of every small group,
+    however dense it is, so that groups of odd rows are left out along with single ones, while large groups stay.
+
+    References
+    ----------
+    T. R. Bandaragoda, K. M. Ting, D. Albrecht, F. T. Liu, Y. Zhu, J. R. Wells (2018). Isolation-based anomaly detection using
+    nearest-neighbor ensembles. Computational Intelligence 34.
+    """
+    n_kept = max(2, int(fraction * len(rows)))
+    if n_kept >= len(rows):
+        return np.arange(len(rows))
+    points = metric.features(torch.from_numpy(rows.astype(np.float32)), power=1)
+    far = torch.zeros(len(rows))
+    for _ in range(N_SAMPLES):
+        sample = torch.from_numpy(rng.permutation(len(rows))[: min(SAMPLE_ROWS, len(rows) // 2)])
+        distances = torch.cdist(points, points[sample], p=1.0)
+        distances[sample, torch.arange(len(sample))] = math.inf  # no row is its own neighbour
+        far += distances.amin(1)
+    return np.sort(np.argsort(far.numpy(), kind="stable")[:n_kept])

@@ -1,0 +1,226 @@
+"""How odd each cell of a row is, by three measures that add up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import mode
+
+from skvae._detector.known import Known, TrainingRows
+from skvae._detector.neighbours import Metric, Neighbours
+from skvae._detector.ranks import Ranks
+from skvae._fitted import Fitted
+from skvae._tables.rows import BLOCK_ROWS
+from skvae._tables.squashing import Squashing
+
+NEAR, FAR = 1.0, 20.0  # knees, in spreads: of the cells that neighbours see, and of those that networks see
+WEIGHTS = (1.0, 1 / 2, 1 / 4)  # of neighbours, column and row
+LEAST_UNIT = 1e-9
+
+
+class Parts(NamedTuple):
+    """What each cell adds to the oddness of its row, by three measures: frames, or arrays of shape (n_rows, n_columns).
+
+    Attributes
+    ----------
+    neighbours : frame
+        How far the cell is from those of the nearest rows.
+    column : frame
+        How rare it is in its column.
+    row : frame
+        How far it is from what is expected in a row like this.
+    """
+
+    neighbours: Any
+    column: Any
+    row: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Gauge:
+    """The scale that the measures share: a typical cell is 0, as is a missing one, and what is beyond is ``weight`` on average.
+
+    Attributes
+    ----------
+    typical : ndarray of shape (n_columns,)
+        The median of each column.
+    unit : float
+    """
+
+    typical: np.ndarray
+    unit: float
+
+    @classmethod
+    def of(cls, cells: np.ndarray, weight: float) -> "Gauge":
+        """From the cells of the memory's rows, NaN where one is missing; the average is that of the sums of rows."""
+        columns = [column[~np.isnan(column)] for column in cells.T]
+        typical = np.array([np.median(column) if len(column) else 0.0 for column in columns])
+        beyond = float(np.nansum(np.maximum(cells - typical, 0), axis=1).mean())
+        return cls(typical, beyond / weight if beyond > LEAST_UNIT else 1.0)
+
+    def apply(self, cells: np.ndarray) -> np.ndarray:
+        """What the cells of any rows add."""
+        return np.where(np.isnan(cells), 0.0, (cells - self.typical) / self.unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Rows to compare with: as neighbours, and column by column.
+
+    Attributes
+    ----------
+    squashing : Squashing
+    neighbours : Neighbours
+    ranks : Ranks
+    """
+
+    squashing: Squashing
+    neighbours: Neighbours
+    ranks: Ranks
+
+    @classmethod
+    def of(cls, rows: np.ndarray, squashing: Squashing, metric: Metric, n_neighbors: int, device: torch.device) -> "Memory":
+        """From cells as they are in the table."""
+        squashed = squashing.apply(rows).astype(np.float32)
+        return cls(squashing, Neighbours.of(squashed, metric, n_neighbors, device), Ranks.of(squashed, metric.is_number))
+
+    def measure(self, rows: np.ndarray, in_memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances to neighbours and surprise at ranks; rows that are in the memory are compared with the others."""
+        squashed = self.squashing.apply(rows).astype(np.float32)
+        return _either(self.neighbours.gaps, squashed, in_memory), _either(self.ranks.surprise, squashed, in_memory)
+
+    def expected(self, rows: np.ndarray, in_memory: np.ndarray) -> np.ndarray:
+        """The mean of numbers and the most frequent of categories in the nearest rows, else in all, in the units of the input."""
+        squashed = self.squashing.apply(rows).astype(np.float32)
+        cells = self.squashing.invert(self.neighbours.rows)
+        nearest = cells[_either(self.neighbours.nearest, squashed, in_memory).astype(int)]
+        is_number = self.neighbours.metric.is_number
+        return np.where(np.isnan(nearest).all(axis=1), _centre(cells, is_number), _centre(nearest.swapaxes(0, 1), is_number))
+
+
+def _centre(cells: np.ndarray, is_number: np.ndarray) -> np.ndarray:
+    """Means of numbers and most frequent of all else, along the first axis; NaN where no cell is there."""
+    seen = ~np.isnan(cells)
+    means = np.where(seen, cells, 0.0).sum(axis=0) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan)
+    return np.where(is_number, means, mode(cells, axis=0, nan_policy="omit").mode)
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Models that each were not shown one part of the training table; there may be none.
+
+    Attributes
+    ----------
+    squashing : Squashing
+    fitted : list of Fitted
+    """
+
+    squashing: Squashing
+    fitted: list[Fitted]
+
+    def measure(self, rows: np.ndarray) -> list[np.ndarray]:
+        """By each, the negative log-likelihood of every cell given the model's code of its row."""
+        squashed = self.squashing.apply(rows)
+        return [_surprise(fitted, squashed) for fitted in self.fitted]
+
+    def expected(self, rows: np.ndarray) -> list[np.ndarray]:
+        """By each, what it expects in the cells, in the units of the input."""
+        squashed = self.squashing.apply(rows)
+        return [self.squashing.invert(fitted.expected(fitted.read(squashed))) for fitted in self.fitted]
+
+
+def _surprise(fitted: Fitted, squashed: np.ndarray) -> np.ndarray:
+    log_prob = fitted.log_prob_of_cells(1)
+    return fitted.map_rows(lambda x: -log_prob(torch.stack([x, x], 1)), fitted.read(squashed), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Oddness:
+    """What a detector's fit leaves. Rows are in the units of the input.
+
+    Attributes
+    ----------
+    memory : Memory
+    networks : Networks
+    training : TrainingRows
+    gauges : tuple of three Gauge
+        Of neighbours, column and row.
+    """
+
+    memory: Memory
+    networks: Networks
+    training: TrainingRows
+    gauges: tuple[Gauge, ...]
+
+    @classmethod
+    def of(cls, rows: np.ndarray, memory: Memory, networks: Networks, training: TrainingRows) -> "Oddness":
+        """Find what is usual in the memory's rows, by what did not see them."""
+        nothing = Gauge(np.zeros(rows.shape[1]), 1.0)
+        plain = cls(memory, networks, training, (nothing, nothing, nothing))
+        missing = np.isnan(rows)
+        measured = [np.where(missing, np.nan, cells) for cells in plain._measure(rows, training.find(rows))]
+        return replace(plain, gauges=tuple(map(Gauge.of, measured, WEIGHTS)))
+
+    def parts(self, rows: np.ndarray) -> Parts:
+        """What each cell adds. Rows of the training table are compared with the others, and scored by who did not see them."""
+        measured = self._measure(rows, self.training.find(rows))
+        return self._gauged(np.isnan(rows), *measured)
+
+    def totals(self, rows: np.ndarray) -> np.ndarray:
+        """Of each row, the sum over measures and cells."""
+        return _in_blocks(lambda block: _total(self.parts(block)), rows)
+
+    def totals_by_network(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The same of rows that are taken as new, by each network alone."""
+
+        def totals(block: np.ndarray) -> np.ndarray:
+            outside = self.memory.measure(block, np.zeros(len(block), dtype=bool))
+            inside = self.networks.measure(block) or [np.zeros(block.shape)]
+            return np.stack([_total(self._gauged(np.isnan(block), *outside, cells)) for cells in inside], axis=1)
+
+        return list(_in_blocks(totals, rows).T)
+
+    def expected(self, rows: np.ndarray) -> np.ndarray:
+        """What is expected in each cell."""
+        known = self.training.find(rows)
+        if not self.networks.fitted:
+            return self.memory.expected(rows, known.in_memory)
+        by_network = self.networks.expected(rows)
+        joint = _centre(np.stack(by_network), self.memory.neighbours.metric.is_number)
+        return _by_who_did_not_see(by_network, known, joint)
+
+    def _measure(self, rows: np.ndarray, known: Known) -> list[np.ndarray]:
+        by_network = self.networks.measure(rows) or [np.zeros(rows.shape)]
+        inside = _by_who_did_not_see(by_network, known, sum(by_network) / len(by_network))
+        return [*self.memory.measure(rows, known.in_memory), inside]
+
+    def _gauged(self, missing: np.ndarray, *measured: np.ndarray) -> Parts:
+        return Parts(*(np.where(missing, 0.0, gauge.apply(cells)) for gauge, cells in zip(self.gauges, measured, strict=True)))
+
+
+def _by_who_did_not_see(by_network: list[np.ndarray], known: Known, joint: np.ndarray) -> np.ndarray:
+    """The joint result of new rows; of training rows that of the network that did not see them."""
+    for i, cells in enumerate(by_network):
+        joint[known.part == i] = cells[known.part == i]
+    return joint
+
+
+def _total(parts: Parts) -> np.ndarray:
+    return np.asarray(sum(parts)).sum(axis=1)
+
+
+def _in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """``function(rows)``, block by block, so that memory beyond the result does not grow with the rows."""
+    return np.concatenate([function(rows[i : i + BLOCK_ROWS]) for i in range(0, len(rows), BLOCK_ROWS)])
+
+
+def _either(function: Callable[[np.ndarray, bool], np.ndarray], rows: np.ndarray, among_them: np.ndarray) -> np.ndarray:
+    """``function(rows, flag)``, each row with its flag."""
+    if not among_them.any() or among_them.all():
+        return function(rows, bool(among_them.all()))
+    first, second = function(rows[among_them], True), function(rows[~among_them], False)
+    result = np.empty((len(rows), *first.shape[1:]), first.dtype)
+    result[among_them], result[~among_them] = first, second
+    return result

@@ -1,0 +1,66 @@
+"""Columns on scales of their own that wild cells do not move, linear for usual cells and logarithmic for far ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TAILS = (0.05, 0.95)  # quantiles; what lies beyond is taken as if it lay there when the spread is measured
+MEAN_TO_STD = float(np.sqrt(np.pi / 2))  # of a normal distribution, from the mean absolute deviation
+
+
+@dataclass(frozen=True)
+class Squashing:
+    """``knee * arcsinh((x - median) / spread / knee)`` per column of numbers, and back; other columns as they are.
+
+    The spread is the mean absolute deviation from the median, of cells that are clipped to their 5 and 95 % quantiles, in
+    units of a standard deviation. So neither it nor the median is moved far by wild cells that make up less than 5 % of a
+    column. Where that is zero, which is so for columns that rarely leave one value, the spread is that of a column that leaves
+    the value as often, and by the median distance.
+
+    Attributes
+    ----------
+    median, spread : ndarray of shape (n_columns,)
+        0 and 1 for columns that hold no numbers. A column without any cell has a median of NaN, and is missing in all rows.
+    is_number : ndarray of bool of shape (n_columns,)
+    knee : float
+        How many spreads from the median the function turns from linear to logarithmic.
+    """
+
+    median: np.ndarray
+    spread: np.ndarray
+    is_number: np.ndarray
+    knee: float
+
+    @classmethod
+    def of(cls, rows: np.ndarray, is_number: np.ndarray, knee: float) -> "Squashing":
+        """From a table, NaN where a cell is missing."""
+        columns = [_median_and_spread(cells) if number else (0.0, 1.0) for cells, number in zip(rows.T, is_number, strict=True)]
+        median, spread = np.array(columns, dtype=np.float64).T
+        return cls(np.where(np.isnan(rows).all(axis=0), np.nan, median), spread, is_number, knee)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The rows without cells of columns that were empty, of which nothing is known."""
+        unknown = np.isnan(self.median)
+        return np.where(unknown, rows.dtype.type(np.nan), rows) if unknown.any() else rows
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Squashed cells, in float64."""
+        scaled = (rows.astype(np.float64) - self.median) / self.spread
+        return np.where(self.is_number, self.knee * np.arcsinh(scaled / self.knee), scaled)
+
+    def invert(self, squashed: np.ndarray) -> np.ndarray:
+        """Cells in the units of the input."""
+        scaled = np.where(self.is_number, self.knee * np.sinh(squashed / self.knee), squashed)
+        return scaled * self.spread + self.median
+
+
+def _median_and_spread(cells: np.ndarray) -> tuple[float, float]:
+    cells = cells[~np.isnan(cells)].astype(np.float64)
+    if len(cells) == 0:
+        return np.nan, 1.0
+    median = float(np.median(cells))
+    spread = MEAN_TO_STD * float(np.mean(np.abs(np.clip(cells, *np.quantile(cells, TAILS)) - median)))
+    if spread > 0:
+        return median, spread
+    others = np.abs(cells[cells != median] - median)
+    return median, float(np.sqrt(len(others) / len(cells)) * np.median(others)) if len(others) else 1.0
