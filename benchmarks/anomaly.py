@@ -37,7 +37,7 @@ on where it stopped; ``--merge`` adds what other runs measured to the tables:
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
 from itertools import combinations, product

@@ -58,7 +58,11 @@ def add_options(parser: Parser, *, sets: bool = True) -> None:
     folder = os.environ.get("SKVAE_DATA") or None
     parser.smoke["data"] = stand_in
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", default=folder, help="folder with tabular/*, anomaly/* and odd/*; default $SKVAE_DATA"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        default=folder,
+        help="folder with tabular/*, anomaly/* and odd/*; default $SKVAE_DATA",
     )
     if sets:
         parser.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(SHIPPED + IN_FOLDER)}")

@@ -163,7 +163,7 @@ def by_rival(task: Task, seed: int, *, method: str, parts: int) -> Row:
 
 
 METHODS: dict[str, Callable[..., Row]] = {
-    "ours": partial(by_ours, support_fraction=1.0, cv=5),
+    "ours": partial(by_ours, support_fraction=1.0),
     "ours_defaults": by_ours,
     "iforest": partial(by_rival, method="iforest", parts=2),
     "iforest_cv5": partial(by_rival, method="iforest", parts=5),

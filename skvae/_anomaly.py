@@ -359,7 +359,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return AutoencoderTransformer(**params)
 
     def _set_threshold(self, rows: np.ndarray) -> None:
-        """Find what later rows are compared with in the scores of the training rows, each by what did not see it."""
+        """Find what later rows are compared with: the scores of the training rows, each by what did not see it."""
         totals, parts = self._oddness.totals(rows), self._oddness.training.find(rows).part
         self._ranked = [np.sort(totals[parts == i]) for i in range(max(1, self._oddness.training.n_parts))]
         self._cost_of_new_level = max(float(totals.max()), 1.0)
@@ -456,12 +456,12 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             networks expect, or where there are none of the nearest rows.
         """
         rows = self._read(X)
-        measured = self._oddness.parts(rows)
-        measured = measured._replace(column=measured.column + self._new_levels(X, rows))
+        neighbours, column, row = self._oddness.parts(rows)
+        column = column + self._new_levels(X, rows)
         if parts:
-            result: Any = Parts(*(self._frame_like(X, cells) for cells in measured))
+            result: Any = Parts(*(self._frame_like(X, cells) for cells in (neighbours, column, row)))
         else:
-            result = self._frame_like(X, measured.neighbours + measured.column + measured.row)
+            result = self._frame_like(X, neighbours + column + row)
         return (result, self._expected(X, rows)) if return_expected else result
 
     def _expected(self, X: Any, rows: np.ndarray) -> Any:

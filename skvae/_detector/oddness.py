@@ -1,7 +1,8 @@
 """How odd each cell of a row is, by three measures that add up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +93,7 @@ class Memory:
         return _either(self.neighbours.gaps, squashed, in_memory), _either(self.ranks.surprise, squashed, in_memory)
 
     def expected(self, rows: np.ndarray, in_memory: np.ndarray) -> np.ndarray:
-        """The mean of numbers and the most frequent of categories in the nearest rows, else in all, in the units of the input."""
+        """Means of numbers, and the most frequent of categories, in the nearest rows, or in all where they have none."""
         squashed = self.squashing.apply(rows).astype(np.float32)
         cells = self.squashing.invert(self.neighbours.rows)
         nearest = cells[_either(self.neighbours.nearest, squashed, in_memory).astype(int)]
@@ -103,7 +104,7 @@ class Memory:
 def _centre(cells: np.ndarray, is_number: np.ndarray) -> np.ndarray:
     """Means of numbers and most frequent of all else, along the first axis; NaN where no cell is there."""
     seen = ~np.isnan(cells)
-    means = np.where(seen, cells, 0.0).sum(axis=0) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan)
+    means = _sum(np.where(seen, cells, 0.0)) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan)
     return np.where(is_number, means, mode(cells, axis=0, nan_policy="omit").mode)
 
 
@@ -193,7 +194,7 @@ class Oddness:
 
     def _measure(self, rows: np.ndarray, known: Known) -> list[np.ndarray]:
         by_network = self.networks.measure(rows) or [np.zeros(rows.shape)]
-        inside = _by_who_did_not_see(by_network, known, sum(by_network) / len(by_network))
+        inside = _by_who_did_not_see(by_network, known, _sum(by_network) / len(by_network))
         return [*self.memory.measure(rows, known.in_memory), inside]
 
     def _gauged(self, missing: np.ndarray, *measured: np.ndarray) -> Parts:
@@ -205,6 +206,11 @@ def _by_who_did_not_see(by_network: list[np.ndarray], known: Known, joint: np.nd
     for i, cells in enumerate(by_network):
         joint[known.part == i] = cells[known.part == i]
     return joint
+
+
+def _sum(tables: Iterable[np.ndarray]) -> np.ndarray:
+    """One after the other: numpy's order depends on the number of rows, and so would the last bits of each."""
+    return reduce(np.add, tables)
 
 
 def _total(parts: Parts) -> np.ndarray:
