@@ -412,10 +412,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
         Each row is compared with the training rows, as if these had not been trained on (conformal p-values): none is its own
         neighbour, and each is scored by the network that did not see it. Where a row and the training rows are exchangeable,
-        such as draws from one distribution, ``p <= a`` has a probability of at most a, up to a factor of two at worst (Barber et
-        al., 2021) and nothing that we could measure in practice. Where the training table holds anomalies, p-values are larger
-        than they would be without. ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks rows of which a
-        tenth is normal in expectation, at most (Bates et al., 2023).
+        such as draws from one distribution, ``p <= a`` has a probability of at most a, up to a factor of two at worst (Barber
+        et al., 2021) and nothing that we could measure in practice. Where the training table holds anomalies, p-values are
+        larger than they would be without. ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks rows of
+        which a tenth is normal in expectation, at most (Bates et al., 2023).
 
         Parameters
         ----------
