@@ -11,6 +11,8 @@ from skvae._validation import check_count
 LONGEST_VALUE = 10  # letters of a cell
 INCHES_PER_CELL = (0.95, 0.34)
 BINS = 60
+MEASURES = ("neighbours", "column", "row")
+MEASURE_COLORS = (COLORS[0], COLORS[2], COLORS[1])
 DARK = 0.6  # share from which on black letters cannot be read
 
 
@@ -20,14 +22,17 @@ class AnomalyDisplay:
 
     Above, a histogram of the decision function with the threshold at zero, on an axis that is linear around it and logarithmic
     beyond. Below, the oddest rows with the values of their most telling columns, shaded by what share of the row's oddness each
-    cell adds.
+    cell adds. Beside each row, which share the three measures have in it: distances to neighbours, ranks in columns, and what is
+    unexpected in the row.
 
     Parameters
     ----------
     decisions : array-like of shape (n_rows,)
         Of ``decision_function``.
     contributions : array-like of shape (n_shown, n_columns)
-        Of ``explain``, in nats, for the rows to show.
+        Of ``explain``, for the rows to show.
+    parts : array-like of shape (n_shown, 3)
+        What each measure adds to the oddness of these rows, as ``explain`` says with ``parts=True``.
     values : array-like of shape (n_shown, n_columns)
         What stands in these rows.
     rows : sequence
@@ -38,7 +43,7 @@ class AnomalyDisplay:
     Attributes
     ----------
     axes_ : ndarray of Axes
-        The histogram and the cells.
+        The histogram, the cells and the measures.
     figure_, image_, threshold_, colorbar_ : Figure, AxesImage, Line2D, Colorbar
 
     Examples
@@ -55,6 +60,7 @@ class AnomalyDisplay:
 
     decisions: Any
     contributions: Any
+    parts: Any
     values: Any
     rows: Any
     columns: Any
@@ -79,16 +85,17 @@ class AnomalyDisplay:
         oddest = np.argsort(decisions, kind="stable")[:n_rows]
         shown = X.iloc[oddest] if hasattr(X, "iloc") else X[oddest]
         labels = list(shown.index) if hasattr(X, "iloc") else oddest.tolist()
-        contributions = estimator.explain(shown)
-        return cls(decisions, contributions.to_numpy(), _cells(shown), labels, list(contributions.columns)).plot(axes, **kwargs)
+        parts = estimator.explain(shown, parts=True)
+        cells, columns = np.stack([part.to_numpy() for part in parts]), list(parts.row.columns)
+        return cls(decisions, cells.sum(axis=0), cells.sum(axis=2).T, _cells(shown), labels, columns).plot(axes, **kwargs)
 
     def plot(self, axes: Any = None, *, n_columns: int = 8, **kwargs: Any) -> Self:
         """Draw.
 
         Parameters
         ----------
-        axes : sequence of two Axes or None, default=None
-            For the histogram and the cells. None makes a new figure.
+        axes : sequence of three Axes or None, default=None
+            For the histogram, the cells and the measures. None makes a new figure.
         n_columns : int, default=8
             At most, of those that add most to the oddness of the rows shown, in the order of the table.
         **kwargs
@@ -99,12 +106,13 @@ class AnomalyDisplay:
         shares = added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)
         telling = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:n_columns])
         if axes is None:
-            self.figure_, self.axes_ = _two_axes(len(shares), len(telling))
+            self.figure_, self.axes_ = _three_axes(len(shares), len(telling))
         else:
             self.axes_ = np.asarray(axes)
             self.figure_ = self.axes_[0].figure
         self._plot_histogram(self.axes_[0])
         self._plot_cells(self.axes_[1], shares[:, telling], telling, kwargs)
+        self._plot_parts(self.axes_[2])
         return self
 
     def _plot_histogram(self, ax: Any) -> None:
@@ -121,13 +129,13 @@ class AnomalyDisplay:
         ax.set_xlim(min(decisions.min(), 0), max(decisions.max(), 0) or 1)
         ax.set_yscale("log")
         ax.set_ylim(bottom=0.7)
-        ax.set(xlabel="decision function (nats)", ylabel="rows")
+        ax.set(xlabel="decision function", ylabel="rows")
         ax.legend(loc="upper left")
 
     def _plot_cells(self, ax: Any, shares: np.ndarray, telling: np.ndarray, kwargs: dict[str, Any]) -> None:
         style = {"cmap": "Oranges", "vmin": 0, "vmax": 1, "aspect": "auto", **kwargs}
         self.image_ = ax.imshow(shares, **style)
-        self.colorbar_ = self.figure_.colorbar(self.image_, ax=ax, label="share of the row's oddness")
+        self.colorbar_ = self.figure_.colorbar(self.image_, ax=[*self.axes_[1:]], label="share of the row's oddness")
         self.colorbar_.ax.yaxis.set_major_formatter("{x:.0%}")
         values = np.asarray(self.values, dtype=object)[:, telling]
         for (i, j), value in np.ndenumerate(values):
@@ -140,12 +148,26 @@ class AnomalyDisplay:
         ax.spines[:].set_visible(False)
 
 
-def _two_axes(n_rows: int, n_columns: int) -> tuple[Any, np.ndarray]:
+    def _plot_parts(self, ax: Any) -> None:
+        added = np.maximum(np.asarray(self.parts, dtype=float), 0)
+        shares = added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        left = np.cumsum(shares, axis=1) - shares
+        for name, color, start, share in zip(MEASURES, MEASURE_COLORS, left.T, shares.T, strict=True):
+            ax.barh(range(len(shares)), share, left=start, color=color, label=name)
+        ax.set(xlim=(0, 1), ylim=(len(shares) - 0.5, -0.5), yticks=[])
+        ax.xaxis.set_major_formatter("{x:.0%}")
+        ax.set_xticks([0, 1])
+        ax.spines[:].set_visible(False)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8, frameon=False)
+
+
+def _three_axes(n_rows: int, n_columns: int) -> tuple[Any, np.ndarray]:
     width, height = INCHES_PER_CELL
-    size = (float(np.clip(width * n_columns + 2.2, 6.4, 16)), 3.0 + height * n_rows + 1.0)
+    size = (float(np.clip(width * n_columns + 3.6, 7.4, 17)), 3.2 + height * n_rows + 1.2)
     figure, first = axes_or_new(None, size)
     first.remove()
-    return figure, figure.subplots(2, 1, height_ratios=[2.2, height * n_rows + 0.6])
+    grid = figure.add_gridspec(2, 2, height_ratios=[2.2, height * n_rows + 0.6], width_ratios=[width * n_columns, 1.4])
+    return figure, np.array([figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])])
 
 
 def _cells(shown: Any) -> np.ndarray:
