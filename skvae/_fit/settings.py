@@ -235,7 +235,7 @@ class Settings:
             if self.variational:
                 raise ValueError(
                     f"{rate}, but a code that has a normal posterior takes all values. Use AutoencoderTransformer, "
-                    "variational=False in AEAnomalyDetector, or another penalty."
+                    "or another penalty."
                 )
             activation = getattr(self, name)
             if activation not in BOUNDED:
