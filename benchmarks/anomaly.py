@@ -1,24 +1,19 @@
 """Anomaly detection: the autoencoder's detector beside nearest neighbours, forests, PCA and PyOD, over many tables.
 
-Protocol: of a table above ``--max-rows`` rows, so many at random. The setting says who is trained on what and scored on what:
-
-* one-class: the normal rows are shuffled, half of them are trained on, the other half and all anomalies are scored.
-* unsupervised: all rows are trained on, anomalies included, and the same rows are scored.
-
-Columns are standardised by the training rows; those that are constant there are 0. Rows depend on setting, set and seed only,
-so all methods see the same, in any run. AUROC and average precision (AP), means over seeds; seconds of fit and of scoring.
+Protocol: sets and settings of ``labelled.py``, pool by pool. AUROC and average precision (AP), means over seeds; CPU seconds of
+fit and of scoring.
 
 Methods, each with one setting for all sets, their scores of an anomaly high:
 
 * ours: AEAnomalyDetector with its defaults; in one-class with ``support_fraction=1.0``, which says that the training rows are
-  clean. ours_vae: the same with ``variational=True``.
+  clean.
 * knn1, knn5, knn20: distance to the 1st, 5th or 20th nearest training row; knn5mean: mean distance to the 5 nearest. Exact;
   a training row is not a neighbour of itself.
 * iforest: IsolationForest with its defaults. lof: LocalOutlierFactor, 20 neighbours, with ``novelty=True`` in one-class.
 * pca: squared reconstruction error of the PCA that keeps 90 % of the variance.
-* pyod_mcd, pyod_ecod, pyod_ae, pyod_vae: PyOD's MCD, ECOD, AutoEncoder and VAE with their defaults, seeded; they are asked
-  for, since PyOD has to be installed. Its fit scores the training rows, which is all of the unsupervised setting, so the
-  seconds are fit's. ECOD looks at all rows that it is to score at once.
+* pyod_mcd, pyod_ecod, pyod_ae: PyOD's MCD, ECOD and AutoEncoder with their defaults, seeded; they are asked for, since PyOD has
+  to be installed. Its fit scores the training rows, which is all of the unsupervised setting, so the seconds are fit's. ECOD
+  looks at all rows that it is to score at once.
 
 A method that raises or gives no finite score to a row failed: no numbers in the raw rows, and in all tables what chance has, an
 AUROC of 0.5 and the share of anomalies as AP. Tables compare methods on the sets that all of them were measured on, by means
@@ -26,9 +21,7 @@ over seeds: mean ranks, 1 the best; the numbers of sets on which a method is abo
 signed-rank test between the two. The figure shows mean ranks, with a bar over neighbours in rank no two of which differ by that
 test at 0.05, Holm's correction over all pairs (Benavoli, Corani & Mangili, JMLR 2016).
 
-Sets are the files ``anomaly/NAME.npz`` with ``X`` and ``y``, 1 for anomalies, as in ADBench, in the folder of data. Without one
-it runs on tables of scikit-learn, a few rows of the other classes as anomalies. With ``--json`` a run that was interrupted goes
-on where it stopped; ``--merge`` adds what other runs measured to the tables:
+With ``--json`` a run that was interrupted goes on where it stopped; ``--merge`` adds what other runs measured to the tables:
 
     python benchmarks/anomaly.py --methods knn5,iforest,pyod_ae --threads 1 --json rivals.jsonl
     python benchmarks/anomaly.py --methods ours --threads 1 --merge rivals.jsonl --figure anomaly.png
@@ -59,6 +52,7 @@ from report import Row, Rows, add_epochs, begin, parser, say, say_table, timed, 
 METRICS = {"auroc": "AUROC", "ap": "AP"}
 CLEAN: dict[str, Any] = {"support_fraction": 1.0}  # off the defaults, where the training rows are
 ALPHA = 0.05
+DRAWN = ("one-class", "unsupervised")
 
 
 class Detector:
@@ -121,7 +115,6 @@ def ours(seed: int, setting: str, **options: Any) -> Detector:
 
 METHODS: dict[str, Callable[..., Detector]] = {
     "ours": ours,
-    "ours_vae": partial(ours, variational=True),
     "knn1": lambda seed, setting: Distance(1),
     "knn5": lambda seed, setting: Distance(5),
     "knn5mean": lambda seed, setting: Distance(5, average=True),
@@ -132,7 +125,6 @@ METHODS: dict[str, Callable[..., Detector]] = {
     "pyod_mcd": lambda seed, setting: FromPyOD("mcd.MCD", random_state=seed),
     "pyod_ecod": lambda seed, setting: FromPyOD("ecod.ECOD"),
     "pyod_ae": lambda seed, setting: FromPyOD("auto_encoder.AutoEncoder", random_state=seed, verbose=0),
-    "pyod_vae": lambda seed, setting: FromPyOD("vae.VAE", random_state=seed, verbose=0),
 }
 DEFAULTS = "ours,knn1,knn5,knn5mean,knn20,iforest,lof,pca"
 
@@ -239,7 +231,6 @@ def say_sets(frame: pd.DataFrame, title: str) -> None:
 
 LABELS = {  # of the figure
     "ours": "skvae",
-    "ours_vae": "skvae, variational",
     "knn1": "nearest neighbour",
     "knn5": "5th neighbour",
     "knn5mean": "mean of 5 neighbours",
@@ -250,9 +241,8 @@ LABELS = {  # of the figure
     "pyod_mcd": "PyOD MCD",
     "pyod_ecod": "PyOD ECOD",
     "pyod_ae": "PyOD AutoEncoder",
-    "pyod_vae": "PyOD VAE",
 }
-COLOURS = {"ours": "#0072B2", "ours_vae": "#D55E00"}
+COLOURS = {"ours": "#0072B2"}
 
 
 def different(table: pd.DataFrame) -> set[frozenset[str]]:
@@ -303,10 +293,10 @@ def draw_ranks(ax: Any, table: pd.DataFrame, title: str) -> None:
 
 
 def draw(frame: pd.DataFrame, path: Path) -> None:
-    """Mean ranks in each setting, by either metric."""
+    """Mean ranks where the training rows are clean and where they hold the anomalies, by either metric."""
     from matplotlib.figure import Figure
 
-    settings = [setting for setting in SETTINGS if setting in set(frame["setting"])]
+    settings = [setting for setting in DRAWN if setting in set(frame["setting"])]
     size = (7 * len(settings), 1.4 + 0.5 * frame["method"].nunique())
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(METRICS), len(settings), squeeze=False)
