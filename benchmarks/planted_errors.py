@@ -9,9 +9,9 @@ which are scored, 5 % get one wrong cell. A quarter each of these has an error o
 * level: a category becomes another one of the column, as frequent as it is there. Where no column has categories, there is no
   such error.
 
-The column is drawn at random, of all, of those of numbers for the first two kinds, of those of categories for the last. A draw
-that changes nothing, such as 0 times 10, or that has to do with a missing cell is drawn again. Rows and errors depend on set and
-seed only, so all methods see the same.
+The column is drawn at random: for the first two kinds of those of numbers, for the last of those of categories, else of all. A
+draw that changes nothing, such as 0 times 10, or that has to do with a missing cell is drawn again. Rows and errors depend on
+set and seed only, so all methods see the same.
 
 * flagged: the share of the rows for which ``predict`` says -1;
 * named: the share in which the largest column of ``explain`` is the one with the error, of the flagged rows and of all;
