@@ -315,12 +315,12 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         squashing = Squashing.of(rows, metric.is_number & bool(self.standardize), NEAR)
         support = rows[supported(squashing.apply(rows), metric, self._support(), rng)]
         kept = support[rng.permutation(len(support))[: self.max_samples]]
-        memory = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
+        memory, measured = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
         training = TrainingRows.of(rows, kept, self._n_networks, rng)
         networks = self._networks(schema, rows, support, training, rng)
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
-        self._oddness = Oddness.of(kept, memory, networks, training)
-        self._set_threshold(rows)
+        self._oddness, of_kept = Oddness.of(kept, measured, memory, networks, training)
+        self._set_threshold(rows, kept, of_kept)
 
     def _support(self) -> float:
         """Share of the rows that is learned from."""
@@ -358,10 +358,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             params["max_iter"] = min(MOST_PASSES, epochs_of(MOST_STEPS, n_rows, int(params["batch_size"])))
         return AutoencoderTransformer(**params)
 
-    def _set_threshold(self, rows: np.ndarray) -> None:
+    def _set_threshold(self, rows: np.ndarray, kept: np.ndarray, of_kept: np.ndarray) -> None:
         """Find what later rows are compared with: the scores of the training rows, each by what did not see it."""
-        totals, parts = self._oddness.totals(rows), self._oddness.training.find(rows).part
-        self._ranked = [np.sort(totals[parts == i]) for i in range(max(1, self._oddness.training.n_parts))]
+        training = self._oddness.training
+        known, by_place = training.find(rows), np.empty(len(training.hashes))
+        by_place[training.find(kept).place] = of_kept
+        totals = by_place[known.place]
+        if not known.in_memory.all():
+            totals[~known.in_memory] = self._oddness.totals(rows[~known.in_memory])
+        self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
         self._cost_of_new_level = max(float(totals.max()), 1.0)
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from skvae._tables.rows import BLOCK_ROWS, hashed
 
-NEW = -1  # in place of a part
+NEW = -1  # in place of a part or a place
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +19,13 @@ class Known:
     in_memory : ndarray of bool of shape (n_rows,)
     part : ndarray of int of shape (n_rows,)
         Of the training table, -1 for rows that are new. The network of that number did not see the row.
+    place : ndarray of int of shape (n_rows,)
+        Among the distinct rows of the training table, -1 for rows that are new.
     """
 
     in_memory: np.ndarray
     part: np.ndarray
-
-    @classmethod
-    def nothing(cls, n_rows: int) -> "Known":
-        """Of rows that are all taken as new."""
-        return cls(np.zeros(n_rows, dtype=bool), np.full(n_rows, NEW))
+    place: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +36,15 @@ class TrainingRows:
     ----------
     hashes : ndarray of shape (n_distinct,)
         In rising order.
-    known : Known
-        Of each.
+    in_memory : ndarray of bool of shape (n_distinct,)
+    part : ndarray of int of shape (n_distinct,)
     n_parts : int
         Of the table, one for each network.
     """
 
     hashes: np.ndarray
-    known: Known
+    in_memory: np.ndarray
+    part: np.ndarray
     n_parts: int
 
     @classmethod
@@ -55,15 +54,15 @@ class TrainingRows:
         """Divide a table at random into as many parts as its number of distinct rows allows; equal rows are in one part."""
         hashes = np.unique(hashes_of(rows))
         n_parts = n_parts_of(len(hashes))
-        parts = rng.permutation(len(hashes)) % max(1, n_parts)
-        return cls(hashes, Known(np.isin(hashes, hashes_of(memory)), parts), n_parts)
+        part = rng.permutation(len(hashes)) % max(1, n_parts)
+        return cls(hashes, np.isin(hashes, hashes_of(memory)), part, n_parts)
 
     def find(self, rows: np.ndarray) -> Known:
         """What is known of each row."""
         hashes = hashes_of(rows)
         place = np.searchsorted(self.hashes, hashes).clip(max=len(self.hashes) - 1)
         found = self.hashes[place] == hashes
-        return Known(found & self.known.in_memory[place], np.where(found, self.known.part[place], NEW))
+        return Known(found & self.in_memory[place], np.where(found, self.part[place], NEW), np.where(found, place, NEW))
 
 
 def hashes_of(rows: np.ndarray) -> np.ndarray:

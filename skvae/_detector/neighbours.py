@@ -37,16 +37,21 @@ class Metric:
 
     def gaps(self, x: Tensor, y: Tensor) -> Tensor:
         """Distance of each column, NaN where a cell is missing."""
+        difference = (x - y).abs_()
+        if self.is_number.all():
+            return difference
         is_number = torch.from_numpy(self.is_number).to(x.device)
-        difference = (x - y).abs()
         return torch.where(is_number, difference, difference.clamp(max=1).ceil() * MISMATCH)
 
-    def distances(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distance of rows, infinite where no column is in both."""
-        return total_of(self.gaps(x, y)).nan_to_num(math.inf)
+    def distances(self, x: Tensor, y: Tensor, complete: bool) -> Tensor:
+        """Distance of rows, of which all are ``complete`` or some are not; infinite where no column is in both."""
+        gaps = self.gaps(x, y)
+        return gaps.sum(-1) if complete else total_of(gaps).nan_to_num(math.inf)
 
     def features(self, x: Tensor, power: int) -> Tensor:
         """Vectors whose sum of differences to a ``power`` is the distance to that power, but for missing cells, which are 0."""
+        if self.is_number.all():
+            return x.nan_to_num(0.0)
         sizes = np.maximum(self.n_levels, 1)
         column = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(x.device)
         level = torch.from_numpy(np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)).to(x.device)
@@ -84,12 +89,14 @@ class Neighbours:
     device: torch.device
 
     @classmethod
-    def of(cls, rows: np.ndarray, metric: Metric, n_neighbors: int, device: torch.device) -> "Neighbours":
-        """From at least two rows."""
+    def of(cls, rows: np.ndarray, metric: Metric, n_neighbors: int, device: torch.device) -> tuple["Neighbours", np.ndarray]:
+        """Neighbours among at least two rows, and the ``gaps`` of these rows themselves."""
         rows = rows.astype(np.float32)
         plain = cls(rows, metric, min(n_neighbors, len(rows) - 1), np.zeros(len(rows)), device)
-        gaps = plain._mean_gaps(rows, plain.nearest(rows, among_them=True))
-        return replace(plain, scales=np.nan_to_num(total_of(torch.from_numpy(gaps)).numpy()))
+        nearest = plain._nearest(rows, among_them=True)
+        scales = np.nan_to_num(total_of(torch.from_numpy(plain._mean_gaps(rows, nearest))).numpy())
+        self = replace(plain, scales=scales)
+        return self, self._gaps(rows, nearest)
 
     def gaps(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """Mean distance of each cell to those of the nearest rows, over the root of what is usual where these are.
@@ -109,26 +116,33 @@ class Neighbours:
             NaN where a cell is missing.
         """
         rows = rows.astype(np.float32)
-        nearest = self.nearest(rows, among_them)
-        local = np.sqrt(self.scales[nearest].mean(axis=1) + LEAST_SCALE)
-        return self._mean_gaps(rows, nearest) / local[:, None]
+        return self._gaps(rows, self._nearest(rows, among_them))
 
-    def nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
+    def expected(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
+        """The cells of the nearest rows, ``(n_rows, n_neighbors, n_columns)``."""
+        return self.rows[self._nearest(rows.astype(np.float32), among_them)]
+
+    def _nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """Positions in the memory of the nearest rows, ``(n_rows, n_neighbors)``, the nearest first."""
         memory = torch.from_numpy(self.rows).to(self.device)
         features = self.metric.features(memory, power=2)
         norms = features.square().sum(1)
         n_candidates, first = min(N_CANDIDATES + self.n_neighbors, len(memory)), int(among_them)
+        complete = not (np.isnan(rows).any() or np.isnan(self.rows).any())
 
         def nearest(x: Tensor) -> Tensor:
             squares = torch.addmm(norms, self.metric.features(x, power=2), features.T, alpha=-2)  # less the row's own
             candidates = squares.topk(n_candidates, largest=False).indices
-            distances = self.metric.distances(x[:, None], memory[candidates])
+            distances = self.metric.distances(x[:, None], memory[candidates], complete)
             order = distances.topk(first + self.n_neighbors, largest=False).indices
             return candidates.gather(1, order)[:, first:]
 
         with threads_for(2.0 * CHUNK_ROWS * features.numel()):
             return apply(nearest, torch.from_numpy(rows), self.device).numpy()
+
+    def _gaps(self, rows: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+        local = np.sqrt(self.scales[nearest].mean(axis=1) + LEAST_SCALE)
+        return self._mean_gaps(rows, nearest) / local[:, None]
 
     def _mean_gaps(self, rows: np.ndarray, nearest: np.ndarray) -> np.ndarray:
         gaps = self.metric.gaps(torch.from_numpy(rows)[:, None], torch.from_numpy(self.rows[nearest]))

@@ -1,7 +1,7 @@
 """How odd each cell of a row is, by three measures that add up."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -82,10 +82,14 @@ class Memory:
     ranks: Ranks
 
     @classmethod
-    def of(cls, rows: np.ndarray, squashing: Squashing, metric: Metric, n_neighbors: int, device: torch.device) -> "Memory":
-        """From cells as they are in the table."""
+    def of(
+        cls, rows: np.ndarray, squashing: Squashing, metric: Metric, n_neighbors: int, device: torch.device
+    ) -> tuple["Memory", tuple[np.ndarray, np.ndarray]]:
+        """A memory of cells as they are in the table, and what it says of these rows themselves."""
         squashed = squashing.apply(rows).astype(np.float32)
-        return cls(squashing, Neighbours.of(squashed, metric, n_neighbors, device), Ranks.of(squashed, metric.is_number))
+        neighbours, gaps = Neighbours.of(squashed, metric, n_neighbors, device)
+        ranks = Ranks.of(squashed, metric.is_number)
+        return cls(squashing, neighbours, ranks), (gaps, ranks.surprise(squashed, among_them=True))
 
     def measure(self, rows: np.ndarray, in_memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances to neighbours and surprise at ranks; rows that are in the memory are compared with the others."""
@@ -96,7 +100,7 @@ class Memory:
         """Means of numbers, and the most frequent of categories, in the nearest rows, or in all where they have none."""
         squashed = self.squashing.apply(rows).astype(np.float32)
         cells = self.squashing.invert(self.neighbours.rows)
-        nearest = cells[_either(self.neighbours.nearest, squashed, in_memory).astype(int)]
+        nearest = self.squashing.invert(_either(self.neighbours.expected, squashed, in_memory))
         is_number = self.neighbours.metric.is_number
         return np.where(np.isnan(nearest).all(axis=1), _centre(cells, is_number), _centre(nearest.swapaxes(0, 1), is_number))
 
@@ -156,18 +160,26 @@ class Oddness:
     gauges: tuple[Gauge, ...]
 
     @classmethod
-    def of(cls, rows: np.ndarray, memory: Memory, networks: Networks, training: TrainingRows) -> "Oddness":
-        """Find what is usual in the memory's rows, by what did not see them."""
-        nothing = Gauge(np.zeros(rows.shape[1]), 1.0)
-        plain = cls(memory, networks, training, (nothing, nothing, nothing))
-        missing = np.isnan(rows)
-        measured = [np.where(missing, np.nan, cells) for cells in plain._measure(rows, training.find(rows))]
-        return replace(plain, gauges=tuple(map(Gauge.of, measured, WEIGHTS)))
+    def of(
+        cls,
+        kept: np.ndarray,
+        measured: tuple[np.ndarray, np.ndarray],
+        memory: Memory,
+        networks: Networks,
+        training: TrainingRows,
+    ) -> tuple["Oddness", np.ndarray]:
+        """Find what is usual in the rows that are kept, which the memory has measured, and how odd each of these is."""
+        inside = _by_who_did_not_see(networks.measure(kept), training.find(kept), kept.shape)
+        missing = np.isnan(kept)
+        cells = [np.where(missing, np.nan, part) for part in (*measured, inside)]
+        self = cls(memory, networks, training, tuple(map(Gauge.of, cells, WEIGHTS)))
+        return self, _total(self._gauged(missing, *cells))
 
     def parts(self, rows: np.ndarray) -> Parts:
         """What each cell adds. Rows of the training table are compared with the others, and scored by who did not see them."""
-        measured = self._measure(rows, self.training.find(rows))
-        return self._gauged(np.isnan(rows), *measured)
+        known = self.training.find(rows)
+        inside = _by_who_did_not_see(self.networks.measure(rows), known, rows.shape)
+        return self._gauged(np.isnan(rows), *self.memory.measure(rows, known.in_memory), inside)
 
     def totals(self, rows: np.ndarray) -> np.ndarray:
         """Of each row, the sum over measures and cells."""
@@ -190,22 +202,22 @@ class Oddness:
             return self.memory.expected(rows, known.in_memory)
         by_network = self.networks.expected(rows)
         joint = _centre(np.stack(by_network), self.memory.neighbours.metric.is_number)
-        return _by_who_did_not_see(by_network, known, joint)
-
-    def _measure(self, rows: np.ndarray, known: Known) -> list[np.ndarray]:
-        by_network = self.networks.measure(rows) or [np.zeros(rows.shape)]
-        inside = _by_who_did_not_see(by_network, known, _sum(by_network) / len(by_network))
-        return [*self.memory.measure(rows, known.in_memory), inside]
+        return _by_who_did_not_see(by_network, known, rows.shape, joint)
 
     def _gauged(self, missing: np.ndarray, *measured: np.ndarray) -> Parts:
         return Parts(*(np.where(missing, 0.0, gauge.apply(cells)) for gauge, cells in zip(self.gauges, measured, strict=True)))
 
 
-def _by_who_did_not_see(by_network: list[np.ndarray], known: Known, joint: np.ndarray) -> np.ndarray:
-    """The joint result of new rows; of training rows that of the network that did not see them."""
+def _by_who_did_not_see(
+    by_network: list[np.ndarray], known: Known, shape: tuple[int, ...], joint: np.ndarray | None = None
+) -> np.ndarray:
+    """The joint result of new rows, by default the mean; of training rows that of the network that did not see them."""
+    if not by_network:
+        return np.zeros(shape)
+    result = _sum(by_network) / len(by_network) if joint is None else joint
     for i, cells in enumerate(by_network):
-        joint[known.part == i] = cells[known.part == i]
-    return joint
+        result[known.part == i] = cells[known.part == i]
+    return result
 
 
 def _sum(tables: Iterable[np.ndarray]) -> np.ndarray:

@@ -22,8 +22,8 @@ class AnomalyDisplay:
 
     Above, a histogram of the decision function with the threshold at zero, on an axis that is linear around it and logarithmic
     beyond. Below, the oddest rows with the values of their most telling columns, shaded by what share of the row's oddness each
-    cell adds. Beside each row, which share the three measures have in it: distances to neighbours, ranks in columns, and what is
-    unexpected in the row.
+    cell adds. Beside each row, which share the three measures have in it: distances to neighbours, ranks in columns, and what
+    is not expected in such a row.
 
     Parameters
     ----------
@@ -146,7 +146,6 @@ class AnomalyDisplay:
         ax.set_yticks(range(len(values)), [shortened(row) for row in self.rows])
         ax.set(ylabel="row, the oddest first")
         ax.spines[:].set_visible(False)
-
 
     def _plot_parts(self, ax: Any) -> None:
         added = np.maximum(np.asarray(self.parts, dtype=float), 0)
