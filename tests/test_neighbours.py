@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from skvae._detector.neighbours import Metric, Neighbours, supported
+from tests.definitions import gaps_of_two, gaps_to_neighbours, mean_gaps
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
@@ -18,7 +19,6 @@ LATER = RNG.normal(size=(20, 4)) * 1.5
 NUMBERS = Metric(np.zeros(4, dtype=int))
 N_LEVELS = np.array([0, 0, 1, 3, 5])  # two numbers, a boolean, and two categories
 MIXED = Metric(N_LEVELS)
-MISMATCH = 2 / math.sqrt(math.pi)
 
 
 def mixed_rows(n_rows, share_missing=0.2, seed=0):
@@ -30,46 +30,6 @@ def mixed_rows(n_rows, share_missing=0.2, seed=0):
 
 def neighbours_of(rows, metric, n_neighbors=K):
     return Neighbours.of(rows, metric, n_neighbors, CPU)
-
-
-def gaps_by_loop(a, b, n_levels):
-    """Difference of each cell of two rows; NaN where either is missing."""
-    gaps = []
-    for x, y, n in zip(a, b, n_levels, strict=True):
-        if np.isnan(x) or np.isnan(y):
-            gaps.append(np.nan)
-        else:
-            gaps.append(abs(x - y) if n == 0 else MISMATCH * (x != y))
-    return np.array(gaps)
-
-
-def mean_of_seen(gaps):
-    return np.array([np.mean(column[~np.isnan(column)]) if (~np.isnan(column)).any() else np.nan for column in gaps.T])
-
-
-def nearest_by_loop(row, memory, n_levels, k):
-    """Positions of the k nearest rows: the sum of differences, scaled up by the columns that cannot be compared."""
-    distances = []
-    for other in memory:
-        gaps = gaps_by_loop(row, other, n_levels)
-        seen = ~np.isnan(gaps)
-        distances.append(gaps[seen].sum() * len(gaps) / seen.sum() if seen.any() else math.inf)
-    return np.argsort(distances, kind="stable")[:k]
-
-
-def gaps_by_definition(row, memory, n_levels, k=K):
-    """Mean gaps to the nearest rows, over the root of what is usual around them."""
-
-    def mean_gaps(row, memory):
-        nearest = nearest_by_loop(row, memory, n_levels, k)
-        return nearest, mean_of_seen(np.array([gaps_by_loop(row, memory[i], n_levels) for i in nearest]))
-
-    nearest, gaps = mean_gaps(row, memory)
-    usual = []
-    for i in nearest:
-        around = mean_gaps(memory[i], np.delete(memory, i, axis=0))[1]
-        usual.append(np.nan_to_num(np.nanmean(around) * len(row)))
-    return gaps / np.sqrt(np.mean(usual) + 1e-3)
 
 
 # Numbers
@@ -139,18 +99,16 @@ def test_of_more_neighbours_than_there_are_others_all_are_taken():
 def test_later_mixed_rows_are_as_a_loop_over_cells_says():
     memory, later = mixed_rows(25), mixed_rows(12, seed=1)
     found = neighbours_of(memory, MIXED).gaps(later, among_them=False)
-    np.testing.assert_allclose(found, [gaps_by_definition(row, memory, N_LEVELS) for row in later], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, [gaps_to_neighbours(row, memory, N_LEVELS, K) for row in later], rtol=1e-4, atol=1e-5)
 
 
 def test_mixed_rows_of_the_memory_are_compared_with_the_others():
     memory = mixed_rows(25)
     found = neighbours_of(memory, MIXED).gaps(memory, among_them=True)
     for i, row in enumerate(memory):
-        others = np.delete(memory, i, axis=0)
-        nearest = nearest_by_loop(row, others, N_LEVELS, K)
-        expected = mean_of_seen(np.array([gaps_by_loop(row, others[j], N_LEVELS) for j in nearest]))
-        scale = np.nansum(found[i]) / np.nansum(expected)  # one for the whole row
-        np.testing.assert_allclose(found[i], expected * scale, rtol=1e-4, atol=1e-6)
+        expected = mean_gaps(row, np.delete(memory, i, axis=0), N_LEVELS, K)
+        np.testing.assert_array_equal(np.isnan(found[i]), np.isnan(expected))
+        np.testing.assert_allclose(found[i] * np.nansum(expected), expected * np.nansum(found[i]), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -178,7 +136,7 @@ def test_differences_of_features_to_a_power_sum_to_the_distance_to_that_power(po
     rows = mixed_rows(15, share_missing=0)
     features = MIXED.features(torch.from_numpy(rows), power).numpy()
     found = cdist(features, features, "cityblock" if power == 1 else "sqeuclidean")
-    expected = [[np.sum(gaps_by_loop(a, b, N_LEVELS) ** power) for b in rows] for a in rows]
+    expected = [[np.sum(gaps_of_two(a, b, N_LEVELS) ** power) for b in rows] for a in rows]
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom, percentileofscore
 
 from skvae._detector.ranks import Ranks
+from tests.definitions import p_value
 
 RNG = np.random.default_rng(0)
 NUMBER, CATEGORY = np.array([True]), np.array([False])
@@ -16,7 +17,7 @@ def p_values(column, cells, is_number, among_them=False):
     return np.exp(-Ranks.of(column, is_number).surprise(cells, among_them)[:, 0])
 
 
-def two_sided(others, cell):
+def by_percentiles(others, cell):
     """Twice the share, with the cell itself, that is as low or as high."""
     column = [*others, cell]
     low = percentileofscore(column, cell, kind="weak") / 100
@@ -24,16 +25,10 @@ def two_sided(others, cell):
     return min(1.0, 2 * min(low, high))
 
 
-def of_rarity(others, cell):
-    """The share of cells, with the cell itself, whose level comes as rarely as its own."""
-    column = [*others, cell]
-    return np.mean([column.count(other) <= column.count(cell) for other in column])
-
-
-def test_the_p_value_of_a_number_is_two_sided():
+def test_the_p_value_of_a_number_is_by_percentiles():
     column = RNG.normal(size=60)
     cells = np.concatenate([RNG.normal(size=20), [-99.0, 99.0]])
-    np.testing.assert_allclose(p_values(column, cells, NUMBER), [two_sided(column, cell) for cell in cells])
+    np.testing.assert_allclose(p_values(column, cells, NUMBER), [by_percentiles(column, cell) for cell in cells])
 
 
 def test_a_few_counts_by_hand():
@@ -44,19 +39,21 @@ def test_a_few_counts_by_hand():
 def test_equal_numbers_count_as_both_as_low_and_as_high():
     column = RNG.integers(0, 4, 50)
     cells = np.arange(-1, 5)
-    np.testing.assert_allclose(p_values(column, cells, NUMBER), [two_sided(column, cell) for cell in cells])
+    np.testing.assert_allclose(p_values(column, cells, NUMBER), [by_percentiles(column, cell) for cell in cells])
     np.testing.assert_allclose(p_values(np.full(10, 3.0), [3.0, 2.0], NUMBER), [1, 2 / 11])
 
 
 def test_a_number_of_the_column_is_compared_with_the_others():
     column = RNG.integers(0, 15, 40).astype(float)
-    expected = [two_sided(np.delete(column, i), cell) for i, cell in enumerate(column)]
+    expected = [by_percentiles(np.delete(column, i), cell) for i, cell in enumerate(column)]
     np.testing.assert_allclose(p_values(column, column, NUMBER, among_them=True), expected)
 
 
 def test_the_p_value_of_a_category_is_the_share_whose_level_is_as_rare():
     column = np.repeat([0, 1, 2, 3], [30, 9, 4, 1])
-    np.testing.assert_allclose(p_values(column, [0, 1, 2, 3], CATEGORY), [of_rarity(list(column), cell) for cell in range(4)])
+    np.testing.assert_allclose(
+        p_values(column, [0, 1, 2, 3], CATEGORY), [p_value(column, cell, is_number=False) for cell in range(4)]
+    )
 
 
 def test_levels_that_come_as_often_are_as_rare_as_each_other():
@@ -66,13 +63,10 @@ def test_levels_that_come_as_often_are_as_rare_as_each_other():
 
 def test_a_category_of_the_column_is_compared_with_the_others():
     column = RNG.choice(6, size=60, p=[0.4, 0.2, 0.2, 0.1, 0.05, 0.05]).astype(float)
-    expected = p_values_without_each(column, CATEGORY)
+    expected = [p_value(np.delete(column, i), cell, is_number=False) for i, cell in enumerate(column)]
+    without_itself = [p_values(np.delete(column, i), [cell], CATEGORY)[0] for i, cell in enumerate(column)]
     np.testing.assert_allclose(p_values(column, column, CATEGORY, among_them=True), expected)
-    np.testing.assert_allclose(expected, [of_rarity(list(np.delete(column, i)), cell) for i, cell in enumerate(column)])
-
-
-def p_values_without_each(column, is_number):
-    return [p_values(np.delete(column, i), [cell], is_number)[0] for i, cell in enumerate(column)]
+    np.testing.assert_allclose(without_itself, expected)
 
 
 def test_a_new_level_is_as_rare_as_those_that_come_once():
