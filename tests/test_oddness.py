@@ -186,16 +186,6 @@ def test_p_values_take_training_rows_as_new(case):
     assert_counted(case, case.cells, case.detector.p_values(case.table))
 
 
-def test_networks_are_compared_in_the_same_units(plain):
-    networks = plain.detector._oddness.networks
-    cells = squashed(LATER, NUMBERS, plain.n_levels, 20.0)
-    constants = [
-        (measured + fitted.score_cells(cells, cells, 1))[0]
-        for measured, fitted in zip(networks.measure(LATER), networks.fitted, strict=True)
-    ]
-    np.testing.assert_allclose(constants[0], constants[1], atol=1e-4)
-
-
 # Rows of the training table
 
 
