@@ -338,11 +338,8 @@ def words(rng, n_rows):
     return pd.DataFrame({name: rng.choice(list("abcdefgh"), n_rows) for name in ("one", "two", "three")})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("draw", "n_rows"), [(numbers, 30), (numbers, 80), (words, 40)])
-def test_p_values_are_valid(draw, n_rows):
+def assert_valid(draw, n_rows, **params):
     """Over tables, the share of rows like theirs with p <= a is at most a."""
-    params = {"n_components": 4, "hidden_layer_sizes": (8,), "max_iter": 8}
     levels = np.array([0.05, 0.1, 0.2])
     rng = np.random.default_rng(n_rows)
     shares = []
@@ -353,6 +350,18 @@ def test_p_values_are_valid(draw, n_rows):
     error = np.std(shares, axis=0) / np.sqrt(len(shares))
     assert (np.mean(shares, axis=0) <= 1.15 * levels + 0.005 + 3 * error).all()
     assert (np.mean(shares, axis=0) >= 0.4 * levels).all()  # and they are of use
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_rows", [30, 80])
+def test_p_values_are_valid(n_rows):
+    assert_valid(numbers, n_rows, n_components=4, hidden_layer_sizes=(8,), max_iter=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("support_fraction", ["auto", 1.0])
+def test_p_values_of_words_are_valid(support_fraction):
+    assert_valid(words, 40, support_fraction=support_fraction)
 
 
 def test_p_values_with_false_discovery_control():
