@@ -8,7 +8,6 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
