@@ -76,6 +76,12 @@ def test_a_column_that_rarely_leaves_one_value_is_on_the_scale_of_what_it_leaves
     assert squashing.spread[0] == pytest.approx(np.sqrt(12 / 400) * np.median(cells[:12]))
 
 
+@pytest.mark.parametrize("n_others", [3, 4, 5, 6])  # of 100, on both sides of the quantiles at which cells are clipped
+def test_the_scale_does_not_jump_where_one_value_is_left_a_little_more_often(n_others):
+    fewer, more = (column(np.arange(100) < n) for n in (n_others, n_others + 1))
+    assert 0.5 < more.spread[0] / fewer.spread[0] < 2
+
+
 def test_a_constant_column_is_zero_and_what_leaves_it_counts_by_its_distance():
     squashing = column(np.full(30, 2.5))
     np.testing.assert_array_equal(squashing.apply(np.array([[2.5], [3.5], [1.5]])), [[0], [np.arcsinh(1)], [-np.arcsinh(1)]])
