@@ -124,7 +124,7 @@ def of_detector(model: AEAnomalyDetector, table: Any) -> Numbers:
         "offset": np.array([model.offset_]),
         "contributions": contributions.to_numpy().astype(float),
         "expected": as_numbers(expected),
-        "losses": np.array(model.estimators_[0].loss_curve_),
+        **{name: part.to_numpy() for name, part in model.explain(table, parts=True)._asdict().items()},
     }
 
 
@@ -240,7 +240,8 @@ FITS: dict[str, Callable[[], Numbers]] = {
     "detector": lambda: detector(X),
     "detector, clean": lambda: detector(X, support_fraction=1.0, cv=3),
     "detector, mixed": lambda: detector(MIXED_HOLES),
-    "detector, variational": lambda: detector(X, variational=True, n_components=2, hidden_layer_sizes=(8,)),
+    "detector, no networks": lambda: detector(X[:40], cv="auto"),
+    "detector, few rows held": lambda: detector(HOLES, max_samples=20, n_neighbors=3),
     "detector, automatic steps": lambda: detector(X, cv="auto", max_iter="auto", batch_size=64),
 }
 

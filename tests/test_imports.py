@@ -72,7 +72,7 @@ def ours(*rooms: str) -> tuple[str, ...]:
 
 
 ESTIMATORS = ("_autoencoder", "_vae", "_imputer", "_anomaly", "_base")
-ABOVE_FIT = (*ESTIMATORS, "_fitted", "_calibration", "_parameters", "_validation", "_display")
+ABOVE_FIT = (*ESTIMATORS, "_fitted", "_detector", "_parameters", "_validation", "_display")
 
 # (the rule, the files that it binds, the imports that break it)
 RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
@@ -112,9 +112,14 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of("sklearn", "pandas") or (i.of("skvae") and not i.of(*ours("_fit", "_tables", "core"))),
     ),
     (
-        "_fitted and _calibration import no sklearn, and of skvae core, _tables, _warnings and each other",
-        in_room("_fitted", "_calibration"),
-        lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours("core", "_tables", "_warnings", "_fitted"))),
+        "_fitted imports no sklearn, and of skvae core, _tables and _warnings",
+        in_room("_fitted"),
+        lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours("core", "_tables", "_warnings"))),
+    ),
+    (
+        "_detector imports no sklearn, no pandas, and of skvae itself, _fitted, _tables, core",
+        in_room("_detector"),
+        lambda i: i.of("sklearn", "pandas") or (i.of("skvae") and not i.of(*ours("_detector", "_fitted", "_tables", "core"))),
     ),
     (
         "only _validation imports sklearn's private names",
@@ -183,7 +188,11 @@ def test_every_core_file_has_a_layer() -> None:
         ("_fit/linear_gaussian.py", "from sklearn.decomposition import FactorAnalysis", "no sklearn"),
         ("_fit/fit.py", "from skvae._fitted import Fitted", "_fit imports"),
         ("_fitted.py", "import sklearn.base", "no sklearn"),
-        ("_calibration.py", "from skvae._fit.fit import fit_rows", "_fitted and _calibration"),
+        ("_fitted.py", "from skvae._fit.fit import fit_rows", "_fitted imports"),
+        ("_detector/ranks.py", "from skvae._fit.fit import fit_rows", "_detector imports"),
+        ("_detector/neighbours.py", "from sklearn.neighbors import NearestNeighbors", "_detector imports"),
+        ("_detector/oddness.py", "import pandas as pd", "_detector imports"),
+        ("_detector/oddness.py", "from skvae.core.likelihoods import Gaussian", "nothing imports"),
         ("_base.py", "from sklearn.utils._param_validation import Interval", "private names"),
         ("_base.py", "def fit():\n    from sklearn.base import _fit_context", "private names"),
         ("_base.py", "from skvae.core import likelihoods", "nothing imports"),
@@ -191,7 +200,7 @@ def test_every_core_file_has_a_layer() -> None:
         ("_display/samples.py", "import torch.nn", "no torch"),
         ("_display/samples.py", "import matplotlib.pyplot as plt", "inside functions"),
         ("_base.py", "if True:\n    from matplotlib import pyplot", "inside functions"),
-        ("_anomaly.py", "from skvae._calibration import _hashes", "crosses files"),
+        ("_anomaly.py", "from skvae._detector.oddness import _total", "crosses files"),
         ("_fit/starts.py", "from skvae._fit.pieces import _of_numbers", "crosses files"),
     ],
 )
@@ -213,6 +222,8 @@ def test_a_breach_is_found(file: str, line: str, rule: str) -> None:
         ("_display/drawing.py", "def axes():\n    import matplotlib.pyplot as plt"),
         ("_display/drawing.py", "import matplotlib_inline"),
         ("_base.py", "from skvae._fit.fit import fit_rows"),
+        ("_detector/oddness.py", "from scipy.stats import mode"),
+        ("_detector/oddness.py", "from skvae._fitted import Fitted"),
     ],
 )
 def test_what_is_allowed_is_no_breach(file: str, line: str) -> None:

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
+from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer
+from skvae._fitted import Fitted
 from skvae._tables.schema import Schema
 
 RNG = np.random.default_rng(0)
@@ -23,6 +24,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.fixture(scope="module")
 def detector():
     return clone(DETECTOR).fit(NUMBERS)
+
+
+@pytest.fixture(scope="module")
+def imputer():
+    return AutoencoderImputer(max_iter=2, **SMALL).fit(NUMBERS)
 
 
 @pytest.fixture
@@ -62,41 +68,39 @@ def test_a_detector_reads_once_what_it_scores(method, n_reads):
     assert n_reads == {"of": 0, "cells": 1}
 
 
-def test_models_are_plain_transformers(detector):
-    assert {type(model) for model in detector.estimators_} == {AutoencoderTransformer}
-    assert repr(detector.estimators_[0]).startswith("AutoencoderTransformer(")
-    assert detector.estimators_[0].support_fraction == 0.8
+def test_a_detector_holds_what_is_fitted_and_no_estimators(detector):
+    networks = detector._oddness.networks.fitted
+    assert [type(fitted) for fitted in networks] == [Fitted] * 10
+    assert not any(isinstance(value, AutoencoderTransformer) for value in vars(detector).values())
 
 
-@pytest.mark.parametrize("variational", [False, True])
-def test_a_clone_of_a_model_fits_to_the_same_bits(variational):
-    params = {"variational": variational, "cv": 2, "max_iter": 3 if variational else "auto"}
-    fitted = clone(DETECTOR).set_params(**params).fit(NUMBERS)
-    model = fitted.estimators_[0]
-    again = clone(model).fit(NUMBERS, sample_weight=weights_of_first(fitted))
-    assert type(again) is (VAETransformer if variational else AutoencoderTransformer)
-    np.testing.assert_array_equal(again.transform(NUMBERS), model.transform(NUMBERS))
-    np.testing.assert_array_equal(again.score_samples(NUMBERS), model.score_samples(NUMBERS))
-
-
-def weights_of_first(fitted):
-    """Zero for the rows that the first model did not see."""
-    unseen_by = fitted._unseen.by(NUMBERS)
-    assert set(unseen_by) == {0, 1}
-    return (unseen_by != 0).astype(float)
-
-
-def test_models_know_the_columns_of_their_owner():
+def test_networks_know_the_columns_of_their_owner():
     fitted = clone(DETECTOR).set_params(cv=2).fit(FRAME)
-    for model in fitted.estimators_:
-        np.testing.assert_array_equal(model.feature_names_in_, FRAME.columns)
-        assert model.transform(FRAME).shape == (80, 4)
+    for network in fitted._oddness.networks.fitted:
+        assert list(network.schema.names) == list(FRAME.columns)
+        np.testing.assert_array_equal(network.is_number, [True] * 4 + [False])
+
+
+def test_a_network_is_that_of_a_plain_transformer_of_its_rows(monkeypatch):
+    models, fit_rows = [], AutoencoderTransformer._fit_rows
+
+    def recorded(self, schema, table, owner):
+        models.append(self)
+        return fit_rows(self, schema, table, owner=owner)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AutoencoderTransformer, "_fit_rows", recorded)
+        fitted = clone(DETECTOR).set_params(cv=2, support_fraction=1.0).fit(NUMBERS)
+    networks, part = fitted._oddness.networks, fitted._oddness.training.find(NUMBERS).part
+    cells = networks.squashing.apply(NUMBERS)
+    for i, (model, network) in enumerate(zip(models, networks.fitted, strict=True)):
+        again = clone(model).fit(cells[part != i])
+        np.testing.assert_array_equal(again.score_cells(cells), network.score_cells(cells, cells, 1))
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy, clone, repr], ids=lambda function: function.__name__)
-def test_copying_leaves_an_estimator_alone(detector, copied):
-    imputer = AutoencoderImputer(max_iter=2, **SMALL).fit(NUMBERS)
-    for estimator in (detector, detector.estimators_[0], imputer, imputer.autoencoder_):
+def test_copying_leaves_an_estimator_alone(detector, imputer, copied):
+    for estimator in (detector, imputer, imputer.autoencoder_):
         before = dict(vars(estimator))
         copied(estimator)
         assert vars(estimator).keys() == before.keys()
@@ -104,9 +108,10 @@ def test_copying_leaves_an_estimator_alone(detector, copied):
 
 
 @pytest.mark.parametrize("copied", [lambda model: pickle.loads(pickle.dumps(model)), copy.deepcopy], ids=["pickle", "deepcopy"])
-def test_a_copy_shares_no_memory_with_the_estimator(detector, copied):
-    model = detector.estimators_[0]
-    before = {p.data_ptr() for p in model.module_.parameters()}
+def test_a_copy_shares_no_memory_with_the_estimator(detector, imputer, copied):
+    network, twin = (of._oddness.networks.fitted[0].module for of in (detector, copied(detector)))
+    assert {p.data_ptr() for p in network.parameters()}.isdisjoint(p.data_ptr() for p in twin.parameters())
+    model = imputer.autoencoder_
     twin = copied(model)
-    assert before.isdisjoint(p.data_ptr() for p in twin.module_.parameters())
+    assert {p.data_ptr() for p in model.module_.parameters()}.isdisjoint(p.data_ptr() for p in twin.module_.parameters())
     np.testing.assert_array_equal(twin.transform(NUMBERS), model.transform(NUMBERS))
