@@ -33,8 +33,8 @@ from skvae.core.device import resolve_device
 
 N_NETWORKS = 2  # the fewest of which one has not seen each row
 LEAST_ROWS = 50  # distinct ones, for networks to be trained
-MOST_STEPS = 300  # of the training of a network; noise is the only regularisation that it needs
-MOST_PASSES = 40  # over its rows, of which few are soon learned
+MOST_STEPS = 150  # of the training of a network; noise is the only regularisation that it needs
+MOST_PASSES = 20  # over its rows, of which few are soon learned
 MOST_SUPPORT = 0.8  # share of the rows that is learned from, where some of them may be odd
 DENOISER: dict[str, Any] = {
     "n_components": 128,
@@ -109,7 +109,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     batch_size : int or "auto", default="auto"
         ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
-        Epochs. ``"auto"`` is as many as make 300 steps, but at most 40 and at least 1.
+        Epochs. ``"auto"`` is as many as make 150 steps, but at most 20 and at least 1.
     early_stopping : bool or "auto", default="auto"
         ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
@@ -338,15 +338,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """Train one network per part of the table, on what supports the others."""
         scaled = (schema.n_levels_of(rows.shape[1]) == 0) & bool(self.standardize) & (self.likelihood != "bernoulli")
         squashing = Squashing.of(rows, scaled, FAR)
-        parts, models = training.find(support).part, []
+        parts, models, ended_early = training.find(support).part, [], False
         for i in range(training.n_parts):
             seen = support[parts != i]
             table = merge_equal_rows(squashing.apply(seen if len(seen) else rows[training.find(rows).part != i]), None)
             model = self._model(len(table.rows), seed=int(rng.integers(2**31)))
-            still_falling = model._fit_rows(schema, table, owner=self).still_falling
+            ended_early |= model._fit_rows(schema, table, owner=self).still_falling
             models.append(model)
-            if still_falling and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
-                warn_of_early_end(self.max_iter)
+        if ended_early and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
+            warn_of_early_end(self.max_iter)
         self.n_iter_ = models[0].n_iter_ if models else 1
         return Networks(squashing, [model._fitted for model in models])
 
@@ -384,7 +384,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             on average, by their distances to neighbours.
         """
         rows = self._read(X)
-        return -self._oddness.totals(rows) - self._new_levels(X, rows).sum(axis=1)
+        return -self._oddness.totals(rows) - self._new_levels(X, rows)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -433,7 +433,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             Between ``1 / (n + 1)`` and 1, for n training rows.
         """
         rows = self._read(X)
-        new = self._new_levels(X, rows).sum(axis=1)
+        new = self._new_levels(X, rows)
         as_odd = np.zeros(len(rows), dtype=int)
         for ranked, totals in zip(self._ranked, self._oddness.totals_by_network(rows), strict=True):
             as_odd += len(ranked) - np.searchsorted(ranked, totals + new, side="left")
@@ -462,7 +462,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         rows = self._read(X)
         neighbours, column, row = self._oddness.parts(rows)
-        column = column + self._new_levels(X, rows)
+        column = column + self._cost_of_new_level * self._schema.unknown(X, rows)
         if parts:
             result: Any = Parts(*(self._frame_like(X, cells) for cells in (neighbours, column, row)))
         else:
@@ -489,8 +489,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return self._oddness.memory.squashing.read(rows)
 
     def _new_levels(self, X: Any, rows: np.ndarray) -> np.ndarray:
-        """What cells cost for levels that were not there at fit."""
-        return self._cost_of_new_level * self._schema.unknown(X, rows)
+        """What rows cost for levels that were not there at fit."""
+        return self._cost_of_new_level * self._schema.unknown(X, rows).sum(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

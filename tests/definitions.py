@@ -17,9 +17,16 @@ def squashed(rows, table, n_levels, knee):
         if n == 0 and len(cells):
             median = np.median(cells)
             clipped = np.clip(cells, np.percentile(cells, 5), np.percentile(cells, 95))
-            spread = np.sqrt(np.pi / 2) * np.abs(clipped - median).mean()
+            spread = max(np.sqrt(np.pi / 2) * np.abs(clipped - median).mean(), spread_of_a_spike(cells))
             result[:, j] = knee * np.arcsinh((result[:, j] - median) / spread / knee)
     return result
+
+
+def spread_of_a_spike(cells):
+    """Of a column that leaves its median as often, and always by the median distance."""
+    distances = np.abs(cells - np.median(cells))
+    others = distances[distances > 0]
+    return np.sqrt(len(others) / len(cells)) * np.median(others)
 
 
 # Neighbours

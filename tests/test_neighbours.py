@@ -29,7 +29,7 @@ def mixed_rows(n_rows, share_missing=0.2, seed=0):
 
 
 def neighbours_of(rows, metric, n_neighbors=K):
-    return Neighbours.of(rows, metric, n_neighbors, CPU)
+    return Neighbours.of(rows, metric, n_neighbors, CPU)[0]
 
 
 # Numbers

@@ -18,7 +18,8 @@ class Known:
     ----------
     in_memory : ndarray of bool of shape (n_rows,)
     part : ndarray of int of shape (n_rows,)
-        Of the training table, -1 for rows that are new. The network of that number did not see the row.
+        Of the training table, 0 where there is a single one, -1 for rows that are new. The network of that number did not see
+        the row.
     place : ndarray of int of shape (n_rows,)
         Among the distinct rows of the training table, -1 for rows that are new.
     """

@@ -13,6 +13,7 @@ from skvae.core.inference import CHUNK_ROWS, apply
 N_CANDIDATES = 32  # nearest by squared distances, which a matrix product finds; the nearest of them by absolute ones are taken
 MISMATCH = 2 / math.sqrt(math.pi)  # of two categories: the mean distance between two cells of a standard normal column
 N_SAMPLES, SAMPLE_ROWS = 32, 16  # in how many of which size a row has to be near to some other
+ROWS_PER_SAMPLED = 10  # at least, so that in small tables, too, a row has little say in which others are near
 LEAST_SCALE = 1e-3  # of the local distance, which is zero where rows are repeated
 
 
@@ -43,8 +44,8 @@ class Metric:
         is_number = torch.from_numpy(self.is_number).to(x.device)
         return torch.where(is_number, difference, difference.clamp(max=1).ceil() * MISMATCH)
 
-    def distances(self, x: Tensor, y: Tensor, complete: bool) -> Tensor:
-        """Distance of rows, of which all are ``complete`` or some are not; infinite where no column is in both."""
+    def distances(self, x: Tensor, y: Tensor, complete: bool = False) -> Tensor:
+        """Distance of rows, infinite where no column is in both; ``complete`` says that no cell is missing."""
         gaps = self.gaps(x, y)
         return gaps.sum(-1) if complete else total_of(gaps).nan_to_num(math.inf)
 
@@ -78,7 +79,7 @@ class Neighbours:
     metric : Metric
     n_neighbors : int
     scales : ndarray of shape (n_memory,)
-        Mean distance of each row to its nearest others.
+        Mean distance of each row to its nearest others; a total of means over the columns where cells are missing.
     device : torch.device
     """
 
@@ -93,7 +94,7 @@ class Neighbours:
         """Neighbours among at least two rows, and the ``gaps`` of these rows themselves."""
         rows = rows.astype(np.float32)
         plain = cls(rows, metric, min(n_neighbors, len(rows) - 1), np.zeros(len(rows)), device)
-        nearest = plain._nearest(rows, among_them=True)
+        nearest = plain.nearest(rows, among_them=True)
         scales = np.nan_to_num(total_of(torch.from_numpy(plain._mean_gaps(rows, nearest))).numpy())
         self = replace(plain, scales=scales)
         return self, self._gaps(rows, nearest)
@@ -116,13 +117,13 @@ class Neighbours:
             NaN where a cell is missing.
         """
         rows = rows.astype(np.float32)
-        return self._gaps(rows, self._nearest(rows, among_them))
+        return self._gaps(rows, self.nearest(rows, among_them))
 
     def expected(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """The cells of the nearest rows, ``(n_rows, n_neighbors, n_columns)``."""
-        return self.rows[self._nearest(rows.astype(np.float32), among_them)]
+        return self.rows[self.nearest(rows.astype(np.float32), among_them)]
 
-    def _nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
+    def nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """Positions in the memory of the nearest rows, ``(n_rows, n_neighbors)``, the nearest first."""
         memory = torch.from_numpy(self.rows).to(self.device)
         features = self.metric.features(memory, power=2)
@@ -134,6 +135,8 @@ class Neighbours:
             squares = torch.addmm(norms, self.metric.features(x, power=2), features.T, alpha=-2)  # less the row's own
             candidates = squares.topk(n_candidates, largest=False).indices
             distances = self.metric.distances(x[:, None], memory[candidates], complete)
+            if among_them:
+                _set_apart(x, memory[candidates], distances)
             order = distances.topk(first + self.n_neighbors, largest=False).indices
             return candidates.gather(1, order)[:, first:]
 
@@ -147,6 +150,13 @@ class Neighbours:
     def _mean_gaps(self, rows: np.ndarray, nearest: np.ndarray) -> np.ndarray:
         gaps = self.metric.gaps(torch.from_numpy(rows)[:, None], torch.from_numpy(self.rows[nearest]))
         return gaps.nanmean(1).double().numpy()
+
+
+def _set_apart(x: Tensor, candidates: Tensor, distances: Tensor) -> None:
+    """Give the first candidate that is equal to a row, missing cells included, the distance that comes before all others."""
+    equal = ((candidates == x[:, None]) | (candidates.isnan() & x[:, None].isnan())).all(-1)
+    first = equal.int().argmax(1, keepdim=True)
+    distances.scatter_(1, first, torch.where(equal.gather(1, first), -1.0, distances.gather(1, first)))
 
 
 def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.Generator) -> np.ndarray:
@@ -166,7 +176,7 @@ def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.
     points = metric.features(torch.from_numpy(rows.astype(np.float32)), power=1)
     far = torch.zeros(len(rows))
     for _ in range(N_SAMPLES):
-        sample = torch.from_numpy(rng.permutation(len(rows))[: min(SAMPLE_ROWS, len(rows) // 2)])
+        sample = torch.from_numpy(rng.permutation(len(rows))[: min(SAMPLE_ROWS, max(2, len(rows) // ROWS_PER_SAMPLED))])
         distances = torch.cdist(points, points[sample], p=1.0)
         distances[sample, torch.arange(len(sample))] = math.inf  # no row is its own neighbour
         far += distances.amin(1)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import mode
 
 from skvae._detector.known import Known, TrainingRows
 from skvae._detector.neighbours import Metric, Neighbours
@@ -99,17 +98,23 @@ class Memory:
     def expected(self, rows: np.ndarray, in_memory: np.ndarray) -> np.ndarray:
         """Means of numbers, and the most frequent of categories, in the nearest rows, or in all where they have none."""
         squashed = self.squashing.apply(rows).astype(np.float32)
-        cells = self.squashing.invert(self.neighbours.rows)
-        nearest = self.squashing.invert(_either(self.neighbours.expected, squashed, in_memory))
         is_number = self.neighbours.metric.is_number
-        return np.where(np.isnan(nearest).all(axis=1), _centre(cells, is_number), _centre(nearest.swapaxes(0, 1), is_number))
+        nearest = self.squashing.invert(_either(self.neighbours.expected, squashed, in_memory))
+        expected = _centre(nearest.swapaxes(0, 1), is_number)
+        if np.isnan(expected).any():
+            return np.where(np.isnan(expected), _centre(self.squashing.invert(self.neighbours.rows), is_number), expected)
+        return expected
 
 
 def _centre(cells: np.ndarray, is_number: np.ndarray) -> np.ndarray:
-    """Means of numbers and most frequent of all else, along the first axis; NaN where no cell is there."""
+    """Means of numbers and the most frequent of all else, along the first axis; NaN where no cell is there."""
     seen = ~np.isnan(cells)
     means = _sum(np.where(seen, cells, 0.0)) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan)
-    return np.where(is_number, means, mode(cells, axis=0, nan_policy="omit").mode)
+    if np.all(is_number):
+        return means
+    n_equal = np.stack([(cells == some).sum(axis=0) for some in cells])
+    most = np.take_along_axis(cells, n_equal.argmax(axis=0)[None], axis=0)[0]
+    return np.where(is_number, means, most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +143,8 @@ class Networks:
 
 def _surprise(fitted: Fitted, squashed: np.ndarray) -> np.ndarray:
     log_prob = fitted.log_prob_of_cells(1)
-    return fitted.map_rows(lambda x: -log_prob(torch.stack([x, x], 1)), fitted.read(squashed), dtype=np.float64)
+    surprise = fitted.map_rows(lambda x: -log_prob(torch.stack([x, x], 1)), fitted.read(squashed), dtype=np.float64)
+    return surprise + np.log(fitted.scaling.scale)  # each network has a scale of its own
 
 
 @dataclass(frozen=True, eq=False)

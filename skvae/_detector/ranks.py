@@ -28,7 +28,7 @@ class Ranks:
         """Minus the logarithm of the p-value of each cell; NaN where it is missing.
 
         Of a number: twice the share of the column that is as low or as high, whichever is less, at most 1. Of a category: the
-        share of rows whose level is as rare. Ties count, and the cell itself is counted as one more of its kind.
+        share of the column whose levels are as rare. The cell itself is one of the column, and ties count.
 
         Parameters
         ----------
@@ -36,24 +36,28 @@ class Ranks:
         among_them : bool
             Whether the rows are in the memory themselves.
         """
-        own, result = int(among_them), np.full(rows.shape, np.nan)
+        result = np.full(rows.shape, np.nan)
         for j, column in enumerate(self.columns):
             seen = ~np.isnan(rows[:, j])
-            as_extreme = (_in_tail if self.is_number[j] else _as_rare)(column, rows[seen, j])
-            p = (as_extreme - own + 1) / (len(column) - own + 1)
-            result[seen, j] = -np.log(np.minimum(p * (2 if self.is_number[j] else 1), 1.0))
+            p_values = _two_sided if self.is_number[j] else _of_levels
+            result[seen, j] = -np.log(p_values(column, rows[seen, j], among_them))
         return result
 
 
-def _in_tail(column: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """How many cells of a column are as low or as high as each, whichever are fewer."""
-    return np.minimum(np.searchsorted(column, cells, "right"), len(column) - np.searchsorted(column, cells, "left"))
+def _two_sided(column: np.ndarray, cells: np.ndarray, among_them: bool) -> np.ndarray:
+    others = len(column) - among_them
+    as_low, as_high = np.searchsorted(column, cells, "right"), len(column) - np.searchsorted(column, cells, "left")
+    as_extreme = np.maximum(np.minimum(as_low, as_high) - among_them, 0)
+    return np.minimum(2 * (as_extreme + 1) / (others + 1), 1.0)
 
 
-def _as_rare(column: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """How many cells of a column have levels that are as rare as that of each."""
+def _of_levels(column: np.ndarray, cells: np.ndarray, among_them: bool) -> np.ndarray:
     levels, counts = np.unique(column, return_counts=True)
+    if not len(levels):
+        return np.ones(len(cells))
+    place = np.searchsorted(levels, cells).clip(max=len(levels) - 1)
+    before = np.where(levels[place] == cells, counts[place], 0)
+    own = before - among_them + 1  # once the cell is one of the column
     by_rarity = np.sort(counts)
-    place = np.searchsorted(levels, cells).clip(max=max(len(levels) - 1, 0))
-    own = np.where(levels[place] == cells, counts[place], 0) if len(levels) else np.zeros(len(cells), dtype=int)
-    return np.concatenate([[0], np.cumsum(by_rarity)])[np.searchsorted(by_rarity, own, "right")]
+    n_as_rare = np.concatenate([[0], np.cumsum(by_rarity)])[np.searchsorted(by_rarity, own, "right")]
+    return (n_as_rare - before + own) / (len(column) - among_them + 1)

@@ -14,8 +14,8 @@ class Squashing:
 
     The spread is the mean absolute deviation from the median, of cells that are clipped to their 5 and 95 % quantiles, in
     units of a standard deviation. So neither it nor the median is moved far by wild cells that make up less than 5 % of a
-    column. Where that is zero, which is so for columns that rarely leave one value, the spread is that of a column that leaves
-    the value as often, and by the median distance.
+    column. Columns that rarely leave one value would have a spread of zero, or almost; theirs is at least that of a column that
+    leaves the value as often, and by the median distance.
 
     Attributes
     ----------
@@ -59,8 +59,10 @@ def _median_and_spread(cells: np.ndarray) -> tuple[float, float]:
     if len(cells) == 0:
         return np.nan, 1.0
     median = float(np.median(cells))
-    spread = MEAN_TO_STD * float(np.mean(np.abs(np.clip(cells, *np.quantile(cells, TAILS)) - median)))
-    if spread > 0:
-        return median, spread
-    others = np.abs(cells[cells != median] - median)
-    return median, float(np.sqrt(len(others) / len(cells)) * np.median(others)) if len(others) else 1.0
+    deviations = np.abs(cells - median)
+    clipped = np.clip(cells, *np.quantile(cells, TAILS))
+    spread = MEAN_TO_STD * float(np.mean(np.abs(clipped - median)))
+    others = deviations[deviations > 0]
+    if len(others):
+        spread = max(spread, float(np.sqrt(len(others) / len(cells)) * np.median(others)))
+    return median, spread or 1.0
