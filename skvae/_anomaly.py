@@ -10,8 +10,10 @@ from sklearn.base import OutlierMixin
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import earlier_fit_kept, warn_of_early_end
 from skvae._detector.known import TrainingRows
-from skvae._detector.neighbours import Metric, supported
+from skvae._detector.levels import Levels
+from skvae._detector.neighbours import Metric
 from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts
+from skvae._detector.support import supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
@@ -94,8 +96,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        How to treat categories unseen during ``fit``. With ``"ignore"`` each costs as much as the oddest training row: a new
-        category comes once in n + 1 rows by the rule of succession, and so should a row of that score. ``"error"`` raises.
+        How to treat categories unseen during ``fit``. With ``"ignore"`` such a category is one of the rare ones, where these
+        share a code. Else it costs as much as the row that is as rare: by Good and Turing's rule, as many rows come with a new
+        category as had one of their own during ``fit``; where none had, the oddest row counts. ``"error"`` raises.
     corruption : str, corruption object, "auto" or None, default="auto"
         ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
     penalty : str, penalty object, tuple of them or None, default=None
@@ -366,8 +369,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         totals = by_place[known.place]
         if not known.in_memory.all():
             totals[~known.in_memory] = self._oddness.totals(rows[~known.in_memory])
+        self._levels = Levels.of(rows, self._oddness.memory.neighbours.metric.is_number, totals)
+        totals += self._levels.are_single(rows) @ self._levels.costs
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
-        self._cost_of_new_level = max(float(totals.max()), 1.0)
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -383,8 +387,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             Higher is more normal. A row of typical cells has about zero; the unit is what the training rows are away from that,
             on average, by their distances to neighbours.
         """
-        rows = self._read(X)
-        return -self._oddness.totals(rows) - self._new_levels(X, rows)
+        rows, new = self._read(X)
+        return -self._oddness.totals(rows) - (new | self._of_their_own(rows)) @ self._levels.costs
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -432,11 +436,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         p : ndarray of shape (n_rows,)
             Between ``1 / (n + 1)`` and 1, for n training rows.
         """
-        rows = self._read(X)
-        new = self._new_levels(X, rows)
+        rows, new = self._read(X)
         as_odd = np.zeros(len(rows), dtype=int)
         for ranked, totals in zip(self._ranked, self._oddness.totals_by_network(rows), strict=True):
-            as_odd += len(ranked) - np.searchsorted(ranked, totals + new, side="left")
+            as_odd += len(ranked) - np.searchsorted(ranked, totals + new @ self._levels.costs, side="left")
         return np.asarray((1 + as_odd) / (1 + sum(map(len, self._ranked))))
 
     def explain(self, X: Any, return_expected: bool = False, parts: bool = False) -> Any:
@@ -460,9 +463,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             In the units and dtypes of the training table, if ``return_expected``: the mean, or the most frequent, of what the
             networks expect, or where there are none of the nearest rows.
         """
-        rows = self._read(X)
+        rows, new = self._read(X)
         neighbours, column, row = self._oddness.parts(rows)
-        column = column + self._cost_of_new_level * self._schema.unknown(X, rows)
+        column = column + self._levels.costs * (new | self._of_their_own(rows))
         if parts:
             result: Any = Parts(*(self._frame_like(X, cells) for cells in (neighbours, column, row)))
         else:
@@ -482,15 +485,23 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             return pd.DataFrame(values, columns=feature_names(self, None))
         return table_like(X, values)
 
-    def _read(self, X: Any) -> np.ndarray:
-        """The cells of a table as numbers; those of columns that were empty at fit are missing."""
+    def _read(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of a table as numbers, and which of them hold levels that were not there at fit.
+
+        Where rare levels share a code a new one is such a level too. Cells of columns that were empty at fit are missing.
+        """
         check_is_fitted(self)
         rows = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
-        return self._oddness.memory.squashing.read(rows)
+        new = self._schema.unknown(X, rows)
+        if new.any():
+            rare = np.array([len(column.levels) - 1 if column.grouped else np.nan for column in self._schema.columns])
+            rows, new = np.where(new, rare, rows).astype(rows.dtype, copy=False), new & np.isnan(rare)
+        return self._oddness.memory.squashing.read(rows), new
 
-    def _new_levels(self, X: Any, rows: np.ndarray) -> np.ndarray:
-        """What rows cost for levels that were not there at fit."""
-        return self._cost_of_new_level * self._schema.unknown(X, rows).sum(axis=1)
+    def _of_their_own(self, rows: np.ndarray) -> np.ndarray:
+        """Which cells of training rows hold a level that no other training row has."""
+        single = self._levels.are_single(rows)
+        return single & (self._oddness.training.find(rows).part >= 0)[:, None] if single.any() else single
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

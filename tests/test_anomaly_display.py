@@ -54,6 +54,16 @@ def test_cells_are_shaded_by_their_share_of_the_row(detector):
     assert drawn_texts(display.axes_[1]) == [f"{value:.6g}" for value in oddest.to_numpy().ravel()]
 
 
+def test_bars_are_the_shares_of_the_three_measures(detector):
+    display = AnomalyDisplay.from_estimator(detector, WINE, n_rows=4)
+    oddest = WINE.iloc[np.argsort(detector.decision_function(WINE))[:4]]
+    added = np.maximum([part.sum(axis=1) for part in detector.explain(oddest, parts=True)], 0)
+    bars = [[bar.get_width() for bar in container] for container in display.axes_[2].containers]
+    np.testing.assert_allclose(bars, added / added.sum(axis=0), rtol=1e-6)
+    legend = display.axes_[2].get_legend().get_texts()
+    assert [text.get_text() for text in legend] == ["neighbours", "column", "row"]
+
+
 def test_the_most_telling_columns_are_drawn_in_the_order_of_the_table(detector):
     display = AnomalyDisplay.from_estimator(detector, WINE, n_rows=3, n_columns=4)
     names = [label.get_text() for label in display.axes_[1].get_xticklabels()]
@@ -63,7 +73,7 @@ def test_the_most_telling_columns_are_drawn_in_the_order_of_the_table(detector):
 
 
 def test_axes_may_be_given(detector):
-    figure, axes = plt.subplots(2, 1)
+    figure, axes = plt.subplots(3, 1)
     display = AnomalyDisplay.from_estimator(detector, WINE, axes=axes, cmap="Greys")
     assert display.figure_ is figure
     assert display.image_.get_cmap().name == "Greys"

@@ -53,9 +53,10 @@ class TrainingRows:
         cls, rows: np.ndarray, memory: np.ndarray, n_parts_of: Callable[[int], int], rng: np.random.Generator
     ) -> "TrainingRows":
         """Divide a table at random into as many parts as its number of distinct rows allows; equal rows are in one part."""
-        hashes = np.unique(hashes_of(rows))
+        hashes, first = np.unique(hashes_of(rows), return_index=True)
         n_parts = n_parts_of(len(hashes))
-        part = rng.permutation(len(hashes)) % max(1, n_parts)
+        part = np.empty(len(hashes), dtype=np.int32)
+        part[np.argsort(first)] = rng.permutation(len(hashes)) % max(1, n_parts)  # in the order of the table
         return cls(hashes, np.isin(hashes, hashes_of(memory)), part, n_parts)
 
     def find(self, rows: np.ndarray) -> Known:
@@ -67,7 +68,6 @@ class TrainingRows:
 
 
 def hashes_of(rows: np.ndarray) -> np.ndarray:
-    """The same for a table in either precision."""
-    with np.errstate(over="ignore"):
-        blocks = [hashed(rows[i : i + BLOCK_ROWS].astype(np.float32))[1] for i in range(0, len(rows), BLOCK_ROWS)]
+    """A hash of each row, the same for equal rows."""
+    blocks = [hashed(rows[i : i + BLOCK_ROWS].astype(np.float64))[1] for i in range(0, len(rows), BLOCK_ROWS)]
     return np.concatenate(blocks)

@@ -12,8 +12,6 @@ from skvae.core.inference import CHUNK_ROWS, apply
 
 N_CANDIDATES = 32  # nearest by squared distances, which a matrix product finds; the nearest of them by absolute ones are taken
 MISMATCH = 2 / math.sqrt(math.pi)  # of two categories: the mean distance between two cells of a standard normal column
-N_SAMPLES, SAMPLE_ROWS = 32, 16  # in how many of which size a row has to be near to some other
-ROWS_PER_SAMPLED = 10  # at least, so that in small tables, too, a row has little say in which others are near
 LEAST_SCALE = 1e-3  # of the local distance, which is zero where rows are repeated
 
 
@@ -157,27 +155,3 @@ def _set_apart(x: Tensor, candidates: Tensor, distances: Tensor) -> None:
     equal = ((candidates == x[:, None]) | (candidates.isnan() & x[:, None].isnan())).all(-1)
     first = equal.int().argmax(1, keepdim=True)
     distances.scatter_(1, first, torch.where(equal.gather(1, first), -1.0, distances.gather(1, first)))
-
-
-def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Positions of the share of the rows that are nearest to small random samples of them, in rising order.
-
-    A row is near to a sample where it is near to any of its rows. A sample is too small to hold a row of every small group,
-    however dense it is, so that groups of odd rows are left out along with single ones, while large groups stay.
-
-    References
-    ----------
-    T. R. Bandaragoda, K. M. Ting, D. Albrecht, F. T. Liu, Y. Zhu, J. R. Wells (2018). Isolation-based anomaly detection using
-    nearest-neighbor ensembles. Computational Intelligence 34.
-    """
-    n_kept = max(2, int(fraction * len(rows)))
-    if n_kept >= len(rows):
-        return np.arange(len(rows))
-    points = metric.features(torch.from_numpy(rows.astype(np.float32)), power=1)
-    far = torch.zeros(len(rows))
-    for _ in range(N_SAMPLES):
-        sample = torch.from_numpy(rng.permutation(len(rows))[: min(SAMPLE_ROWS, max(2, len(rows) // ROWS_PER_SAMPLED))])
-        distances = torch.cdist(points, points[sample], p=1.0)
-        distances[sample, torch.arange(len(sample))] = math.inf  # no row is its own neighbour
-        far += distances.amin(1)
-    return np.sort(np.argsort(far.numpy(), kind="stable")[:n_kept])

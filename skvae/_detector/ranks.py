@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+TIE = 1e-5  # spreads; numbers that are nearer are one, so that rounding does not order them
+
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
@@ -21,7 +23,7 @@ class Ranks:
 
     @classmethod
     def of(cls, rows: np.ndarray, is_number: np.ndarray) -> "Ranks":
-        """From rows, NaN where a cell is missing."""
+        """From squashed rows, NaN where a cell is missing."""
         return cls([np.sort(cells[~np.isnan(cells)]) for cells in rows.T], is_number)
 
     def surprise(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
@@ -33,6 +35,7 @@ class Ranks:
         Parameters
         ----------
         rows : ndarray of shape (n_rows, n_columns)
+            Squashed cells.
         among_them : bool
             Whether the rows are in the memory themselves.
         """
@@ -46,7 +49,8 @@ class Ranks:
 
 def _two_sided(column: np.ndarray, cells: np.ndarray, among_them: bool) -> np.ndarray:
     others = len(column) - among_them
-    as_low, as_high = np.searchsorted(column, cells, "right"), len(column) - np.searchsorted(column, cells, "left")
+    as_low = np.searchsorted(column, cells + TIE, "right")
+    as_high = len(column) - np.searchsorted(column, cells - TIE, "left")
     as_extreme = np.maximum(np.minimum(as_low, as_high) - among_them, 0)
     return np.minimum(2 * (as_extreme + 1) / (others + 1), 1.0)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
 from skvae._display.drawing import COLORS, axes_or_new, check_can, shortened
 from skvae._validation import check_count
@@ -12,7 +13,7 @@ LONGEST_VALUE = 10  # letters of a cell
 INCHES_PER_CELL = (0.95, 0.34)
 BINS = 60
 MEASURES = ("neighbours", "column", "row")
-MEASURE_COLORS = (COLORS[0], COLORS[2], COLORS[1])
+MEASURE_COLORS = (COLORS[0], COLORS[2], COLORS[3])
 DARK = 0.6  # share from which on black letters cannot be read
 
 
@@ -83,7 +84,7 @@ class AnomalyDisplay:
         check_count(1, n_rows=n_rows)
         decisions = estimator.decision_function(X)
         oddest = np.argsort(decisions, kind="stable")[:n_rows]
-        shown = X.iloc[oddest] if hasattr(X, "iloc") else X[oddest]
+        shown = X.iloc[oddest] if hasattr(X, "iloc") else (X if hasattr(X, "shape") else np.asarray(X))[oddest]
         labels = list(shown.index) if hasattr(X, "iloc") else oddest.tolist()
         parts = estimator.explain(shown, parts=True)
         cells, columns = np.stack([part.to_numpy() for part in parts]), list(parts.row.columns)
@@ -109,6 +110,8 @@ class AnomalyDisplay:
             self.figure_, self.axes_ = _three_axes(len(shares), len(telling))
         else:
             self.axes_ = np.asarray(axes)
+            if self.axes_.shape != (3,):
+                raise ValueError(f"axes must be three, but there are {self.axes_.size}; pass plt.subplots(3, 1)[1].")
             self.figure_ = self.axes_[0].figure
         self._plot_histogram(self.axes_[0])
         self._plot_cells(self.axes_[1], shares[:, telling], telling, kwargs)
@@ -120,6 +123,7 @@ class AnomalyDisplay:
         unit = float(np.median(np.abs(decisions))) or 1.0
         lowest, highest = np.arcsinh(np.array([decisions.min(), decisions.max()]) / unit)
         edges = unit * np.sinh(np.linspace(lowest, max(highest, lowest + 1), BINS + 1))
+        edges = np.sort(np.append(edges, 0.0))  # so that no bin is on both sides of the threshold
         edges[[0, -1]] = min(edges[0], decisions.min()), max(edges[-1], decisions.max())  # which rounding may have moved inside
         odd = decisions < 0
         counts = f"flagged: {odd.sum():,} of {len(odd):,} rows"
@@ -177,7 +181,7 @@ def _cells(shown: Any) -> np.ndarray:
 
 def _written(value: Any) -> str:
     """A cell in a few letters; nothing where it is missing."""
-    if value is None or value != value:
+    if pd.isna(value):
         return ""
     text = f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
