@@ -370,7 +370,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         if not known.in_memory.all():
             totals[~known.in_memory] = self._oddness.totals(rows[~known.in_memory])
         self._levels = Levels.of(rows, self._oddness.memory.neighbours.metric.is_number, totals)
-        totals += self._levels.are_single(rows) @ self._levels.costs
+        totals += self._levels.cost_of(self._levels.are_single(rows))
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 
@@ -388,7 +388,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             on average, by their distances to neighbours.
         """
         rows, new = self._read(X)
-        return -self._oddness.totals(rows) - (new | self._of_their_own(rows)) @ self._levels.costs
+        return -self._oddness.totals(rows) - self._levels.cost_of(new | self._of_their_own(rows))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -437,9 +437,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             Between ``1 / (n + 1)`` and 1, for n training rows.
         """
         rows, new = self._read(X)
-        as_odd = np.zeros(len(rows), dtype=int)
+        as_odd, of_new = np.zeros(len(rows), dtype=int), self._levels.cost_of(new)
         for ranked, totals in zip(self._ranked, self._oddness.totals_by_network(rows), strict=True):
-            as_odd += len(ranked) - np.searchsorted(ranked, totals + new @ self._levels.costs, side="left")
+            as_odd += len(ranked) - np.searchsorted(ranked, totals + of_new, side="left")
         return np.asarray((1 + as_odd) / (1 + sum(map(len, self._ranked))))
 
     def explain(self, X: Any, return_expected: bool = False, parts: bool = False) -> Any:

@@ -99,6 +99,23 @@ def test_words_are_cut_and_holes_left_blank():
     assert drawn_texts(display.axes_[1])[2] == "a rather …"
 
 
+def test_nullable_frames_with_holes_are_drawn():
+    table = WINE[["ash", "hue"]].convert_dtypes()
+    table.loc[7, "hue"] = pd.NA
+    display = AnomalyDisplay.from_estimator(AEAnomalyDetector(**SHORT).fit(table), table, n_rows=1)
+    assert "" in drawn_texts(display.axes_[1])
+
+
+def test_lists_of_rows_are_drawn():
+    table = WINE.iloc[:60, :3].to_numpy().tolist()
+    assert len(AnomalyDisplay.from_estimator(AEAnomalyDetector(**SHORT).fit(table), table, n_rows=2).axes_) == 3
+
+
+def test_too_few_axes_are_refused(detector):
+    with pytest.raises(ValueError, match=r"axes must be three, but there are 2; pass plt.subplots\(3, 1\)\[1\]"):
+        AnomalyDisplay.from_estimator(detector, WINE, axes=plt.subplots(2, 1)[1])
+
+
 def test_a_table_of_equal_rows_can_be_drawn():
     table = pd.DataFrame(np.ones((20, 2)), columns=["a", "b"])
     display = AnomalyDisplay.from_estimator(AEAnomalyDetector(**SHORT).fit(table), table)

@@ -8,7 +8,8 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from skvae._detector.neighbours import Metric, Neighbours, supported
+from skvae._detector.neighbours import Metric, Neighbours
+from skvae._detector.support import supported
 from tests.definitions import gaps_of_two, gaps_to_neighbours, mean_gaps
 
 CPU = torch.device("cpu")

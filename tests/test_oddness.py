@@ -240,12 +240,22 @@ def test_equal_rows_are_in_one_part_and_their_number_is_what_is_divided():
     np.testing.assert_array_equal(known.in_memory, np.arange(30) < 15)
 
 
-def test_rows_are_known_whatever_their_precision_zero_and_nan():
+def test_rows_are_known_whatever_their_zero_and_nan():
     table = np.array([[0.1, np.nan], [0.0, 2.0], [3.0, 1.0]])
     training = TrainingRows.of(table, table[:1], lambda n: n, np.random.default_rng(0))
-    twins = np.array([[0.1, -np.nan], [-0.0, 2.0], [3.0, 1.0]], dtype=np.float32)
+    twins = np.array([[0.1, -np.nan], [-0.0, 2.0], [3.0, 1.0]])
     np.testing.assert_array_equal(training.find(twins).part, training.find(table).part)
     np.testing.assert_array_equal(training.find(twins).in_memory, [True, False, False])
+
+
+def test_rows_that_differ_in_the_last_digits_are_distinct():
+    table = 1.7e9 + np.arange(500.0)[:, None]  # seconds, which float32 does not tell apart
+    assert len(TrainingRows.of(table, table, lambda n: 2, np.random.default_rng(0)).hashes) == 500
+
+
+def test_parts_do_not_depend_on_units():
+    parts = [TrainingRows.of(t, t, lambda n: 2, np.random.default_rng(0)).find(t).part for t in (NUMBERS, 1000 * NUMBERS + 7)]
+    np.testing.assert_array_equal(*parts)
 
 
 def test_rows_that_were_not_trained_on_are_new():

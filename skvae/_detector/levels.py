@@ -33,6 +33,13 @@ class Levels:
         shares = [(len(codes) + 1) / (len(rows) + 1) for codes in single]
         return cls(single, np.maximum(np.quantile(totals, 1 - np.array(shares), method="higher"), 0.0))
 
+    def cost_of(self, cells: np.ndarray) -> np.ndarray:
+        """What each row costs for the cells, ``(n_rows, n_columns)``, that hold such levels."""
+        rows = np.flatnonzero(cells.any(axis=1))
+        result = np.zeros(len(cells))
+        result[rows] = cells[rows] @ self.costs
+        return result
+
     def are_single(self, rows: np.ndarray) -> np.ndarray:
         """Which cells hold a level that one training row has."""
         if not any(map(len, self.single)):

@@ -84,7 +84,8 @@ class AnomalyDisplay:
         check_count(1, n_rows=n_rows)
         decisions = estimator.decision_function(X)
         oddest = np.argsort(decisions, kind="stable")[:n_rows]
-        shown = X.iloc[oddest] if hasattr(X, "iloc") else (X if hasattr(X, "shape") else np.asarray(X))[oddest]
+        table: Any = X if hasattr(X, "shape") else np.asarray(X)
+        shown = table.iloc[oddest] if hasattr(table, "iloc") else table[oddest]
         labels = list(shown.index) if hasattr(X, "iloc") else oddest.tolist()
         parts = estimator.explain(shown, parts=True)
         cells, columns = np.stack([part.to_numpy() for part in parts]), list(parts.row.columns)
