@@ -35,7 +35,7 @@ from skvae.core.device import resolve_device
 
 N_NETWORKS = 2  # the fewest of which one has not seen each row
 LEAST_ROWS = 50  # distinct ones, for networks to be trained
-MOST_STEPS = 150  # of the training of a network; noise is the only regularisation that it needs
+MOST_STEPS = 300  # of the training of a network; noise is the only regularisation that it needs
 MOST_PASSES = 20  # over its rows, of which few are soon learned
 MOST_SUPPORT = 0.8  # share of the rows that is learned from, where some of them may be odd
 DENOISER: dict[str, Any] = {
@@ -59,9 +59,10 @@ HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters 
 class AEAnomalyDetector(OutlierMixin, NestedParameters):
     """Find the rows of a table that are not like the others, with p-values and reasons; in place of ``IsolationForest``.
 
-    Three things are said about each cell of a row, and they add up: how far it is from those of the nearest rows, how rare it
-    is in its column, and how far it is from what a denoising autoencoder expects in a row like this. The first two find rows
-    that are unlike all others. The third finds single wrong cells, and says what should stand there.
+    Each cell of a row is measured three times: how far it is from those of the nearest rows, how rare it is in its column, and
+    how far it is from what a denoising autoencoder expects in a row like this. How odd a row is, is the sum over its cells. The
+    first two measures find rows that are unlike all others. The third finds single wrong cells, and says what should stand
+    there.
 
     Parameters
     ----------
@@ -69,17 +70,17 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Size of the code of the networks, ``"auto"`` is 128: more than most tables have columns.
     contamination : float, default=0.1
         Share of the training rows that ``predict`` flags, in (0, 0.5]. It moves ``offset_``, and ``support_fraction`` where
-        that is ``"auto"``.
+        that is ``"auto"``. There is no ``"auto"``, as in ``IsolationForest``: use ``p_values`` where the share is not known.
     support_fraction : float or "auto", default="auto"
-        Share of the rows that are learned from, in (0, 1]. ``"auto"`` is ``min(0.8, 1 - contamination)``, for tables that hold
-        anomalies, as in ``EllipticEnvelope``. The others are those that are far from most of 32 random samples of 16 rows.
-        Groups of odd rows are left out too, however dense they are, where they make up a few per cent of the table; a group of
-        a tenth of it stays. Set 1.0 where all rows are known to be normal (novelty detection).
+        Share of the rows that is learned from, in (0, 1], as in ``EllipticEnvelope``. ``"auto"`` is
+        ``min(0.8, 1 - contamination)``, for tables that may hold anomalies. Rows that are left out are those that are far from
+        most of 32 random samples of 16 rows: single rows, and groups that make up a few per cent of the table, however dense.
+        Equal rows that make up 2 % stay. Set 1.0 where all rows are known to be normal (novelty detection).
     n_neighbors : int, default=5
         Nearest rows that a row is compared with, as in ``LocalOutlierFactor``.
     max_samples : int, default=4096
-        Rows that are kept to compare with, drawn at random where there are more. The time of scoring and the size of the fitted
-        detector are in proportion to it. It holds these rows as they are.
+        Rows that are kept to compare with (the memory), drawn at random where there are more. More of them cost time and
+        space in proportion. The fitted detector holds these rows as they are.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         ``"auto"`` is ``(128, 128)``.
     activation : str, default="auto"
@@ -96,9 +97,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        How to treat categories unseen during ``fit``. With ``"ignore"`` such a category is one of the rare ones, where these
-        share a code. Else it costs as much as the row that is as rare: by Good and Turing's rule, as many rows come with a new
-        category as had one of their own during ``fit``; where none had, the oddest row counts. ``"error"`` raises.
+        How to treat categories unseen during ``fit``. With ``"ignore"`` each costs as much as the row that is as rare: by Good
+        and Turing's rule, as many rows come with a new category as had one of their own during ``fit``; where none had, the
+        oddest row counts. ``"error"`` raises.
     corruption : str, corruption object, "auto" or None, default="auto"
         ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
     penalty : str, penalty object, tuple of them or None, default=None
@@ -112,7 +113,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     batch_size : int or "auto", default="auto"
         ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
-        Epochs. ``"auto"`` is as many as make 150 steps, but at most 20 and at least 1.
+        Epochs. ``"auto"`` is as many as make 300 steps, but at most 20 and at least 1.
     early_stopping : bool or "auto", default="auto"
         ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
@@ -152,21 +153,22 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
     The three measures of a cell are
 
-    * its mean absolute difference from the ``n_neighbors`` nearest rows of the memory, by the sum of absolute differences,
-      over the root of the mean of such distances around these rows: half way from plain distances to the local outlier factor;
-    * minus the logarithm of the p-value of its rank in its column, two-sided, or of the share of rows that have a category as
-      rare;
+    * its mean absolute difference from the ``n_neighbors`` nearest rows of the memory, divided by the square root of how far
+      these rows are from their own neighbours. Dividing by all of that distance would make it a local outlier factor, not
+      dividing a plain distance. Rows are near by the sum of absolute differences over columns;
+    * minus the logarithm of a p-value: of the two-sided rank of a number in its column, or of the share of rows whose category
+      is as rare;
     * its negative log-likelihood given the code of its row, under denoising autoencoders that take noise of all sizes off a row
       and are told how much there is. A network's residual at a row x is ``s**2`` times the gradient of the log-density of the
       rows with noise of level s (Vincent, 2011).
 
-    Each is counted from that of the median cell of its column, so that a typical cell, like a missing one, counts zero. What
-    the rows of the memory have beyond that is 1, 1/2 and 1/4 per row on average: the weights of the three. The likelihood has
-    long tails, so that it decides about impossible cells in spite of its small weight.
+    Each is counted from the median cell of its column, so that a typical cell, like a missing one, counts zero. Each is then
+    divided by a constant, so that the rows of the memory have 1, 1/2 and 1/4 beyond typical cells on average. The likelihood
+    has long tails, and decides about impossible cells in spite of its small weight.
 
-    A row of the training table, told by a hash of its cells, is no neighbour of itself, is not counted in its columns, and is
-    scored by the network that did not see it; any other row is compared with all and scored by the mean of the networks.
-    Otherwise the rows of a small table would set a threshold that later rows cannot meet.
+    A row of the training table is recognised by a hash of its cells, to the last digit. It is no neighbour of itself, it is not
+    counted in its columns, and it is scored by the network that did not see it. Any other row is compared with all and scored
+    by the mean of the networks. Otherwise the rows of a small table would set a threshold that later rows cannot meet.
 
     References
     ----------
@@ -197,7 +199,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     Rows that come later, and those among them of which at most a tenth is expected to be normal:
 
     >>> from scipy.stats import false_discovery_control
-    >>> p = AEAnomalyDetector(cv=3, random_state=0).fit(X[1:]).p_values(X[:1])
+    >>> p = AEAnomalyDetector(random_state=0).fit(X[1:]).p_values(X[:1])
     >>> bool(false_discovery_control(p)[0] < 0.1)
     True
     """
@@ -323,7 +325,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         networks = self._networks(schema, rows, support, training, rng)
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
         self._oddness, of_kept = Oddness.of(kept, measured, memory, networks, training)
-        self._set_threshold(rows, kept, of_kept)
+        self._set_threshold(X, rows, kept, of_kept)
 
     def _support(self) -> float:
         """Share of the rows that is learned from."""
@@ -361,7 +363,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             params["max_iter"] = min(MOST_PASSES, epochs_of(MOST_STEPS, n_rows, int(params["batch_size"])))
         return AutoencoderTransformer(**params)
 
-    def _set_threshold(self, rows: np.ndarray, kept: np.ndarray, of_kept: np.ndarray) -> None:
+    def _set_threshold(self, X: Any, rows: np.ndarray, kept: np.ndarray, of_kept: np.ndarray) -> None:
         """Find what later rows are compared with: the scores of the training rows, each by what did not see it."""
         training = self._oddness.training
         known, by_place = training.find(rows), np.empty(len(training.hashes))
@@ -369,8 +371,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         totals = by_place[known.place]
         if not known.in_memory.all():
             totals[~known.in_memory] = self._oddness.totals(rows[~known.in_memory])
-        self._levels = Levels.of(rows, self._oddness.memory.neighbours.metric.is_number, totals)
-        totals += self._levels.cost_of(self._levels.are_single(rows))
+        self._levels = Levels.of(self._schema.single_levels(X), totals, rows.shape[1])
+        totals += self._levels.cost_of(self._schema.holding(X, self._levels.single))
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 
@@ -384,11 +386,11 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Returns
         -------
         scores : ndarray of shape (n_rows,)
-            Higher is more normal. A row of typical cells has about zero; the unit is what the training rows are away from that,
-            on average, by their distances to neighbours.
+            Higher is more normal. A row of typical cells has about zero. The unit is the mean of what the rows that were
+            learned from have beyond typical cells, by their distances to neighbours.
         """
         rows, new = self._read(X)
-        return -self._oddness.totals(rows) - self._levels.cost_of(new | self._of_their_own(rows))
+        return -self._oddness.totals(rows) - self._levels.cost_of(new | self._single(X, rows))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
@@ -419,12 +421,16 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def p_values(self, X: Any) -> np.ndarray:
         """How probable it is that a row like those of the training table scores as low as this one, or lower.
 
-        Each row is compared with the training rows, as if these had not been trained on (conformal p-values): none is its own
-        neighbour, and each is scored by the network that did not see it. Where a row and the training rows are exchangeable,
-        such as draws from one distribution, ``p <= a`` has a probability of at most a, up to a factor of two at worst (Barber
-        et al., 2021) and nothing that we could measure in practice. Where the training table holds anomalies, p-values are
-        larger than they would be without. ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks rows of
-        which a tenth is normal in expectation, at most (Bates et al., 2023).
+        Each row is compared with the training rows, and none of these is judged by what it took part in: it is not its own
+        neighbour, and it is scored by the network that was not trained on it (conformal p-values). Where a row and the training
+        rows are exchangeable, such as draws from one distribution, ``p <= a`` has a probability of at most a, up to a factor of
+        two at worst (Barber et al., 2021), and on tables of all sizes we measured less than a. Where rows are left out by
+        ``support_fraction``, the others were chosen for being near to each other, and p-values come out a little too small on
+        small tables, most of all of categories.
+
+        Where the training table holds anomalies, p-values are larger than they would be without. Of the rows that
+        ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks, a tenth at most is normal in expectation
+        (Bates et al., 2023).
 
         Parameters
         ----------
@@ -465,7 +471,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         rows, new = self._read(X)
         neighbours, column, row = self._oddness.parts(rows)
-        column = column + self._levels.costs * (new | self._of_their_own(rows))
+        column = column + self._levels.costs * (new | self._single(X, rows))
         if parts:
             result: Any = Parts(*(self._frame_like(X, cells) for cells in (neighbours, column, row)))
         else:
@@ -488,19 +494,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def _read(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """The cells of a table as numbers, and which of them hold levels that were not there at fit.
 
-        Where rare levels share a code a new one is such a level too. Cells of columns that were empty at fit are missing.
+        Cells of columns that were empty at fit are missing.
         """
         check_is_fitted(self)
         rows = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
-        new = self._schema.unknown(X, rows)
-        if new.any():
-            rare = np.array([len(column.levels) - 1 if column.grouped else np.nan for column in self._schema.columns])
-            rows, new = np.where(new, rare, rows).astype(rows.dtype, copy=False), new & np.isnan(rare)
-        return self._oddness.memory.squashing.read(rows), new
+        return self._oddness.memory.squashing.read(rows), self._schema.unknown(X, rows)
 
-    def _of_their_own(self, rows: np.ndarray) -> np.ndarray:
+    def _single(self, X: Any, rows: np.ndarray) -> np.ndarray:
         """Which cells of training rows hold a level that no other training row has."""
-        single = self._levels.are_single(rows)
+        single = self._schema.holding(X, self._levels.single)
         return single & (self._oddness.training.find(rows).part >= 0)[:, None] if single.any() else single
 
     def __sklearn_tags__(self) -> Any:

@@ -254,14 +254,13 @@ def test_a_level_that_a_single_training_row_has_costs_as_much_as_a_new_one():
     assert word.iloc[-2] > word.iloc[:-2].max()
 
 
-def test_a_new_level_is_a_rare_one_where_these_share_a_code():
+def test_rare_levels_that_share_a_code_are_counted_one_by_one():
     levels = [f"often {i % 25}" for i in range(600)] + [f"once {i}" for i in range(10)]
     table = pd.DataFrame({"number": np.random.default_rng(0).normal(size=610), "word": levels})
     with pytest.warns(UserWarning, match="10 of them are rare"):
         detector = AEAnomalyDetector(**SHORT).fit(table)
-    later = table.iloc[:20].assign(number=0.5)
-    new, rare = (detector.score_samples(later.assign(word=word)) for word in ("new", "once 3"))
-    np.testing.assert_array_equal(new, rare)
+    cost = detector.explain(table.assign(word="new")).iloc[0]["word"]
+    assert 5 / 611 < np.mean(-detector.score_samples(table[:600]) >= cost) < 20 / 611
 
 
 @pytest.mark.slow
@@ -548,9 +547,9 @@ def test_automatic_is_what_is_documented():
     assert_same(AEAnomalyDetector(**few).fit(X), AEAnomalyDetector(**few, **explicit).fit(X), LATER)
 
 
-@pytest.mark.parametrize(("n_rows", "n_iter"), [(20, 20), (1280, 20), (2560, 15), (40_000, 1)])
+@pytest.mark.parametrize(("n_rows", "n_iter"), [(20, 20), (1280, 20), (7680, 10), (40_000, 2)])
 def test_automatic_epochs_make_a_number_of_steps_in_few_passes(n_rows, n_iter):
-    """150 steps on half of the rows that support it, in batches of 128, and 20 epochs at most."""
+    """300 steps on half of the rows that support it, in batches of 128, and 20 epochs at most."""
     table = np.random.default_rng(0).normal(size=(n_rows, 2))
     params = SHORT | {"max_iter": "auto", "support_fraction": 1.0, "max_samples": 50}
     assert AEAnomalyDetector(**params).fit(table).n_iter_ == n_iter

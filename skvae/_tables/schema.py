@@ -142,6 +142,21 @@ class Schema:
                 unknown[:, i] = np.isnan(cells[:, i]) & ~tool_of(series).missing(series)
         return unknown
 
+    def single_levels(self, X: Any) -> list[frozenset[Any]]:
+        """The levels of each column of categories that a single row has, rare ones that share a code among them."""
+        if not any(column.kind == "category" for column in self.columns):
+            return []
+        frame = frame_of(X)
+        pairs = zip(self._columns_for(frame), series_of(frame), strict=True)
+        return [_single(series) if column.kind == "category" else frozenset() for column, series in pairs]
+
+    def holding(self, X: Any, levels: list[frozenset[Any]]) -> np.ndarray:
+        """Which cells hold one of the levels of their column, ``(n_rows, n_columns)``."""
+        if not any(levels):
+            return np.broadcast_to(False, np.shape(X))
+        series = series_of(frame_of(X))
+        return np.stack([_among(each, some) for each, some in zip(series, levels, strict=True)], axis=1)
+
     def restore(self, cells: np.ndarray, index: Any = None) -> Any:
         """Put cells back into the container that the estimator was fitted on.
 
@@ -251,6 +266,17 @@ def _known_codes(column: Column, series: Any, handle_unknown: str, table: str) -
             "Use handle_unknown='ignore' to take them for missing cells, or fit on rows that hold them."
         )
     return cells[codes]  # the code of a missing cell, -1, is the last entry
+
+
+def _single(series: Any) -> frozenset[Any]:
+    codes, levels = tool_of(series).factorize(series)
+    counts = np.bincount(codes[codes >= 0], minlength=len(levels))
+    return frozenset(level for level, count in zip(levels, counts, strict=True) if count == 1)
+
+
+def _among(series: Any, some: frozenset[Any]) -> np.ndarray:
+    codes, levels = tool_of(series).factorize(series) if some else (np.full(len(series), -1), [])
+    return np.array([level in some for level in levels] + [False])[codes]  # the code of a missing cell, -1, is the last entry
 
 
 def _restore_array(columns: Iterable[Column], cells: np.ndarray) -> np.ndarray:
