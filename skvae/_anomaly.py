@@ -35,8 +35,8 @@ from skvae.core.device import resolve_device
 
 N_NETWORKS = 2  # the fewest of which one has not seen each row
 LEAST_ROWS = 50  # distinct ones, for networks to be trained
-MOST_STEPS = 300  # of the training of a network; noise is the only regularisation that it needs
-MOST_PASSES = 20  # over its rows, of which few are soon learned
+N_PASSES = 10  # of the training of a network over its rows; noise is the only regularisation that it needs
+FEWEST_STEPS, MOST_STEPS = 100, 300  # of the same
 MOST_SUPPORT = 0.8  # share of the rows that is learned from, where some of them may be odd
 DENOISER: dict[str, Any] = {
     "n_components": 128,
@@ -113,7 +113,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     batch_size : int or "auto", default="auto"
         ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
-        Epochs. ``"auto"`` is as many as make 300 steps, but at most 20 and at least 1.
+        Epochs. ``"auto"`` is 10, but as many as make 100 steps on small tables and 300 on large ones.
     early_stopping : bool or "auto", default="auto"
         ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
@@ -322,7 +322,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         kept = support[rng.permutation(len(support))[: self.max_samples]]
         memory, measured = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
         training = TrainingRows.of(rows, kept, self._n_networks, rng)
-        networks = self._networks(schema, rows, support, training, rng)
+        networks = self._networks(schema, rows, support, training, squashing, rng)
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
         self._oddness, of_kept = Oddness.of(kept, measured, memory, networks, training)
         self._set_threshold(X, rows, kept, of_kept)
@@ -338,11 +338,17 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return min(int(self.cv), n_distinct) if n_distinct > 1 else 0
 
     def _networks(
-        self, schema: Schema, rows: np.ndarray, support: np.ndarray, training: TrainingRows, rng: np.random.Generator
+        self,
+        schema: Schema,
+        rows: np.ndarray,
+        support: np.ndarray,
+        training: TrainingRows,
+        squashing: Squashing,
+        rng: np.random.Generator,
     ) -> Networks:
         """Train one network per part of the table, on what supports the others."""
-        scaled = (schema.n_levels_of(rows.shape[1]) == 0) & bool(self.standardize) & (self.likelihood != "bernoulli")
-        squashing = Squashing.of(rows, scaled, FAR)
+        is_scaled = squashing.is_number & (self.likelihood != "bernoulli")  # whose cells are probabilities
+        squashing = squashing.only(is_scaled, FAR)
         parts, models, ended_early = training.find(support).part, [], False
         for i in range(training.n_parts):
             seen = support[parts != i]
@@ -360,7 +366,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         params = {name: getattr(self, name) for name in PASSED_ON} | {"random_state": seed}
         params |= {name: default for name, default in DENOISER.items() if is_auto(params[name])}
         if is_auto(self.max_iter):
-            params["max_iter"] = min(MOST_PASSES, epochs_of(MOST_STEPS, n_rows, int(params["batch_size"])))
+            n_steps = np.clip(N_PASSES * n_rows / int(params["batch_size"]), FEWEST_STEPS, MOST_STEPS)
+            params["max_iter"] = epochs_of(n_steps, n_rows, int(params["batch_size"]))
         return AutoencoderTransformer(**params)
 
     def _set_threshold(self, X: Any, rows: np.ndarray, kept: np.ndarray, of_kept: np.ndarray) -> None:

@@ -147,7 +147,8 @@ class Neighbours:
 
     def _mean_gaps(self, rows: np.ndarray, nearest: np.ndarray) -> np.ndarray:
         gaps = self.metric.gaps(torch.from_numpy(rows)[:, None], torch.from_numpy(self.rows[nearest]))
-        return gaps.nanmean(1).double().numpy()
+        means = gaps.mean(1)
+        return (gaps.nanmean(1) if means.isnan().any() else means).double().numpy()
 
 
 def _set_apart(x: Tensor, candidates: Tensor, distances: Tensor) -> None:

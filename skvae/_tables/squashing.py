@@ -38,6 +38,11 @@ class Squashing:
         median, spread = np.array(columns, dtype=np.float64).T
         return cls(np.where(np.isnan(rows).all(axis=0), np.nan, median), spread, is_number, knee)
 
+    def only(self, columns: np.ndarray, knee: float) -> "Squashing":
+        """The same with another knee, of some of the columns."""
+        kept = columns | np.isnan(self.median)
+        return Squashing(np.where(kept, self.median, 0.0), np.where(kept, self.spread, 1.0), self.is_number & columns, knee)
+
     def read(self, rows: np.ndarray) -> np.ndarray:
         """The rows without cells of columns that were empty, of which nothing is known."""
         unknown = np.isnan(self.median)
