@@ -379,7 +379,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         if not known.in_memory.all():
             totals[~known.in_memory] = self._oddness.totals(rows[~known.in_memory])
         self._levels = Levels.of(self._schema.single_levels(X), totals, rows.shape[1])
-        totals += self._levels.cost_of(self._schema.holding(X, self._levels.single))
+        totals += self._levels.cost_of(self._schema.holding(self._levels.single, X, rows))
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 
@@ -509,7 +509,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
     def _single(self, X: Any, rows: np.ndarray) -> np.ndarray:
         """Which cells of training rows hold a level that no other training row has."""
-        single = self._schema.holding(X, self._levels.single)
+        single = self._schema.holding(self._levels.single, X, rows)
         return single & (self._oddness.training.find(rows).part >= 0)[:, None] if single.any() else single
 
     def __sklearn_tags__(self) -> Any:

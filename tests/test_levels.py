@@ -39,12 +39,12 @@ def test_single_levels_are_found_in_the_table_and_in_later_ones(frame):
     schema = Schema.of(frame)
     single = schema.single_levels(frame)
     assert single == [frozenset(), frozenset("cd")]
-    np.testing.assert_array_equal(schema.holding(frame, single)[:, 1], [False] * 7 + [True, True, False])
-    assert not schema.holding(frame, single)[:, 0].any()
+    np.testing.assert_array_equal(schema.holding(single, frame, schema.cells(frame))[:, 1], [False] * 7 + [True, True, False])
+    assert not schema.holding(single, frame, schema.cells(frame))[:, 0].any()
 
 
 def test_tables_of_numbers_have_no_levels():
     table = np.ones((3, 2))
     schema = Schema.of(table)
     assert schema.single_levels(table) == []
-    assert not schema.holding(table, []).any()
+    assert not schema.holding([], table, table).any()

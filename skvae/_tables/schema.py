@@ -150,10 +150,10 @@ class Schema:
         pairs = zip(self._columns_for(frame), series_of(frame), strict=True)
         return [_single(series) if column.kind == "category" else frozenset() for column, series in pairs]
 
-    def holding(self, X: Any, levels: list[frozenset[Any]]) -> np.ndarray:
-        """Which cells hold one of the levels of their column, ``(n_rows, n_columns)``."""
+    def holding(self, levels: list[frozenset[Any]], X: Any, cells: np.ndarray) -> np.ndarray:
+        """Which cells hold one of the levels of their column; ``cells`` is what ``X`` was read as."""
         if not any(levels):
-            return np.broadcast_to(False, np.shape(X))
+            return np.broadcast_to(False, cells.shape)
         series = series_of(frame_of(X))
         return np.stack([_among(each, some) for each, some in zip(series, levels, strict=True)], axis=1)
 
