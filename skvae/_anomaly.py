@@ -74,7 +74,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     support_fraction : float or "auto", default="auto"
         Share of the rows that is learned from, in (0, 1], as in ``EllipticEnvelope``. ``"auto"`` is
         ``min(0.8, 1 - contamination)``, for tables that may hold anomalies. Rows that are left out are those that are far from
-        most of 32 random samples of 16 rows: single rows, and groups that make up a few per cent of the table, however dense.
+        most of 33 random samples of 16 rows: single rows, and groups that make up a few per cent of the table, however dense.
         Equal rows that make up 2 % stay. Set 1.0 where all rows are known to be normal (novelty detection).
     n_neighbors : int, default=5
         Nearest rows that a row is compared with, as in ``LocalOutlierFactor``.

@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skvae._detector.known import hashes_of
 from skvae._detector.neighbours import Metric
 
-N_SAMPLES, SAMPLE_ROWS = 32, 16  # in how many of which size a row has to be near to some other
+N_ROUNDS, N_SAMPLES, SAMPLE_ROWS = 3, 11, 16  # how many samples of which size a row has to be near to
 ROWS_PER_SAMPLED = 10  # at least, so that in small tables, too, a row has little say in which others are near
 LARGE_SHARE, LARGE = 0.02, 10  # of the table, and rows, from which on a group of equal rows is no anomaly
 
@@ -17,7 +18,8 @@ def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.
     """Positions of the share of the rows that are nearest to small random samples of them, in rising order.
 
     A row is as far from a sample as from the nearest row in it. A sample is too small to hold a row of every small group,
-    however dense it is, so that groups of odd rows are left out along with single ones. Equal rows that make up 2 % of the
+    however dense it is, so that groups of odd rows are left out along with single ones. Samples are drawn three times, from
+    all rows and then from those that were kept, so that many odd rows are not near to each other's samples. Equal rows that make up 2 % of the
     table stay whatever the samples are, as these cannot tell frequent patterns apart. Rows without any cell are left out.
 
     References
@@ -29,17 +31,24 @@ def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.
     if n_kept >= len(rows):
         return np.arange(len(rows))
     points = metric.features(torch.from_numpy(_filled(rows, rng).astype(np.float32)), power=1)
-    far = torch.zeros(len(rows))
+    large, empty = _in_large_groups(rows), np.isnan(rows).all(axis=1)
+    kept = np.arange(len(rows))
+    for _ in range(N_ROUNDS):
+        distance = _distance_to_samples(points, kept, rng)
+        distance = np.where(empty, np.inf, np.where(large, 0.0, distance))
+        kept = np.sort(np.argsort(distance, kind="stable")[: max(n_kept, int(large.sum()))])
+    return kept
+
+
+def _distance_to_samples(points: Tensor, drawn_from: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sum over random samples of the distance of each point to the nearest in the sample, but not to itself."""
+    far, n_rows = torch.zeros(len(points)), min(SAMPLE_ROWS, max(2, len(drawn_from) // ROWS_PER_SAMPLED))
     for _ in range(N_SAMPLES):
-        sample = torch.from_numpy(rng.permutation(len(rows))[: min(SAMPLE_ROWS, max(2, len(rows) // ROWS_PER_SAMPLED))])
+        sample = torch.from_numpy(rng.permutation(drawn_from)[:n_rows])
         distances = torch.cdist(points, points[sample], p=1.0)
-        distances[sample, torch.arange(len(sample))] = math.inf  # no row is its own neighbour
+        distances[sample, torch.arange(len(sample))] = math.inf
         far += distances.amin(1)
-    distance, n_large = far.numpy(), 0
-    if (large := _in_large_groups(rows)).any():
-        distance, n_large = np.where(large, 0.0, distance), int(large.sum())
-    distance = np.where(np.isnan(rows).all(axis=1), np.inf, distance)
-    return np.sort(np.argsort(distance, kind="stable")[: max(n_kept, n_large)])
+    return far.numpy()
 
 
 def _filled(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
