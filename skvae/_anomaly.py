@@ -13,7 +13,7 @@ from skvae._detector.known import TrainingRows
 from skvae._detector.levels import Levels
 from skvae._detector.neighbours import Metric
 from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts
-from skvae._detector.support import supported
+from skvae._detector.support import FEW_ODD, supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
@@ -37,7 +37,6 @@ N_NETWORKS = 2  # the fewest of which one has not seen each row
 LEAST_ROWS = 50  # distinct ones, for networks to be trained
 N_PASSES = 10  # of the training of a network over its rows; noise is the only regularisation that it needs
 FEWEST_STEPS, MOST_STEPS = 100, 300  # of the same
-MOST_SUPPORT = 0.8  # share of the rows that is learned from, where some of them may be odd
 DENOISER: dict[str, Any] = {
     "n_components": 128,
     "hidden_layer_sizes": (128, 128),
@@ -74,7 +73,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     support_fraction : float or "auto", default="auto"
         Share of the rows that is learned from, in (0, 1], as in ``EllipticEnvelope``. ``"auto"`` is
         ``min(0.8, 1 - contamination)``, for tables that may hold anomalies. Rows that are left out are those that are far from
-        most of 33 random samples of 16 rows: single rows, and groups that make up a few per cent of the table, however dense.
+        most of 32 random samples of 16 rows: single rows, and groups that make up a few per cent of the table, however dense.
         Equal rows that make up 2 % stay. Set 1.0 where all rows are known to be normal (novelty detection).
     n_neighbors : int, default=5
         Nearest rows that a row is compared with, as in ``LocalOutlierFactor``.
@@ -329,7 +328,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
     def _support(self) -> float:
         """Share of the rows that is learned from."""
-        return min(MOST_SUPPORT, 1 - self.contamination) if is_auto(self.support_fraction) else float(self.support_fraction)
+        return min(FEW_ODD, 1 - self.contamination) if is_auto(self.support_fraction) else float(self.support_fraction)
 
     def _n_networks(self, n_distinct: int) -> int:
         """How many networks so many distinct rows are enough for: none, or at least two."""

@@ -811,6 +811,15 @@ def test_no_frequent_pattern_is_odd_as_a_whole():
     assert detector.score_samples(table).min() > -5
 
 
+@pytest.mark.parametrize("contamination", [0.1, 0.3, 0.4])
+def test_many_odd_rows_are_found_where_their_share_is_said(contamination):
+    rng = np.random.default_rng(0)
+    n_odd = int(400 * contamination)
+    normal, odd = 5 + 0.5 * rng.normal(size=(400 - n_odd, 2)), rng.uniform(-9, 9, size=(n_odd, 2))
+    detector = AEAnomalyDetector(contamination=contamination, random_state=0).fit(np.concatenate([normal, odd]))
+    assert auroc(detector, normal, odd) > 0.97
+
+
 def test_rows_with_holes_are_not_preferred_to_learn_from():
     rng = np.random.default_rng(0)
     table = rng.normal(size=(1000, 10))

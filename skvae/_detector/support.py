@@ -9,7 +9,9 @@ from torch import Tensor
 from skvae._detector.known import hashes_of
 from skvae._detector.neighbours import Metric
 
-N_ROUNDS, N_SAMPLES, SAMPLE_ROWS = 3, 11, 16  # how many samples of which size a row has to be near to
+N_SAMPLES, SAMPLE_ROWS = 32, 16  # how many samples of which size a row has to be near to
+FEW_ODD = 0.8  # share that is kept where few rows are odd; of less, the odd ones are near to each other's samples
+N_ROUNDS = 3  # of samples, the later ones of the rows that were kept
 ROWS_PER_SAMPLED = 10  # at least, so that in small tables, too, a row has little say in which others are near
 LARGE_SHARE, LARGE = 0.02, 10  # of the table, and rows, from which on a group of equal rows is no anomaly
 
@@ -18,9 +20,9 @@ def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.
     """Positions of the share of the rows that are nearest to small random samples of them, in rising order.
 
     A row is as far from a sample as from the nearest row in it. A sample is too small to hold a row of every small group,
-    however dense it is, so that groups of odd rows are left out along with single ones. Samples are drawn three times, from
-    all rows and then from those that were kept, so that many odd rows are not near to each other's samples. Equal rows that make up 2 % of the
-    table stay whatever the samples are, as these cannot tell frequent patterns apart. Rows without any cell are left out.
+    however dense it is, so that groups of odd rows are left out along with single ones. Where less than 80 % are to be kept,
+    samples are drawn twice more, from the rows that were kept. Equal rows that make up 2 % of the table stay whatever the
+    samples are, as these cannot tell frequent patterns apart. Rows without any cell are left out.
 
     References
     ----------
@@ -33,7 +35,7 @@ def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.
     points = metric.features(torch.from_numpy(_filled(rows, rng).astype(np.float32)), power=1)
     large, empty = _in_large_groups(rows), np.isnan(rows).all(axis=1)
     kept = np.arange(len(rows))
-    for _ in range(N_ROUNDS):
+    for _ in range(1 if fraction >= FEW_ODD else N_ROUNDS):
         distance = _distance_to_samples(points, kept, rng)
         distance = np.where(empty, np.inf, np.where(large, 0.0, distance))
         kept = np.sort(np.argsort(distance, kind="stable")[: max(n_kept, int(large.sum()))])
