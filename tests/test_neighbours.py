@@ -1,6 +1,7 @@
 """Nearest rows and distances to them, by brute force; and which rows a table is learned from."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,12 @@ def test_two_categories_differ_by_the_mean_distance_of_two_normal_cells():
     a, b = np.random.default_rng(0).normal(size=(2, 200_000))
     found = Metric(np.array([4])).distances(torch.tensor([[0.0]]), torch.tensor([[3.0]]))
     assert found.item() == pytest.approx(np.abs(a - b).mean(), rel=0.01)
+
+
+def test_what_was_fitted_on_another_device_finds_the_same():
+    here = neighbours_of(MEMORY, NUMBERS)
+    elsewhere = replace(here, device=torch.device("cuda", 99))
+    np.testing.assert_array_equal(elsewhere.gaps(LATER, among_them=False), here.gaps(LATER, among_them=False))
 
 
 # Rows that are learned from

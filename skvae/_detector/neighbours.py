@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvae.core.device import threads_for
+from skvae.core.device import is_available, threads_for
 from skvae.core.inference import CHUNK_ROWS, apply
 
 N_CANDIDATES = 32  # nearest by squared distances, which a matrix product finds; the nearest of them by absolute ones are taken
@@ -123,7 +123,8 @@ class Neighbours:
 
     def nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """Positions in the memory of the nearest rows, ``(n_rows, n_neighbors)``, the nearest first."""
-        memory = torch.from_numpy(self.rows).to(self.device)
+        device = self.device if is_available(self.device) else torch.device("cpu")  # where it was fitted, or here
+        memory = torch.from_numpy(self.rows).to(device)
         features = self.metric.features(memory, power=2)
         norms = features.square().sum(1)
         n_candidates, first = min(N_CANDIDATES + self.n_neighbors, len(memory)), int(among_them)
@@ -139,7 +140,7 @@ class Neighbours:
             return candidates.gather(1, order)[:, first:]
 
         with threads_for(2.0 * CHUNK_ROWS * features.numel()):
-            return apply(nearest, torch.from_numpy(rows), self.device).numpy()
+            return apply(nearest, torch.from_numpy(rows), device).numpy()
 
     def _gaps(self, rows: np.ndarray, nearest: np.ndarray) -> np.ndarray:
         local = np.sqrt(self.scales[nearest].mean(axis=1) + LEAST_SCALE)
