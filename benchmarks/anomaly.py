@@ -46,8 +46,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 import data
-from labelled import SETTINGS, LabelledSet, Task, add_sets, chosen, chosen_sets
-from report import Row, Rows, add_epochs, begin, parser, say, say_table, timed, training
+from labelled import SETTINGS, LabelledSet, Task, add_sets, chosen_sets
+from report import Row, Rows, add_epochs, asked_for, begin, parser, say, say_table, timed, training
 
 METRICS = {"auroc": "AUROC", "ap": "AP"}
 CLEAN: dict[str, Any] = {"support_fraction": 1.0}  # off the defaults, where the training rows are
@@ -340,7 +340,7 @@ def main() -> None:
     args = options().parse_args()
     begin(args)
     warnings.filterwarnings("ignore", module=r"(pyod|sklearn|numpy)\.")
-    methods, settings = chosen(args, "methods", METHODS), chosen(args, "settings", SETTINGS)
+    methods, settings = asked_for(args, "methods", METHODS), asked_for(args, "settings", SETTINGS)
     sets = chosen_sets(args)
     results = run(methods, settings, sets, args)
     earlier = [row for path in args.merge for row in Rows(path).rows]

@@ -23,7 +23,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from report import Parser, say
+from report import Parser, asked_for, say
 
 SHIPPED = ("linnerud", "iris", "wine", "diabetes", "breast_cancer", "digits")
 IN_FOLDER = (
@@ -70,9 +70,7 @@ def add_options(parser: Parser, *, sets: bool = True) -> None:
 
 def chosen(args: argparse.Namespace, default: tuple[str, ...] = SHIPPED + IN_FOLDER) -> list[str]:
     """The names of the tables to run on: those asked for, or those of the default that are there."""
-    names = args.sets.split(",") if args.sets else list(default)
-    if unknown := [name for name in names if name not in SHIPPED + IN_FOLDER]:
-        raise SystemExit(f"--sets: there is no {', '.join(unknown)}; choose from {', '.join(SHIPPED + IN_FOLDER)}.")
+    names = asked_for(args, "sets", SHIPPED + IN_FOLDER, default)
     missing = [name for name in names if name in IN_FOLDER and not (args.data and _file(name, args.data).exists())]
     if missing and args.sets:
         raise SystemExit(f"--sets: {', '.join(missing)} not found; --data or SKVAE_DATA must name the folder above tabular/.")
@@ -87,11 +85,8 @@ def chosen_of(
     """The sets and the methods that ``--sets`` and ``--methods`` ask for; those of scikit-learn where there is no folder."""
     if not args.data and not args.sets:
         say("Without --data or SKVAE_DATA, scikit-learn's tables alone.\n")
-    sets = args.sets.split(",") if args.sets else list(in_folder if args.data else shipped)
-    asked_methods = args.methods.split(",")
-    for option, asked, known in (("sets", sets, in_folder + shipped), ("methods", asked_methods, methods)):
-        if unknown := [name for name in asked if name not in known]:
-            raise SystemExit(f"--{option}: there is no {', '.join(unknown)}; choose from {', '.join(known)}.")
+    sets = asked_for(args, "sets", in_folder + shipped, in_folder if args.data else shipped)
+    asked_methods = asked_for(args, "methods", methods)
     if not args.data and (needed := [name for name in sets if name in in_folder]):
         raise SystemExit(f"--sets: for {', '.join(needed)}, --data or SKVAE_DATA must name the folder above tabular/.")
     return sets, asked_methods

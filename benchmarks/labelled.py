@@ -18,7 +18,6 @@ one seed.
 """
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,7 +28,7 @@ import pandas as pd
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
-from report import Parser, say
+from report import Parser, asked_for, say
 
 SETTINGS = {"one-class": 0.0, "contaminated 5 %": 0.05, "contaminated 10 %": 0.1, "unsupervised": None}  # share of anomalies
 SHIPPED = {"breast_cancer": ((1,), 20), "wine": ((1, 2), 10), "digits": ((8,), 20)}  # normal classes, number of anomalies
@@ -128,15 +127,6 @@ def add_sets(parser: Parser) -> None:
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of rows, and seeds of methods; default 3")
 
 
-def chosen(args: argparse.Namespace, option: str, known: Iterable[str]) -> list[str]:
-    """The names that an option gives, all where it gives none."""
-    known = list(known)
-    asked = getattr(args, option).split(",") if getattr(args, option) else known
-    if unknown := [name for name in asked if name not in known]:
-        raise SystemExit(f"--{option}: there is no {', '.join(unknown)}; choose from {', '.join(known)}.")
-    return asked
-
-
 def chosen_sets(args: argparse.Namespace) -> list[LabelledSet]:
     """Those that the options ask for."""
     if args.data is None:
@@ -144,4 +134,4 @@ def chosen_sets(args: argparse.Namespace) -> list[LabelledSet]:
     there = labelled_sets(args.data)
     if args.pool and args.data:
         there = {name: item for name, item in there.items() if item.pool == args.pool}
-    return [there[name] for name in chosen(args, "sets", there)]
+    return [there[name] for name in asked_for(args, "sets", there)]

@@ -76,11 +76,13 @@ def load(name: str, folder: Path | None) -> pd.DataFrame:
     return table.drop(columns=data.TARGETS.get(name, []))
 
 
-def wrong_cell(row: pd.Series, kind: str, table: pd.DataFrame, rng: np.random.Generator) -> tuple[str, Any]:
-    """A column and what is written there in place of what the row has."""
-    numbers, categories = numbers_of(table), categories_of(table)
+def wrong_cell(
+    row: pd.Series, kind: str, table: pd.DataFrame, columns: dict[str, Any], rng: np.random.Generator
+) -> tuple[str, Any]:
+    """A column, of those of the kind, and what is written there in place of what the row has."""
+    numbers = columns["units"]
     while True:
-        column = rng.choice({"impossible": row.index, "level": categories}.get(kind, numbers))
+        column = rng.choice(columns[kind])
         if kind == "units":
             value = row[column] * rng.choice(FACTORS)
         elif kind == "swapped":
@@ -109,9 +111,10 @@ class Task:
         order, n = rng.permutation(len(table)), min(n_rows, len(table) // 2)
         train, test = (table.iloc[rows].reset_index(drop=True) for rows in (order[:n], order[n : 2 * n]))
         test, kinds, columns = test.astype(dict.fromkeys(numbers, float)), [], []
-        planted = [kind for kind in KINDS if kind != "level" or categories_of(table)]
+        of_kind = dict(zip(KINDS, (numbers, numbers, table.columns, categories_of(table)), strict=True))
+        planted = [kind for kind in KINDS if len(of_kind[kind])]
         for i, kind in zip(range(round(SHARE * n)), planted * n, strict=False):
-            column, value = wrong_cell(test.loc[i], kind, train, rng)
+            column, value = wrong_cell(test.loc[i], kind, train, of_kind, rng)
             test.loc[i, column] = value
             kinds.append(kind)
             columns.append(column)

@@ -56,6 +56,15 @@ def training(model: str, epochs: int | str) -> dict[str, Any]:
     return {"max_iter": epochs} if model.startswith(("ours", "skvae")) else {}
 
 
+def asked_for(args: argparse.Namespace, option: str, known: Iterable[str], default: Iterable[str] | None = None) -> list[str]:
+    """The names that an option gives; the default, or all that are known, where it gives none."""
+    known = list(known)
+    names = getattr(args, option).split(",") if getattr(args, option) else list(known if default is None else default)
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"--{option}: there is no {', '.join(unknown)}; choose from {', '.join(known)}.")
+    return names
+
+
 def begin(args: argparse.Namespace) -> None:
     """Set the threads and say under what everything is measured."""
     if args.threads is not None:

@@ -1,5 +1,6 @@
 """Anomalies in a table, with p-values and reasons."""
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -9,7 +10,7 @@ from sklearn.base import OutlierMixin
 
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import earlier_fit_kept, warn_of_early_end
-from skvae._detector.known import TrainingRows
+from skvae._detector.known import Known, TrainingRows
 from skvae._detector.levels import Levels
 from skvae._detector.neighbours import Metric
 from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts
@@ -317,14 +318,17 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         rng = np.random.default_rng(random_seed(self.random_state))
         metric = Metric(schema.n_levels_of(rows.shape[1]))
         squashing = Squashing.of(rows, metric.is_number & bool(self.standardize), NEAR)
-        support = rows[supported(squashing.apply(rows), metric, self._support(), rng)]
-        kept = support[rng.permutation(len(support))[: self.max_samples]]
+        support = supported(squashing.apply(rows), metric, self._support(), rng)
+        in_memory = support[rng.permutation(len(support))[: self.max_samples]]
+        kept = rows[in_memory]
         memory, measured = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
         training = TrainingRows.of(rows, kept, self._n_networks, rng)
-        networks = self._networks(schema, rows, support, training, squashing, rng)
+        known = training.find(rows)
+        seen = (rows[_seen(known, support, part)] for part in range(training.n_parts))
+        networks = self._networks(schema, seen, squashing, rng)
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
-        self._oddness, of_kept = Oddness.of(kept, measured, memory, networks, training)
-        self._set_threshold(X, rows, kept, of_kept)
+        self._oddness, of_memory = Oddness.of(kept, known.take(in_memory), measured, memory, networks, training)
+        self._set_threshold(X, rows, known, in_memory, of_memory)
 
     def _support(self) -> float:
         """Share of the rows that is learned from."""
@@ -336,22 +340,13 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             return N_NETWORKS if n_distinct >= LEAST_ROWS else 0
         return min(int(self.cv), n_distinct) if n_distinct > 1 else 0
 
-    def _networks(
-        self,
-        schema: Schema,
-        rows: np.ndarray,
-        support: np.ndarray,
-        training: TrainingRows,
-        squashing: Squashing,
-        rng: np.random.Generator,
-    ) -> Networks:
-        """Train one network per part of the table, on what supports the others."""
+    def _networks(self, schema: Schema, seen: Iterable[np.ndarray], squashing: Squashing, rng: np.random.Generator) -> Networks:
+        """Train a network on each of some tables, of the cells that ``squashing`` is of."""
         is_scaled = squashing.is_number & (self.likelihood != "bernoulli")  # whose cells are probabilities
         squashing = squashing.only(is_scaled, FAR)
-        parts, models, ended_early = training.find(support).part, [], False
-        for i in range(training.n_parts):
-            seen = support[parts != i]
-            table = merge_equal_rows(squashing.apply(seen if len(seen) else rows[training.find(rows).part != i]), None)
+        models, ended_early = [], False
+        for rows in seen:
+            table = merge_equal_rows(squashing.apply(rows), None)
             model = self._model(len(table.rows), seed=int(rng.integers(2**31)))
             ended_early |= model._fit_rows(schema, table, owner=self).still_falling
             models.append(model)
@@ -369,11 +364,11 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             params["max_iter"] = epochs_of(n_steps, n_rows, int(params["batch_size"]))
         return AutoencoderTransformer(**params)
 
-    def _set_threshold(self, X: Any, rows: np.ndarray, kept: np.ndarray, of_kept: np.ndarray) -> None:
+    def _set_threshold(self, X: Any, rows: np.ndarray, known: Known, in_memory: np.ndarray, of_memory: np.ndarray) -> None:
         """Find what later rows are compared with: the scores of the training rows, each by what did not see it."""
         training = self._oddness.training
-        known, by_place = training.find(rows), np.empty(len(training.hashes))
-        by_place[training.find(kept).place] = of_kept
+        by_place = np.empty(len(training.hashes))
+        by_place[known.place[in_memory]] = of_memory
         totals = by_place[known.place]
         if not known.in_memory.all():
             totals[~known.in_memory] = self._oddness.totals(rows[~known.in_memory])
@@ -515,3 +510,9 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _seen(known: Known, support: np.ndarray, part: int) -> np.ndarray:
+    """Positions of what a network is shown that is not to see a part: of the support, or of all where none of it is left."""
+    seen = support[known.part[support] != part]
+    return seen if len(seen) else np.flatnonzero(known.part != part)

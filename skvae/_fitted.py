@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvae._tables.rows import BLOCK_ROWS, Scaling
+from skvae._tables.rows import Scaling, in_blocks
 from skvae._tables.schema import Schema
 from skvae._warnings import warn
 from skvae.core.device import is_available, threads_for, widest
@@ -114,15 +114,15 @@ class Fitted:
         dtype: Any,
         n_passes: int,
     ) -> np.ndarray:
-        """Block by block, so that memory beyond the result does not grow with the table."""
         like = next(self.module.parameters())
         work = 2.0 * n_passes * CHUNK_ROWS * sum(p.numel() for p in self.module.parameters())
-        results = []
-        for start in range(0, len(rows), BLOCK_ROWS):
-            tensor = torch.from_numpy(scale(rows[start : start + BLOCK_ROWS])).to(like.dtype)
+
+        def apply_to(block: np.ndarray) -> np.ndarray:
+            tensor = torch.from_numpy(scale(block)).to(like.dtype)
             with threads_for(work):
-                results.append(apply(function, tensor, self.device).numpy())
-        return np.concatenate(results).astype(dtype, copy=False)
+                return apply(function, tensor, self.device).numpy()
+
+        return in_blocks(apply_to, rows).astype(dtype, copy=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """A state whose tensors are on the CPU, which opens on any machine."""

@@ -196,14 +196,20 @@ def test_a_training_row_is_scored_beside_the_others_and_its_neighbour_by_a_hair_
     assert not np.allclose(own.row, beside.row)
 
 
-def test_a_network_does_not_see_its_part_and_sees_all_others(monkeypatch):
-    seen, fit_rows = [], AutoencoderTransformer._fit_rows
+@pytest.fixture
+def seen(monkeypatch):
+    """The rows that each network is trained on."""
+    tables, fit_rows = [], AutoencoderTransformer._fit_rows
 
     def recorded(self, schema, table, owner):
-        seen.append(table.rows)
+        tables.append(table.rows)
         return fit_rows(self, schema, table, owner=owner)
 
     monkeypatch.setattr(AutoencoderTransformer, "_fit_rows", recorded)
+    return tables
+
+
+def test_a_network_does_not_see_its_part_and_sees_all_others(seen):
     detector = fitted(NUMBERS, ALL | {"cv": 3})
     part = detector._oddness.training.find(NUMBERS).part
     cells = squashed(NUMBERS, NUMBERS, np.zeros(4, int), 20.0)
@@ -214,14 +220,7 @@ def test_a_network_does_not_see_its_part_and_sees_all_others(monkeypatch):
     np.testing.assert_array_equal(np.bincount(part), 12)
 
 
-def test_networks_see_only_rows_that_are_learned_from(monkeypatch):
-    seen, fit_rows = [], AutoencoderTransformer._fit_rows
-
-    def recorded(self, schema, table, owner):
-        seen.append(table.rows)
-        return fit_rows(self, schema, table, owner=owner)
-
-    monkeypatch.setattr(AutoencoderTransformer, "_fit_rows", recorded)
+def test_networks_see_only_rows_that_are_learned_from(seen):
     table = NUMBERS.copy()
     table[5] = 1e6
     fitted(table, PARAMS)

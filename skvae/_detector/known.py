@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skvae._tables.rows import BLOCK_ROWS, hashed
+from skvae._tables.rows import hashed, in_blocks
 
 NEW = -1  # in place of a part or a place
 
@@ -27,6 +27,10 @@ class Known:
     in_memory: np.ndarray
     part: np.ndarray
     place: np.ndarray
+
+    def take(self, index: np.ndarray) -> "Known":
+        """The same of some of the rows."""
+        return Known(self.in_memory[index], self.part[index], self.place[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,5 +73,4 @@ class TrainingRows:
 
 def hashes_of(rows: np.ndarray) -> np.ndarray:
     """A hash of each row, the same for equal rows."""
-    blocks = [hashed(rows[i : i + BLOCK_ROWS].astype(np.float64))[1] for i in range(0, len(rows), BLOCK_ROWS)]
-    return np.concatenate(blocks)
+    return in_blocks(lambda block: hashed(block.astype(np.float64))[1], rows)

@@ -90,7 +90,7 @@ class Neighbours:
     @classmethod
     def of(cls, rows: np.ndarray, metric: Metric, n_neighbors: int, device: torch.device) -> tuple["Neighbours", np.ndarray]:
         """Neighbours among at least two rows, and the ``gaps`` of these rows themselves."""
-        rows = rows.astype(np.float32)
+        rows = rows.astype(np.float32, copy=False)
         plain = cls(rows, metric, min(n_neighbors, len(rows) - 1), np.zeros(len(rows)), device)
         nearest = plain.nearest(rows, among_them=True)
         scales = np.nan_to_num(total_of(torch.from_numpy(plain._mean_gaps(rows, nearest))).numpy())
@@ -114,12 +114,12 @@ class Neighbours:
         gaps : ndarray of shape (n_rows, n_columns)
             NaN where a cell is missing.
         """
-        rows = rows.astype(np.float32)
+        rows = rows.astype(np.float32, copy=False)
         return self._gaps(rows, self.nearest(rows, among_them))
 
     def expected(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """The cells of the nearest rows, ``(n_rows, n_neighbors, n_columns)``."""
-        return self.rows[self.nearest(rows.astype(np.float32), among_them)]
+        return self.rows[self.nearest(rows.astype(np.float32, copy=False), among_them)]
 
     def nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """Positions in the memory of the nearest rows, ``(n_rows, n_neighbors)``, the nearest first."""

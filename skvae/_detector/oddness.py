@@ -12,7 +12,7 @@ from skvae._detector.known import Known, TrainingRows
 from skvae._detector.neighbours import Metric, Neighbours
 from skvae._detector.ranks import Ranks
 from skvae._fitted import Fitted
-from skvae._tables.rows import BLOCK_ROWS
+from skvae._tables.rows import in_blocks
 from skvae._tables.squashing import Squashing
 
 NEAR, FAR = 1.0, 20.0  # knees, in spreads: of the cells that neighbours see, and of those that networks see
@@ -131,20 +131,14 @@ class Networks:
     fitted: list[Fitted]
 
     def measure(self, rows: np.ndarray) -> list[np.ndarray]:
-        """By each, the negative log-likelihood of every cell given the model's code of its row."""
+        """By each, the negative log-likelihood of every cell given the model's code of its row; NaN where it is missing."""
         squashed = self.squashing.apply(rows)
-        return [_surprise(fitted, squashed) for fitted in self.fitted]
+        return [-fitted.score_cells(squashed, squashed, n_draws=1) for fitted in self.fitted]
 
     def expected(self, rows: np.ndarray) -> list[np.ndarray]:
         """By each, what it expects in the cells, in the units of the input."""
         squashed = self.squashing.apply(rows)
         return [self.squashing.invert(fitted.expected(fitted.read(squashed))) for fitted in self.fitted]
-
-
-def _surprise(fitted: Fitted, squashed: np.ndarray) -> np.ndarray:
-    log_prob = fitted.log_prob_of_cells(1)
-    surprise = fitted.map_rows(lambda x: -log_prob(torch.stack([x, x], 1)), fitted.read(squashed), dtype=np.float64)
-    return surprise + np.log(fitted.scaling.scale)  # each network has a scale of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,27 +163,26 @@ class Oddness:
     def of(
         cls,
         kept: np.ndarray,
+        known: Known,
         measured: tuple[np.ndarray, np.ndarray],
         memory: Memory,
         networks: Networks,
         training: TrainingRows,
     ) -> tuple["Oddness", np.ndarray]:
         """Find what is usual in the rows that are kept, which the memory has measured, and how odd each of these is."""
-        inside = _by_who_did_not_see(networks.measure(kept), training.find(kept), kept.shape)
-        missing = np.isnan(kept)
-        cells = [np.where(missing, np.nan, part) for part in (*measured, inside)]
+        cells = (*measured, _by_who_did_not_see(networks.measure(kept), known, kept.shape))
         self = cls(memory, networks, training, tuple(map(Gauge.of, cells, WEIGHTS)))
-        return self, _total(self._gauged(missing, *cells))
+        return self, _total(self._gauged(*cells))
 
     def parts(self, rows: np.ndarray) -> Parts:
         """What each cell adds. Rows of the training table are compared with the others, and scored by who did not see them."""
         known = self.training.find(rows)
         inside = _by_who_did_not_see(self.networks.measure(rows), known, rows.shape)
-        return self._gauged(np.isnan(rows), *self.memory.measure(rows, known.in_memory), inside)
+        return self._gauged(*self.memory.measure(rows, known.in_memory), inside)
 
     def totals(self, rows: np.ndarray) -> np.ndarray:
         """Of each row, the sum over measures and cells."""
-        return _in_blocks(lambda block: _total(self.parts(block)), rows)
+        return in_blocks(lambda block: _total(self.parts(block)), rows)
 
     def totals_by_network(self, rows: np.ndarray) -> list[np.ndarray]:
         """The same of rows that are taken as new, by each network alone."""
@@ -197,9 +190,9 @@ class Oddness:
         def totals(block: np.ndarray) -> np.ndarray:
             outside = self.memory.measure(block, np.zeros(len(block), dtype=bool))
             inside = self.networks.measure(block) or [np.zeros(block.shape)]
-            return np.stack([_total(self._gauged(np.isnan(block), *outside, cells)) for cells in inside], axis=1)
+            return np.stack([_total(self._gauged(*outside, cells)) for cells in inside], axis=1)
 
-        return list(_in_blocks(totals, rows).T)
+        return list(in_blocks(totals, rows).T)
 
     def expected(self, rows: np.ndarray) -> np.ndarray:
         """What is expected in each cell."""
@@ -210,8 +203,8 @@ class Oddness:
         joint = _centre(np.stack(by_network), self.memory.neighbours.metric.is_number)
         return _by_who_did_not_see(by_network, known, rows.shape, joint)
 
-    def _gauged(self, missing: np.ndarray, *measured: np.ndarray) -> Parts:
-        return Parts(*(np.where(missing, 0.0, gauge.apply(cells)) for gauge, cells in zip(self.gauges, measured, strict=True)))
+    def _gauged(self, *measured: np.ndarray) -> Parts:
+        return Parts(*(gauge.apply(cells) for gauge, cells in zip(self.gauges, measured, strict=True)))
 
 
 def _by_who_did_not_see(
@@ -233,11 +226,6 @@ def _sum(tables: Iterable[np.ndarray]) -> np.ndarray:
 
 def _total(parts: Parts) -> np.ndarray:
     return np.asarray(sum(parts)).sum(axis=1)
-
-
-def _in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """``function(rows)``, block by block, so that memory beyond the result does not grow with the rows."""
-    return np.concatenate([function(rows[i : i + BLOCK_ROWS]) for i in range(0, len(rows), BLOCK_ROWS)])
 
 
 def _either(function: Callable[[np.ndarray, bool], np.ndarray], rows: np.ndarray, among_them: np.ndarray) -> np.ndarray:

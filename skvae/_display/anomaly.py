@@ -104,8 +104,7 @@ class AnomalyDisplay:
             For ``imshow``, e.g. ``cmap``.
         """
         check_count(1, n_columns=n_columns)
-        added = np.maximum(np.asarray(self.contributions, dtype=float), 0)
-        shares = added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        shares = _shares(self.contributions)
         telling = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:n_columns])
         if axes is None:
             self.figure_, self.axes_ = _three_axes(len(shares), len(telling))
@@ -153,8 +152,7 @@ class AnomalyDisplay:
         ax.spines[:].set_visible(False)
 
     def _plot_parts(self, ax: Any) -> None:
-        added = np.maximum(np.asarray(self.parts, dtype=float), 0)
-        shares = added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        shares = _shares(self.parts)
         left = np.cumsum(shares, axis=1) - shares
         for name, color, start, share in zip(MEASURES, MEASURE_COLORS, left.T, shares.T, strict=True):
             ax.barh(range(len(shares)), share, left=start, color=color, label=name)
@@ -163,6 +161,12 @@ class AnomalyDisplay:
         ax.set_xticks([0, 1])
         ax.spines[:].set_visible(False)
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8, frameon=False)
+
+
+def _shares(contributions: Any) -> np.ndarray:
+    """Of each row, how what is added to its oddness is divided."""
+    added = np.maximum(np.asarray(contributions, dtype=float), 0)
+    return added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 
 
 def _three_axes(n_rows: int, n_columns: int) -> tuple[Any, np.ndarray]:

@@ -4,6 +4,7 @@ Cells may be missing, NaN, where not said otherwise; statistics are then those o
 repetitions of its row: a weight of 2 is the row twice, a weight of 0 its absence.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,11 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
     ordered = np.ones(len(X)) if weights is None else weights[order]
     counts = np.add.reduceat(ordered, np.flatnonzero(first))
     return Table(X[first], None if (counts == 1).all() else counts)
+
+
+def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """``function(rows)``, block by block; it maps ``(n, ...)`` to ``(n, ...)``."""
+    return np.concatenate([function(rows[start : start + BLOCK_ROWS]) for start in range(0, len(rows), BLOCK_ROWS)])
 
 
 def hashed(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
