@@ -127,7 +127,9 @@ def hidden_cells(names: list[str], args: argparse.Namespace, rows: Rows) -> None
         scores, seconds = {}, []
         for layers in ((), None):
             settings = {} if layers is None else {"hidden_layer_sizes": layers}
-            estimator = ESTIMATORS[args.estimator](max_iter=args.epochs, random_state=0, **settings)
+            estimator = ESTIMATORS[args.estimator](
+                standardize=args.standardize, max_iter=args.epochs, random_state=0, **settings
+            )
             model, elapsed = timed(partial(estimator.fit, train))
             scores["linear" if settings else "ours"] = model.score_cells(test, given).to_numpy()
             seconds.append(elapsed)
@@ -255,6 +257,7 @@ def main() -> None:
     options.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(data.TARGETS)}; default all")
     options.add_argument("--only", choices=PARTS, help="one of the parts")
     options.add_argument("--estimator", choices=ESTIMATORS, default="vae", help="for hidden cells; default vae")
+    options.add_argument("--standardize", choices=("auto", "robust", "quantile"), default="auto", help="for hidden cells; default auto")
     options.add_argument("--seeds", type=int, default=3, metavar="N", help="of the holes; default 3")
     options.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="of the large frame; default 1000000")
     args = options.parse_args()

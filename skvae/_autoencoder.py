@@ -223,7 +223,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         activation: str = "gelu",
         decoder_layer_sizes: tuple[int, ...] | None = None,
         init: str = "pca",
-        standardize: bool = True,
+        standardize: bool | str = "auto",
         likelihood: str = "auto",
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",

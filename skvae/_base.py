@@ -16,6 +16,7 @@ from skvae._fit.settings import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption,
 from skvae._fitted import Fitted, sum_of_cells
 from skvae._parameters import NestedParameters
 from skvae._tables.libraries import index_of, library_of, table_like
+from skvae._tables.marginals import BY_QUANTILES, ROBUST, Marginals
 from skvae._tables.rows import Table, merge_equal_rows
 from skvae._tables.schema import Schema
 from skvae._validation import (
@@ -60,7 +61,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         "activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_layer_sizes": ["array-like", None],
         "init": [StrOptions({"pca", "random"})],
-        "standardize": ["boolean"],
+        "standardize": ["boolean", StrOptions({"auto", "robust", "quantile"})],
         "likelihood": [StrOptions({"auto", "gaussian", "mse", "bernoulli"})],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "handle_unknown": [StrOptions({"ignore", "error"})],
@@ -156,12 +157,15 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         if owner is not None:
             share_columns(owner, self)
         n_levels = schema.n_levels_of(table.rows.shape[1])
-        settings = self._settings(table, held_out, n_levels, earlier)
+        marginals = self._marginals(table, n_levels) if earlier is None else earlier.marginals
+        normal, held_out = marginals.apply_to(table), held_out and marginals.apply_to(held_out)
+        settings = self._settings(normal, held_out, marginals, n_levels, earlier)
         before = None if earlier is None else (earlier.module, earlier.scaling)
         with _progress(self.verbose, type(owner or self).__name__) as report:
-            fit = fit_rows(settings, table, held_out, before, report)
+            fit = fit_rows(settings, normal, held_out, before, report)
         self._fitted = Fitted(
             schema=schema,
+            marginals=marginals,
             scaling=fit.scaling,
             module=fit.model.eval(),
             device=settings.device,
@@ -170,16 +174,29 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             beta=float(settings.beta),
             seed=settings.seed,
         )
+        self._log_jacobian = float(np.average(self._fitted.log_jacobians(table.rows), weights=table.counts))
         self._publish(fit, [] if earlier is None else self.loss_curve_)
         return fit
 
-    def _settings(self, table: Table, held_out: Table | None, n_levels: np.ndarray, earlier: Fitted | None) -> Settings:
+    def _marginals(self, table: Table, n_levels: np.ndarray) -> Marginals:
+        """How columns of numbers become what the networks see, before they are standardised."""
+        by_quantiles = self.standardize == "quantile"
+        if self.standardize == "auto":
+            by_quantiles = bool(n_levels.any()) and self.likelihood in {"auto", "gaussian"}
+        if by_quantiles:
+            return Marginals.of(table, n_levels, BY_QUANTILES)
+        return Marginals.of(table, n_levels, ROBUST) if self.standardize == "robust" else Marginals.none(len(n_levels))
+
+    def _settings(
+        self, table: Table, held_out: Table | None, marginals: Marginals, n_levels: np.ndarray, earlier: Fitted | None
+    ) -> Settings:
         """The parameters of this fit, read from the attributes: those of a subclass may have other names."""
         params = {name: getattr(self, name) for name in self._parameter_constraints}
         check_layer_sizes(**{name: params[name] for name in ("hidden_layer_sizes", "decoder_layer_sizes")})
         return Settings.of(
             params,
-            n_levels,
+            marginals.n_levels(n_levels),
+            marginals.column_of,
             variational=self._variational,
             is_complete=table.is_complete and (held_out is None or held_out.is_complete),
             has_held_out=held_out is not None,
@@ -190,11 +207,10 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _publish(self, fit: Fit, earlier_losses: list[float]) -> None:
         """Turn the outcome of a fit into the attributes that end in an underscore."""
-        result, log_jacobians = fit.result, fit.scaling.log_jacobians(fit.table.rows)
+        result = fit.result
         losses = [] if result is None else result.losses
         self.penalties_ = fit.penalties
         self.loss_curve_ = [*earlier_losses, *losses]
-        self._log_jacobian = float(np.average(log_jacobians, weights=fit.table.counts))
         self.validation_scores_ = None
         if result is not None and result.validation_losses:
             self.validation_scores_ = [self._log_jacobian - loss for loss in result.validation_losses]
@@ -287,7 +303,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             estimator was fitted on one; integers are then rounded.
         """
         rows = self._admit(X)
-        result = self._fitted.expected(rows).astype(rows.dtype, copy=False)
+        result = self._fitted.reconstructed(rows).astype(rows.dtype, copy=False)
         if library_of(X) == "numpy" and self.schema_.library != "numpy":
             return result
         return self.schema_.restore(result, index_of(X))
@@ -327,7 +343,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         """
         rows = self._admit(X)
         scores = self._fitted.map_rows(sum_of_cells(self.module_.log_prob), rows, dtype=np.float64)
-        return scores + self._fitted.scaling.log_jacobians(rows)
+        return scores + self._fitted.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of ``score_samples`` over rows, and like it comparable between codes of one size only.

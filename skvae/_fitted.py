@@ -1,14 +1,16 @@
 """What a fit leaves: a model, and the way from a table's cells to its networks and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skvae._tables.marginals import Marginals
 from skvae._tables.rows import Scaling, in_blocks
 from skvae._tables.schema import Schema
 from skvae._warnings import warn
@@ -29,7 +31,9 @@ class Fitted:
     Attributes
     ----------
     schema : Schema
+    marginals : Marginals
     scaling : Scaling
+        Of the columns that the marginals make of the table's.
     module : Autoencoder
     device : torch.device
         Where the module is.
@@ -44,6 +48,7 @@ class Fitted:
     """
 
     schema: Schema
+    marginals: Marginals
     scaling: Scaling
     module: Autoencoder
     device: torch.device
@@ -54,7 +59,7 @@ class Fitted:
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """The rows without cells of columns that had none at fit, of which nothing is known."""
-        unknown = np.isnan(self.scaling.mean)
+        unknown = self._is_empty
         return np.where(unknown, rows.dtype.type(np.nan), rows) if unknown.any() else rows
 
     def map_rows(self, function: RowFunction, rows: np.ndarray, dtype: Any = None, n_passes: int = 1) -> np.ndarray:
@@ -62,25 +67,43 @@ class Fitted:
 
         ``n_passes`` says how many times the function goes through the networks.
         """
-        return self._map(function, rows, self.scaling.apply, dtype or rows.dtype, n_passes)
+        return self._map(function, rows, self.scaled, dtype or rows.dtype, n_passes)
 
     def map_scaled(self, function: RowFunction, scaled: np.ndarray, dtype: Any = None, n_passes: int = 1) -> np.ndarray:
         """The same of rows, or codes, that are on the scale of the networks already."""
         return self._map(function, scaled, np.copy, dtype or scaled.dtype, n_passes)
 
+    def scaled(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as the networks see them."""
+        return self.scaling.apply(self.marginals.apply(rows))
+
+    def in_units(self, scaled: np.ndarray) -> np.ndarray:
+        """Cells in the units of the input, from scaled ones."""
+        return self.marginals.inverse(self.scaling.invert(scaled))
+
+    def reconstructed(self, rows: np.ndarray) -> np.ndarray:
+        """Each row decoded from its own code, in the units of the input."""
+        return self.in_units(self.map_rows(self.module.reconstruct, rows, dtype=np.float64))
+
     def expected(self, rows: np.ndarray) -> np.ndarray:
-        """The cells that the model expects given each row's own code, in the units of the input."""
-        return self.scaling.invert(self.map_rows(self.module.reconstruct, rows, dtype=np.float64))
+        """The cells that the model expects given each row's own code, with the noise around it."""
+        return expected_jointly([self], rows)
 
     def decoded(self, codes: np.ndarray) -> np.ndarray:
-        """The cells that the model expects given each code, in the units of the input."""
-        return self.scaling.invert(self.map_scaled(self.module.decode, codes))
+        """Rows decoded from codes, in the units of the input."""
+        return self.in_units(self.map_scaled(self.module.decode, codes))
+
+    def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
+        """Log density in input units minus log density on the scale of the networks, of each row over its cells."""
+        of_scaling = self.scaling.log_jacobians(self.marginals.scored(rows))
+        return of_scaling if self.marginals.are_plain else of_scaling + self.marginals.log_jacobians(rows).sum(axis=1)
 
     def score_cells(self, rows: np.ndarray, cells: np.ndarray, n_draws: int) -> np.ndarray:
         """Log-likelihood of cells given the codes of rows, in the units of the input; NaN where the cell is missing."""
-        both = self.scaling.apply(np.stack([rows, cells], axis=1))
+        both = np.stack([self.scaled(rows), self.scaled(cells)], axis=1)
         scores = self.map_scaled(self.log_prob_of_cells(n_draws), both, dtype=np.float64)
-        return np.where(np.isnan(cells), np.nan, scores - np.log(self.scaling.scale))
+        scores -= np.where(np.isnan(self.marginals.scored(cells)), 0.0, np.log(self.scaling.scale))
+        return np.where(np.isnan(cells), np.nan, self.marginals.folded(scores) + self.marginals.log_jacobians(cells))
 
     def log_prob_of_cells(self, n_draws: int) -> RowFunction:
         """From scaled rows and the cells to score, ``(n_rows, 2, n_columns)``, to the log-probability of each.
@@ -104,7 +127,19 @@ class Fitted:
         if variance is None or bool(variance.isnan().all()):
             return None
         noise: np.ndarray = variance.detach().cpu().double().numpy()[()] * self.scaling.error_unit
-        return np.where(np.isnan(self.scaling.mean), np.nan, noise) if variance.ndim else noise
+        return np.where(self._is_empty, np.nan, noise[: len(self._is_empty)]) if variance.ndim else noise
+
+    @property
+    def _is_empty(self) -> np.ndarray:
+        """Which columns of the table had no cell at fit."""
+        empty: np.ndarray = np.isnan(self.scaling.mean)[: len(self.is_number)]
+        return empty
+
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation of each normal cell around what is decoded, before it is scaled; 0 where cells are not normal."""
+        variance = self.noise_variance()
+        return np.sqrt(np.nan_to_num(0.0 if variance is None else variance)) * self.scaling.scale[: len(self.is_number)]
 
     def _map(
         self,
@@ -140,3 +175,12 @@ class Fitted:
 def sum_of_cells(function: RowFunction) -> RowFunction:
     """The sum over the columns of a function's result, with the most digits that the device has."""
     return lambda x: function(x).sum(1, dtype=widest(x.device))
+
+
+def expected_jointly(models: Sequence[Fitted], rows: np.ndarray) -> np.ndarray:
+    """The cells that models of one table expect on average given each row: means of numbers, and the most probable levels."""
+    first = models[0]
+    joint = reduce(np.add, (each.map_rows(each.module.expect_of, rows, dtype=np.float64) for each in models)) / len(models)
+    scaled = first.map_scaled(first.module.likelihood.cells, joint)
+    deviations = np.mean([each.deviations for each in models], axis=0)
+    return first.marginals.inverse(first.scaling.invert(scaled), deviations)

@@ -1,6 +1,6 @@
 """Filling in missing cells, as a step of a pipeline."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._fit.settings import Masking
-from skvae._tables.libraries import with_columns
-from skvae._tables.rows import merge_equal_rows
+from skvae._fitted import expected_jointly
+from skvae._tables.libraries import with_columns, without_columns
+from skvae._tables.rows import Table, extremes, merge_equal_rows
 from skvae._tables.schema import Schema
 from skvae._vae import VAETransformer
 from skvae._validation import (
@@ -22,11 +23,13 @@ from skvae._validation import (
     fit_context,
     random_seed,
 )
+from skvae._warnings import warn
 
 HIDDEN = Masking((0.0, 0.6), hidden_only=True)
 PASSED_ON = (
     "hidden_layer_sizes",
     "activation",
+    "standardize",
     "categorical_features",
     "handle_unknown",
     "weight_decay",
@@ -53,18 +56,29 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     n_components : int or None, default=None
         Size of the code; None is the number of columns. Filling in needs no compression: what keeps the model from copying is
         that cells are hidden.
+    n_estimators : int, default=2
+        Models whose answers are averaged. They differ by their seed, and in the rows that each holds out.
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Widths of the encoder's hidden layers, mirrored in the decoder.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
         Of the hidden layers.
+    standardize : bool or {"robust", "quantile"}, default="robust"
+        As in ``AutoencoderTransformer``: wild cells decide neither the scale of a column nor what is filled in. ``"quantile"``
+        makes cells likelier, but the squared error of long tails larger.
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
         How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing for the model and leaves them in the
         table; ``"error"`` raises.
+    min_value, max_value : float, array-like of shape (n_columns,) or None, default=None
+        Least and largest number to fill in, one for all columns or one for each, as in ``IterativeImputer``; None is what each
+        column had at fit. Of use with columns of numbers only.
+    keep_empty_features : bool, default=False
+        Whether columns without any value at fit stay, numbers filled with 0, as in ``SimpleImputer``. They are left out
+        otherwise, with a warning.
     sample_posterior : bool, default=False
         Whether cells are drawn from what is plausible for them instead of filled in with what is expected, as in
-        ``IterativeImputer``. Of use for multiple imputation, with one ``random_state`` per table. The model is then a
+        ``IterativeImputer``. Of use for multiple imputation, with one ``random_state`` per table. There is then one model, a
         variational autoencoder.
     add_indicator : bool, default=False
         Whether to append, for each column that had missing cells at fit, a boolean column that says where.
@@ -84,10 +98,12 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
+    estimators_ : list of AutoencoderTransformer or VAETransformer
+        The fitted models.
     autoencoder_ : AutoencoderTransformer or VAETransformer
-        The fitted model, with its ``schema_``, ``validation_scores_`` and more.
+        The first of them, with its ``schema_``, ``validation_scores_`` and more.
     n_iter_ : int
-        Epochs of the training.
+        The most epochs that one was trained for.
     indicator_features_ : ndarray of int
         Columns that had missing cells at fit.
     n_features_in_ : int
@@ -119,12 +135,16 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     False
     """
 
-    autoencoder_: AutoencoderTransformer | VAETransformer
+    estimators_: list[AutoencoderTransformer] | list[VAETransformer]
     indicator_features_: np.ndarray
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: BaseAutoencoder._parameter_constraints[name] for name in PASSED_ON},
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "min_value": [Interval(Real, None, None, closed="both"), "array-like", None],
+        "max_value": [Interval(Real, None, None, closed="both"), "array-like", None],
+        "keep_empty_features": ["boolean"],
         "sample_posterior": ["boolean"],
         "add_indicator": ["boolean"],
     }
@@ -133,10 +153,15 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self,
         n_components: int | None = None,
         *,
+        n_estimators: int = 2,
         hidden_layer_sizes: tuple[int, ...] = (256, 256),
         activation: str = "gelu",
+        standardize: bool | str = "robust",
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",
+        min_value: Any = None,
+        max_value: Any = None,
+        keep_empty_features: bool = False,
         sample_posterior: bool = False,
         add_indicator: bool = False,
         weight_decay: float = 0.0,
@@ -150,10 +175,15 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         device: str = "auto",
     ) -> None:
         self.n_components = n_components
+        self.n_estimators = n_estimators
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.standardize = standardize
         self.categorical_features = categorical_features
         self.handle_unknown = handle_unknown
+        self.min_value = min_value
+        self.max_value = max_value
+        self.keep_empty_features = keep_empty_features
         self.sample_posterior = sample_posterior
         self.add_indicator = add_indicator
         self.weight_decay = weight_decay
@@ -187,15 +217,44 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     def _fit(self, X: Any) -> None:
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True)
-        params = {name: getattr(self, name) for name in PASSED_ON}
-        params |= {"corruption": HIDDEN, "random_state": random_seed(self.random_state)}
-        kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
-        self.autoencoder_ = kind(self.n_components or rows.shape[1], **params)
-        fit = self.autoencoder_._fit_rows(schema, merge_equal_rows(rows, None), owner=self)
-        if fit.still_falling:
+        table = merge_equal_rows(rows, None)
+        bounds = [self._bound(name, table) for name in ("min_value", "max_value")]
+        models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
+        still_falling = [model._fit_rows(schema, table, owner=self).still_falling for model in models]
+        if any(still_falling):
             warn_of_early_end(self.max_iter)
-        self.n_iter_ = self.autoencoder_.n_iter_
+        self.estimators_, self._bounds = models, bounds
+        self.n_iter_ = max(model.n_iter_ for model in models)
+        named = [column.kind == "ignored" and column.n_distinct > 0 for column in schema.columns]
+        self._is_ignored = np.array(named or [False] * rows.shape[1])
+        self._is_empty = np.isnan(rows).all(axis=0) & ~self._is_ignored
         self.indicator_features_ = np.flatnonzero(self._missing(rows).any(axis=0))
+        if self._is_empty.any() and not self.keep_empty_features:
+            names = ", ".join(map(repr, feature_names(self, None)[self._is_empty]))
+            warn(f"Without any value, so left out: column {names}. Drop it before, or set keep_empty_features=True to keep it.")
+
+    def _seeds(self) -> list[int]:
+        """Of the models; a single one draws cells where these are sampled."""
+        seed = random_seed(self.random_state)
+        n_more = 0 if self.sample_posterior else self.n_estimators - 1
+        return [seed, *map(int, np.random.SeedSequence(seed).generate_state(n_more))]
+
+    def _model(self, n_columns: int, seed: int) -> AutoencoderTransformer | VAETransformer:
+        params = {name: getattr(self, name) for name in PASSED_ON} | {"corruption": HIDDEN, "random_state": seed}
+        kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
+        return kind(self.n_components or n_columns, **params)
+
+    def _bound(self, name: str, table: Table) -> np.ndarray:
+        """Least or largest number to fill in, per column."""
+        value, n_columns = getattr(self, name), table.rows.shape[1]
+        if value is None:
+            return extremes(table)[0 if name == "min_value" else 1]
+        bound = np.asarray(value, dtype=np.float64)
+        if bound.shape not in {(), (n_columns,)}:
+            raise ValueError(
+                f"{name} has shape {bound.shape}, but X has {n_columns} columns; give one number, or one per column."
+            )
+        return np.broadcast_to(bound, n_columns)
 
     def transform(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
@@ -208,20 +267,30 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         -------
         table : ndarray or frame of shape (n_rows, n_features_in_) or wider
             Observed cells, dtypes and index are X's. With ``add_indicator`` boolean columns follow, in an array ones and zeros.
-            Columns that were missing altogether at fit, or ignored, stay missing.
+            Holes of columns that are ignored stay. Columns without any value at fit are left out, or with
+            ``keep_empty_features`` filled with 0.
         """
         check_is_fitted(self)
         check_columns(self, X, reset=False)
-        schema = self.autoencoder_.schema_
-        if schema.library == "numpy" and not schema.columns:  # an array was fitted, and an array comes out
-            X = check_rows(self, X, schema, reset=False)
-        if isinstance(self.autoencoder_, VAETransformer):
-            table = self.autoencoder_.impute(X, n_imputations=1, random_state=self.autoencoder_.random_state)[0]
-        else:
-            table = self.autoencoder_.impute(X)
+        first = self.autoencoder_
+        if first.schema_.library == "numpy" and not first.schema_.columns:  # an array was fitted, and an array comes out
+            X = check_rows(self, X, first.schema_, reset=False)
+        rows = first._admit(X)
+        cells = self._filling(rows)
+        cells = np.where(self._is_empty, 0.0, np.where(first._fitted.is_number, np.clip(cells, *self._bounds), cells))
+        table = first._completed(X, rows, cells)
+        if not self.keep_empty_features:
+            table = without_columns(table, np.flatnonzero(self._is_empty))
         if not self.add_indicator:
             return table
-        return self._with_indicators(table, self._missing(check_rows(self, X, schema, reset=False)))
+        return self._with_indicators(table, self._missing(check_rows(self, X, first.schema_, reset=False)))
+
+    def _filling(self, rows: np.ndarray) -> np.ndarray:
+        """What missing cells are filled with, out of bounds or not."""
+        first = self.autoencoder_
+        if isinstance(first, VAETransformer):
+            return next(first._plausible(rows, 1, first.random_state))
+        return expected_jointly([model._fitted for model in self.estimators_], rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that ``transform`` returns.
@@ -236,18 +305,26 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         names = feature_names(self, input_features)
+        kept = names if self.keep_empty_features else names[~self._is_empty]
         if not self.add_indicator:
-            return names
-        return np.concatenate([names, [f"missingindicator_{name}" for name in names[self.indicator_features_]]])
+            return kept
+        return np.concatenate([kept, [f"missingindicator_{name}" for name in names[self.indicator_features_]]])
+
+    @property
+    def autoencoder_(self) -> AutoencoderTransformer | VAETransformer:
+        """The first of the models."""
+        if not hasattr(self, "estimators_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'autoencoder_'; call fit first.")
+        return self.estimators_[0]
 
     def _missing(self, rows: np.ndarray) -> np.ndarray:
-        """Which cells have no value, or one that the model knows nothing of; none of columns that are ignored."""
-        ignored = [column.kind == "ignored" and column.n_distinct > 0 for column in self.autoencoder_.schema_.columns]
-        return np.isnan(rows) & ~np.array(ignored) if ignored else np.isnan(rows)
+        """Which cells have no value, or one that the model knows nothing of; none of columns that are ignored or empty."""
+        return np.isnan(rows) & ~(self._is_ignored | self._is_empty)
 
     def _with_indicators(self, table: Any, missing: np.ndarray) -> Any:
         marks = missing[:, self.indicator_features_]
-        names = self.get_feature_names_out()[self.n_features_in_ :]
+        names = self.get_feature_names_out()
+        names = names[len(names) - len(self.indicator_features_) :]
         return with_columns(table, dict(zip(names, marks.T, strict=True)))
 
     def __sklearn_tags__(self) -> Any:

@@ -1,6 +1,6 @@
 """The variational autoencoder as a scikit-learn transformer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -257,7 +257,7 @@ class VAETransformer(BaseAutoencoder):
         activation: str = "gelu",
         decoder_layer_sizes: tuple[int, ...] | None = None,
         init: str = "pca",
-        standardize: bool = True,
+        standardize: bool | str = "auto",
         likelihood: str = "auto",
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",
@@ -376,7 +376,7 @@ class VAETransformer(BaseAutoencoder):
         """
         rows = self._admit(X)
         scores = self._weigh(lambda weights: weights.logsumexp(1), rows, self._fitted.beta)
-        return scores - np.log(self.n_importance_samples) + self._fitted.scaling.log_jacobians(rows)
+        return scores - np.log(self.n_importance_samples) + self._fitted.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of ``score_samples`` over rows, which may be compared between models of any size and kind.
@@ -408,7 +408,7 @@ class VAETransformer(BaseAutoencoder):
             exact.
         """
         rows = self._admit(X)
-        total = self._weigh(lambda weights: weights.mean(1), rows) + self._fitted.scaling.log_jacobians(rows)
+        total = self._weigh(lambda weights: weights.mean(1), rows) + self._fitted.log_jacobians(rows)
         kl = self._fitted.map_rows(sum_of_cells(self.module_.divergence), rows, dtype=np.float64)
         return Elbo(total + kl, kl)
 
@@ -433,7 +433,7 @@ class VAETransformer(BaseAutoencoder):
         check_count(1, n_samples=n_samples)
         generator = torch.Generator().manual_seed(random_seed(random_state))
         codes = torch.randn(n_samples, self.n_components_, generator=generator, dtype=torch.float64).numpy()
-        return self.schema_.restore(self._fitted.scaling.invert(self._sampled(codes, generator, noise)))
+        return self.schema_.restore(self._fitted.in_units(self._sampled(codes, generator, noise)))
 
     def impute(self, X: Any, *, n_imputations: int | None = None, random_state: Any = None) -> Any:
         """Fill in the missing cells of a table, and these alone, once or several times.
@@ -463,16 +463,20 @@ class VAETransformer(BaseAutoencoder):
             return super().impute(X)
         rows = self._admit(X)
         check_count(1, n_imputations=n_imputations)
+        return [self._completed(X, rows, cells) for cells in self._plausible(rows, n_imputations, random_state)]
+
+    def _plausible(self, rows: np.ndarray, n_draws: int, random_state: Any) -> Iterator[np.ndarray]:
+        """All cells of rows, drawn given the observed ones, so many times."""
         generator = torch.Generator().manual_seed(random_seed(random_state))
-        codes = self._posterior_codes(rows, n_imputations, generator)
-        draws = (self._fitted.scaling.invert(self._sampled(some, generator)) for some in codes.swapaxes(0, 1))
-        return [self._completed(X, rows, draw) for draw in draws]
+        codes = self._posterior_codes(rows, n_draws, generator)
+        return (self._fitted.in_units(self._sampled(some, generator)) for some in codes.swapaxes(0, 1))
 
     def _posterior_codes(self, rows: np.ndarray, n_draws: int, generator: torch.Generator) -> np.ndarray:
         """Codes drawn for each row, ``(n_rows, n_draws, n_components_)``."""
         noise, beta = self._fitted.noise(self._n_draws), self._fitted.beta
         uniform = torch.rand(len(rows), n_draws, generator=generator, dtype=torch.float64).numpy()
-        n_columns = rows.shape[1]
+        scaled = self._fitted.scaled(rows)
+        n_columns = scaled.shape[1]
 
         def of_rows(both: Tensor) -> Tensor:
             x, draws = both[:, :n_columns].contiguous(), both[:, n_columns:].contiguous()
@@ -480,7 +484,7 @@ class VAETransformer(BaseAutoencoder):
             chosen = torch.searchsorted(shares, draws * shares[:, -1:]).clamp(max=len(noise) - 1)
             return self.module_.codes_at(x, noise[chosen], beta)
 
-        both = np.concatenate([self._fitted.scaling.apply(rows), uniform], axis=1)
+        both = np.concatenate([scaled, uniform], axis=1)
         return self._fitted.map_scaled(of_rows, both, dtype=np.float64, n_passes=self._n_draws)
 
     def _sampled(self, codes: np.ndarray, generator: torch.Generator, noise: bool = True) -> np.ndarray:

@@ -70,7 +70,8 @@ def build_likelihood(task: Task, dtype: torch.dtype) -> Likelihood:
         if kind.any():
             columns = np.flatnonzero(kind)
             parts.append(Part(build(columns), columns.tolist(), np.flatnonzero(kind[task.encoding.column]).tolist()))
-    return Mixed(parts)
+    flags = [(column, i) for i, column in enumerate(task.settings.column_of.tolist()) if column != i]
+    return Mixed(parts, flags)
 
 
 def _of_numbers(task: Task, floors: np.ndarray, dtype: torch.dtype) -> Likelihood:
@@ -100,10 +101,19 @@ def build_objective(task: Task, table: Table, like: Tensor) -> Objective:
 def _columns(task: Task, table: Table, like: Tensor) -> Columns:
     """What a corruption may know of the columns of these rows."""
     blank = np.full(task.n_columns, np.nan) if task.settings.marked else moments(table)[0]
-    statistics = [blank, *extremes(table)]
-    if task.settings.is_mixed:
-        statistics.append(task.encoding.n_levels == 0)
-    return Columns(*(torch.from_numpy(values).to(like.dtype).to(like.device) for values in statistics))
+    numbers, column_of = task.encoding.n_levels == 0, task.settings.column_of
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(like.dtype).to(like.device)
+
+    lowest, highest = extremes(table)
+    return Columns(
+        tensor(blank),
+        tensor(lowest),
+        tensor(highest),
+        numbers=tensor(numbers) if task.settings.is_mixed else None,
+        together=None if (np.diff(column_of) > 0).all() else torch.from_numpy(column_of).to(like.device),
+    )
 
 
 def tensors_of(table: Table, model: Autoencoder, device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -77,6 +77,8 @@ class Settings:
     device : torch.device
     n_levels : ndarray of shape (n_columns,)
         0 for numbers, 1 for booleans, else how many levels a column has.
+    column_of : ndarray of shape (n_columns,)
+        First of the columns that a column is known, or hidden, together with.
     marked : bool
         Whether the encoder is told which cells are missing, and the likelihood skips them.
     """
@@ -101,6 +103,7 @@ class Settings:
     seed: int
     device: torch.device
     n_levels: np.ndarray
+    column_of: np.ndarray
     marked: bool
 
     @classmethod
@@ -108,6 +111,7 @@ class Settings:
         cls,
         params: Mapping[str, Any],
         n_levels: np.ndarray,
+        column_of: np.ndarray,
         *,
         variational: bool,
         is_complete: bool,
@@ -124,6 +128,8 @@ class Settings:
             By the names that users type.
         n_levels : ndarray of shape (n_columns,)
             Of the table's columns.
+        column_of : ndarray of shape (n_columns,)
+            First of the columns that a column is known, or hidden, together with.
         variational : bool
             Whether the code has a posterior.
         is_complete : bool
@@ -149,7 +155,7 @@ class Settings:
             activation=params["activation"],
             code_activation=params.get("code_activation", "identity"),
             from_pca=params["init"] == "pca",
-            standardize=params["standardize"],
+            standardize=bool(params["standardize"]),
             likelihood=_as_likelihood(params["likelihood"], variational, is_mixed, marked),
             bottleneck=_as_bottleneck(params.get("n_nonzero_coefs"), variational),
             corruption=corruption,
@@ -163,6 +169,7 @@ class Settings:
             seed=seed,
             device=device,
             n_levels=n_levels,
+            column_of=column_of,
             marked=marked,
         )
         settings._check_rates(params["penalty"])

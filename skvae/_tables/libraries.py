@@ -57,6 +57,15 @@ def with_columns(X: Any, columns: dict[str, np.ndarray]) -> Any:
     return pd.concat([X, pd.DataFrame(columns, index=X.index)], axis=1)
 
 
+def without_columns(X: Any, positions: np.ndarray) -> Any:
+    """A table without some of its columns."""
+    library = library_of(X)
+    if library == "numpy":
+        return np.delete(X, positions, axis=1)
+    names = [X.columns[i] for i in positions]
+    return X.drop(names) if library == "polars" else X.drop(columns=names)
+
+
 class Columns:
     """What a library does with its columns in a way of its own."""
 

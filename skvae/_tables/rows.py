@@ -162,9 +162,10 @@ def resolutions(table: Table) -> np.ndarray:
 
     A density that is sharper than its cells are written down says nothing about other cells.
     """
-    return np.array([_median_gap(cells) for cells in table.rows.T]) ** 2 / 12
+    return np.array([median_gap(cells) for cells in table.rows.T]) ** 2 / 12
 
 
-def _median_gap(cells: np.ndarray) -> float:
+def median_gap(cells: np.ndarray) -> float:
+    """Usual distance between neighbouring values; 0 where there is one value at most."""
     gaps = np.diff(np.unique(cells[~np.isnan(cells)]))
     return float(np.median(gaps)) if len(gaps) else 0.0

@@ -23,6 +23,11 @@ class Columns:
     lowest: Tensor
     highest: Tensor
     numbers: Tensor | None = None  # 1 where the cells are numbers, 0 where they stand for levels; None where all are numbers
+    together: Tensor | None = None  # first of the columns that a column is damaged together with; None where each is by itself
+
+    def joined(self, draws: Tensor) -> Tensor:
+        """Draws for each cell, the same for columns that belong together."""
+        return draws if self.together is None else draws.index_select(1, self.together)
 
 
 Damaged = tuple[Tensor, Tensor | None]
@@ -130,7 +135,7 @@ class Masking(Corruption):
     hidden_only: bool = False
 
     def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
-        return torch.where(_uniform(x, generator) < self.drawn(x, generator), columns.blank, x)
+        return torch.where(columns.joined(_uniform(x, generator)) < self.drawn(x, generator), columns.blank, x)
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ class SaltAndPepper(Corruption):
     """
 
     def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
-        draw, level = _uniform(x, generator), self.drawn(x, generator)
+        draw, level = columns.joined(_uniform(x, generator)), self.drawn(x, generator)
         extreme = torch.where(draw < level / 2, columns.lowest, columns.highest)
         return torch.where(draw < level, extreme, x)
 
@@ -187,7 +192,7 @@ class SwapNoise(Corruption):
     """
 
     def damage(self, x: Tensor, generator: torch.Generator | None, columns: Columns) -> Tensor:
-        return _swapped(x, generator, self.drawn(x, generator))
+        return _swapped(x, generator, self.drawn(x, generator), columns)
 
 
 @dataclass(frozen=True)
@@ -249,13 +254,13 @@ class DiffusionNoise(Corruption):
         if columns.numbers is None:
             return noisy, level
         share = level.square() / (1 + level.square())
-        return torch.where(columns.numbers > 0, noisy, _swapped(x, generator, share)), level
+        return torch.where(columns.numbers > 0, noisy, _swapped(x, generator, share, columns)), level
 
 
-def _swapped(x: Tensor, generator: torch.Generator | None, share: Tensor | float) -> Tensor:
+def _swapped(x: Tensor, generator: torch.Generator | None, share: Tensor | float, columns: Columns) -> Tensor:
     """The rows with a share of their cells replaced by those of other rows."""
-    donors = torch.randint(len(x), x.shape, generator=generator, device=x.device)
-    return torch.where(_uniform(x, generator) < share, x.gather(0, donors), x)
+    donors = columns.joined(torch.randint(len(x), x.shape, generator=generator, device=x.device))
+    return torch.where(columns.joined(_uniform(x, generator)) < share, x.gather(0, donors), x)
 
 
 def _is_number(value: Any) -> bool:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 LARGEST_VARIANCE = 0.25  # of a cell that is 0 or 1
 LARGEST_CURVATURE = 0.5  # of a categorical cell's log-likelihood in its logits (Bohning, 1992); a boolean's is 0.25
+FLAGGED = 0.5  # from which on a cell that is 0 or 1 is taken for 1
 RAREST = 0.01  # least probability that a start gives to a level
 
 
@@ -58,6 +59,14 @@ class Likelihood(nn.Module):
     def expectation(self, params: Tensor) -> Tensor:
         """What is expected, one number per parameter: of levels, their probabilities."""
         return self.mean(params)
+
+    def scored(self, target: Tensor) -> Tensor:
+        """Which cells are scored: those that are not missing."""
+        return ~target.isnan()
+
+    def cells(self, expectation: Tensor) -> Tensor:
+        """The cells that an expectation, or the mean of several, stands for: of levels, the most probable."""
+        return expectation
 
     def squared_error(self, params: Tensor, target: Tensor) -> Tensor:
         """Squared difference of each cell to what is expected."""
@@ -219,7 +228,10 @@ class Categorical(Likelihood):
 
     def mean(self, params: Tensor) -> Tensor:
         """The most likely level: levels have no mean."""
-        return self._block(params).argmax(2).to(params.dtype)
+        return self.cells(params)
+
+    def cells(self, expectation: Tensor) -> Tensor:
+        return self._block(expectation).argmax(2).to(expectation.dtype)
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         logits = self._block(params)
@@ -255,15 +267,24 @@ class Part(nn.Module):
 
 
 class Mixed(Likelihood):
-    """Columns of several kinds, each scored by the likelihood of its kind; a cell that is missing, NaN, scores zero."""
+    """Columns of several kinds, each scored by the likelihood of its kind; a cell that is missing, NaN, scores zero.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    flags : sequence of (column, flag)
+        Columns whose cells are not scored, either, where another column, the flag, is 1: the two are a hurdle model.
+    """
 
     back: Tensor
     back_params: Tensor
+    flags: Tensor
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], flags: Sequence[tuple[int, int]] = ()) -> None:
         columns, params = (torch.cat([getattr(part, name) for part in parts]) for name in ("columns", "params"))
         super().__init__(len(columns), len(params))
         self.parts: Sequence[Part] = nn.ModuleList(parts)  # type: ignore[assignment]
+        self.register_buffer("flags", torch.tensor(flags, dtype=torch.long).reshape(-1, 2), persistent=False)
         self.register_buffer("back", columns.argsort())
         self.register_buffer("back_params", params.argsort())
 
@@ -278,6 +299,9 @@ class Mixed(Likelihood):
 
     def expectation(self, params: Tensor) -> Tensor:
         return self._of_params("expectation", params).index_select(1, self.back_params)
+
+    def cells(self, expectation: Tensor) -> Tensor:
+        return self._of_params("cells", expectation).index_select(1, self.back)
 
     def sample(self, params: Tensor, generator: torch.Generator) -> Tensor:
         return self._of_params("sample", params, generator).index_select(1, self.back)
@@ -312,11 +336,17 @@ class Mixed(Likelihood):
         blocks = [getattr(part.likelihood, method)(params.index_select(1, part.params), *args) for part in self.parts]
         return torch.cat(blocks, 1)
 
+    def scored(self, target: Tensor) -> Tensor:
+        scored = ~target.isnan()
+        if len(self.flags):
+            scored[:, self.flags[:, 0]] &= target.index_select(1, self.flags[:, 1]) < FLAGGED
+        return scored
+
     def _of_observed(self, method: str, params: Tensor, target: Tensor) -> Tensor:
-        missing = target.isnan()
-        known = target.masked_fill(missing, 0.0)
+        not_scored = ~self.scored(target)
+        known = target.masked_fill(target.isnan(), 0.0)
         cells = [
             getattr(part.likelihood, method)(params.index_select(1, part.params), known.index_select(1, part.columns))
             for part in self.parts
         ]
-        return torch.cat(cells, 1).index_select(1, self.back).masked_fill(missing, 0.0)
+        return torch.cat(cells, 1).index_select(1, self.back).masked_fill(not_scored, 0.0)

@@ -48,6 +48,10 @@ class Autoencoder(nn.Module):
         """What is expected of each code, one number per parameter of the likelihood: of levels, their probabilities."""
         return self.likelihood.expectation(self.decoder(code))
 
+    def expect_of(self, x: Tensor) -> Tensor:
+        """What is expected of each row's own code."""
+        return self.expect(self.encode(x))
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """The expected cells of each row's own code."""
         return self.decode(self.encode(x))
