@@ -4,6 +4,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
@@ -15,8 +16,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skvae._tables.libraries import library_of
-from skvae._tables.recognise import check_columns_of
+from skvae._tables.libraries import as_table, library_of
+from skvae._tables.recognise import TO_FRAME, check_columns_of
+from skvae._tables.remedies import finite
 from skvae._tables.schema import Schema
 
 __all__ = [
@@ -53,7 +55,7 @@ def check_rows(
         With the first column and row that holds infinity, or with ``in_unit_interval`` a number below 0 or above 1, beside all
         that scikit-learn and the schema check.
     """
-    least = 2 if reset else 1
+    X, least = as_table(X), 2 if reset else 1
     try:
         if library_of(X) == "numpy" or schema.library == "numpy":
             rows = _numbers(estimator, X, schema, reset=reset, ensure_min_samples=least)
@@ -69,7 +71,7 @@ def check_rows(
         where, _ = _first_cell(X, rows, np.isinf(rows))
         raise ValueError(
             f"Input {name} contains infinity: first in {where}. {type(estimator).__name__} takes finite numbers and missing "
-            "cells; replace infinities by one or the other."
+            f"cells; replace infinities, e.g. {finite(library_of(X), name)}."
         )
     if in_unit_interval:
         _check_unit_interval(X, rows, schema.n_levels_of(rows.shape[1]) == 0)
@@ -78,6 +80,7 @@ def check_rows(
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
     """Check names and number of the columns of a table against the fit's, or take them over."""
+    X = as_table(X)
     library = library_of(X)
     if library == "numpy":
         validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
@@ -101,15 +104,21 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
             "pass a frame with the same columns."
         )
     try:
-        rows = validate_data(estimator, X, dtype=FLOATS, order="C", ensure_all_finite=False, **options)
+        rows = validate_data(estimator, _without_objects(X), dtype=FLOATS, order="C", ensure_all_finite=False, **options)
     except ValueError as error:
         if "could not convert" not in str(error):
             raise
-        raise ValueError(
-            f"{error} in {_text_column(X)}. Arrays hold numbers only: pass a data frame, whose columns of strings are "
-            "taken as categories, or drop the column."
-        ) from error
+        remedy = TO_FRAME if options["reset"] else "pass numbers, and NaN where one is missing"
+        raise ValueError(f"{error} in {_text_column(X)}. Arrays hold numbers only: {remedy}, or drop the column.") from error
     return schema.cells(rows, estimator.handle_unknown) if schema.library == "numpy" and schema.columns else rows
+
+
+def _without_objects(X: Any) -> Any:
+    """An array whose missing cells are NaN, whatever stood for them."""
+    array = np.asarray(X) if isinstance(X, list | tuple) else X
+    if not isinstance(array, np.ndarray) or array.dtype != object:
+        return X
+    return np.where(pd.isna(array), np.nan, array)
 
 
 def _check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:
