@@ -4,7 +4,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
@@ -16,7 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skvae._tables.libraries import as_table, library_of
+from skvae._tables.libraries import as_table, library_of, without_objects
 from skvae._tables.recognise import TO_FRAME, check_columns_of
 from skvae._tables.remedies import finite
 from skvae._tables.schema import Schema
@@ -104,21 +103,13 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
             "pass a frame with the same columns."
         )
     try:
-        rows = validate_data(estimator, _without_objects(X), dtype=FLOATS, order="C", ensure_all_finite=False, **options)
+        rows = validate_data(estimator, without_objects(X), dtype=FLOATS, order="C", ensure_all_finite=False, **options)
     except ValueError as error:
         if "could not convert" not in str(error):
             raise
         remedy = TO_FRAME if options["reset"] else "pass numbers, and NaN where one is missing"
         raise ValueError(f"{error} in {_text_column(X)}. Arrays hold numbers only: {remedy}, or drop the column.") from error
     return schema.cells(rows, estimator.handle_unknown) if schema.library == "numpy" and schema.columns else rows
-
-
-def _without_objects(X: Any) -> Any:
-    """An array whose missing cells are NaN, whatever stood for them."""
-    array = np.asarray(X) if isinstance(X, list | tuple) else X
-    if not isinstance(array, np.ndarray) or array.dtype != object:
-        return X
-    return np.where(pd.isna(array), np.nan, array)
 
 
 def _check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:

@@ -52,7 +52,7 @@ def as_table(X: Any) -> Any:
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.DataFrame):
         return _known_frame(frame)
-    return _interchanged(X) if hasattr(X, "__dataframe__") else X
+    return _interchanged(X) if hasattr(X, "__arrow_c_stream__") or hasattr(X, "__dataframe__") else X
 
 
 def _check_is_table(X: Any) -> None:
@@ -78,13 +78,23 @@ def _known_frame(frame: nw.DataFrame[Any]) -> Any:
     """Of pandas or polars."""
     native = frame.to_native()
     if frame.implementation.is_pyarrow():
-        return native.to_pandas(types_mapper=pd.ArrowDtype)
+        return native.to_pandas(types_mapper=_arrow_dtype)
     return native if frame.implementation.is_pandas() or frame.implementation.is_polars() else frame.to_pandas()
 
 
+def _arrow_dtype(of_arrow: Any) -> pd.ArrowDtype:
+    import pyarrow as pa
+
+    return pd.ArrowDtype(pa.large_string() if str(of_arrow) == "string_view" else of_arrow)  # of which pandas knows nothing
+
+
 def _interchanged(X: Any) -> pd.DataFrame:
-    """The frame of an unknown library."""
+    """The frame of an unknown library, by one of the ways in which such libraries give theirs away."""
     try:
+        if hasattr(X, "__arrow_c_stream__"):
+            import pyarrow as pa
+
+            return pa.table(X).to_pandas(types_mapper=_arrow_dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pandas will give it up some day
             return pd.api.interchange.from_dataframe(X)
@@ -132,6 +142,14 @@ def with_columns(X: Any, columns: dict[str, np.ndarray]) -> Any:
 
         return X.with_columns([pl.Series(name, values) for name, values in columns.items()])
     return pd.concat([X, pd.DataFrame(columns, index=X.index)], axis=1)
+
+
+def without_objects(X: Any) -> Any:
+    """An array, or lists, with NaN for each missing cell, whatever stood for it; all else as it is."""
+    array = np.asarray(X) if isinstance(X, list | tuple) else X
+    if not isinstance(array, np.ndarray) or array.dtype != OBJECT:
+        return X
+    return np.where(pd.isna(array), np.nan, array)
 
 
 class Columns:

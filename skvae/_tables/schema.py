@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skvae._tables.columns import Column, are_strings, codes_of, listed, offsets_of, shortened
-from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, present, series_of, tool_of, zone_of
+from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, present, series_of, tool_of, without_objects, zone_of
 from skvae._tables.recognise import check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
 from skvae._tables.remedies import reading, with_levels, zoned
 from skvae._warnings import warn
@@ -27,6 +27,10 @@ class Schema:
 
     Its *cells* are numbers: codes of categories, 0 and 1 of booleans, distances of datetimes and durations from their origin;
     NaN where one is missing.
+
+    Frames of other libraries are converted to pandas first, and what comes back is a pandas frame: tables of pyarrow with the
+    dtypes of Arrow, as ``X.to_pandas(types_mapper=pd.ArrowDtype)`` has them, those of modin and cuDF as their own conversion
+    has them. Lines of code in messages are for the converted frame.
 
     Attributes
     ----------
@@ -63,7 +67,7 @@ class Schema:
         Warns
         -----
         UserWarning
-            Where rare levels share a code or a column is ignored for having no others.
+            Where rare levels share a code, a column is ignored for having no others, or its text looks like numbers or dates.
         """
         X = as_table(X)
         library = library_of(X)
@@ -197,8 +201,9 @@ class Schema:
         """
         X = as_table(X)
         if library_of(X) == "numpy":
-            X = np.array(X)
-            missing = pd.isna(X)
+            X = np.asarray(without_objects(X))
+            X = np.array(X, dtype=np.float32 if X.dtype == np.float32 else np.float64)
+            missing = np.isnan(X)
             X[missing] = np.asarray(self.restore(cells))[missing]
             return X
         pairs = zip(self._columns_for(X), series_of(X), strict=True)
