@@ -431,6 +431,19 @@ def test_column_of_names_is_ignored(library):
     assert estimator.impute(frame)["colour"].to_list() == INDEX
 
 
+@each_library
+def test_days_of_as_many_rows_each_are_all_as_odd(library):
+    rng = np.random.default_rng(0)
+    order = rng.permutation(3600)
+    values = rng.normal(size=(3600, 2)) @ rng.normal(size=(2, 3)) + 0.3 * rng.normal(size=(3600, 3))
+    frame = pd.DataFrame(values, columns=list("xyz")).assign(day=[f"day {i % 300:03}" for i in order])
+    frame = frame if library == "pandas" else pl.DataFrame(frame.to_dict("list"))
+    with pytest.warns(UserWarning, match="'day' has 300 levels in 3600 rows, too many for a code each: it is ignored"):
+        odd = AEAnomalyDetector(contamination=0.1, cv=2, **QUICK).fit_predict(frame) == -1
+    for days in (order % 300 < 100, order % 300 >= 100):
+        assert odd[days].mean() == pytest.approx(0.1, abs=0.02)
+
+
 @pytest.mark.parametrize("method", ["encoder_jacobian", "tangent_space"])
 def test_derivatives_are_of_numbers_alone(method):
     frame = pd.DataFrame({"x": np.arange(20.0), "y": np.arange(20.0) ** 2, "colour": list("ab") * 10})

@@ -774,7 +774,7 @@ def test_few_levels_are_kept_whole():
         ([20 + i for i in range(130)], 100),
         ([20 + i // 10 for i in range(150)], 100),
         ([20 + i // 15 for i in range(150)], 90),  # the levels at the cut are equally frequent
-        ([20] * 140 + [30] * 10, 10),
+        ([20] * 140 + [300] * 10, 10),  # which are more than half of the rows
     ],
     ids=str,
 )
@@ -814,10 +814,20 @@ def test_the_alphabet_decides_nothing():
         assert kept == expected == set(range(60, 150))
 
 
-@pytest.mark.parametrize(("n_levels", "n_rows"), [(300, 12), (101, 50), (150, 20)])
-def test_more_levels_than_codes_that_are_all_as_frequent_are_ignored(n_levels, n_rows):
-    results, message = with_warning(many([n_rows] * n_levels))
-    words = f"{n_levels} levels in {n_levels * n_rows} rows, none frequent enough for a code of its own: it is ignored"
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [12] * 300,
+        [50] * 101,
+        [20] * 150,
+        [20] * 140 + [30] * 10,
+        np.random.default_rng(0).poisson(12, 300),
+    ],
+    ids=["300", "101", "150", "10 more frequent", "random"],
+)
+def test_more_levels_than_codes_are_ignored_where_these_would_hold_few_rows(counts):
+    results, message = with_warning(many(counts))
+    words = f"{len(counts)} levels in {sum(counts)} rows, too many for a code each: it is ignored"
     assert words in message
     assert "Merge levels that belong together." in message
     assert "Drop" not in message
@@ -1071,6 +1081,41 @@ def test_the_representation_is_a_table(frame):
     assert "empty" in rows[6]
     assert str(schema) == repr(schema)
     assert max(map(len, repr(schema).splitlines())) < 160
+
+
+TOLD = {
+    "width": ([0.5 * i for i in range(40)], "number", ""),
+    "one": ([3] * 40, "number", "constant"),
+    "flag": ([True, False] * 20, "boolean", ""),
+    "always": ([True] * 40, "boolean", "constant"),
+    "size": (["small", "large"] * 20, "category", "2 levels: large, small"),
+    "same": (["red"] * 40, "category", "constant: red"),
+    "city": (
+        ["x", "y"] * 5 + [f"c{i // 2}" for i in range(25)] + [f"z{i}" for i in range(5)],
+        "category",
+        "20 levels: c0, c1, c10, c11, c12, c2, c3, c4, c5, c6, c7, c8, ...",
+    ),
+    "town": (
+        [f"c{i // 2}" for i in range(30)] + [f"z{i}" for i in range(10)],
+        "category",
+        "25 levels, 10 of them grouped: c0, c1, c10, c11, c12, c13, c14, c2, c3, c4, c5, ...",
+    ),
+    "name": ([f"person {i}" for i in range(40)], "ignored", "40 levels in 40 rows"),
+    "price": ([f"${i}.50" for i in range(40)], "ignored", "40 levels in 40 rows, numbers written as text"),
+    "day": ([f"{i % 28 + 1}.{i % 12 + 1}.2024" for i in range(40)], "ignored", "40 levels in 40 rows, dates written as text"),
+    "nothing": ([None] * 40, "ignored", "empty"),
+    "born": ([dt.datetime(2024, 1, 2)] * 40, "datetime", "constant, around 2024-01-02"),
+}
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.filterwarnings("ignore:Column:UserWarning")
+def test_the_representation_says_what_each_column_was_taken_for(make):
+    _, *rows = repr(Schema.of(make({name: values for name, (values, _, _) in TOLD.items()}))).splitlines()
+    for row, (name, (_, kind, content)) in zip(rows, TOLD.items(), strict=True):
+        assert row.split()[:2] == [name, kind]
+        told = content if len(content) <= 80 else content[:77] + "..."
+        assert row.endswith(f"  {told}") if told else len(row.split()) <= 4
 
 
 def test_long_representations_are_cut():

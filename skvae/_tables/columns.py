@@ -76,7 +76,7 @@ class Column:
         elif self.kind == "duration":
             facts.append(f"around {pd.Timedelta(np.array(self.origin, f'm8[{self.unit}]')[()])}")
         elif self.kind == "category":
-            facts.append(f"{self.n_distinct} levels")
+            facts += [] if self.is_constant else [f"{self.n_distinct} levels"]
             facts += [f"{len(self.grouped)} of them grouped"] if self.grouped else []
         facts += [f"{self.text.meaning} written as text"] if self.text else []
         return ", ".join(facts) + (f": {listed(self.levels)}" if self.kind == "category" else "")

@@ -84,14 +84,19 @@ def _category(column: Column, series: Any, is_declared: bool) -> Column:
 
 
 def _are_rare(counts: np.ndarray) -> np.ndarray:
-    """Which levels have no code of their own: equally frequent ones all have one, or none of them has."""
+    """Which levels have no code of their own: equally frequent ones all have one, or none of them has.
+
+    The alphabet must not decide. All are rare where too many are frequent and the others would be most of the rows, because
+    what they share would look more frequent than what is.
+    """
     if len(counts) <= KEPT_WHOLE:
         return np.zeros(len(counts), dtype=bool)
     if _are_names(counts):
         return np.ones(len(counts), dtype=bool)
     rare = counts < max(2, min(RARE, 0.01 * counts.sum()))
-    if len(counts) > MOST_LEVELS:
+    if (~rare).sum() > MOST_LEVELS:
         rare |= counts <= np.sort(counts)[-MOST_LEVELS - 1]
+        rare |= counts[rare].sum() > counts.sum() / 2
     return rare if rare.sum() > 1 else np.zeros_like(rare)  # a group of one is a level
 
 
@@ -129,7 +134,7 @@ def _note(column: Column, library: str) -> str:
     if _names_rows(column):
         note += f" in {column.n_rows} rows, {column.n_single} of them in a single row: it is ignored and comes back missing."
     elif _is_left_out(column):
-        note += f" in {column.n_rows} rows, none frequent enough for a code of its own: it is ignored and comes back missing."
+        note += f" in {column.n_rows} rows, too many for a code each: it is ignored and comes back missing."
     elif column.grouped:
         note += f", and {len(column.grouped)} of them are rare: these share one code and come back as {column.levels[-1]!r}."
     else:

@@ -39,6 +39,22 @@ POLARS_PARTS = {
 }
 
 
+PANDAS_KINDS = {  # what makes a column of a kind of another one
+    "text": "{column}.map(str, na_action='ignore')",
+    "number": "pd.to_numeric({column}, errors='coerce')",
+    "boolean": "{column} == {value!r}",
+    "datetime": "pd.to_datetime({column}, format='mixed', errors='coerce')",
+    "duration": "pd.to_timedelta({column}, errors='coerce')",
+}
+POLARS_KINDS = {
+    "text": "{column}.cast(pl.String)",
+    "number": "{column}.cast(pl.Float64, strict=False)",
+    "boolean": "{column} == {value!r}",
+    "datetime": "{column}.cast(pl.Int64).cast(pl.Datetime)",
+    "duration": "{column}.cast(pl.Int64, strict=False).cast(pl.Duration)",
+}
+
+
 def expression(name: Any, library: str, table: str = "X") -> str:
     """A column."""
     return f"pl.col({name!r})" if library == "polars" else f"{table}[{name!r}]"
@@ -70,32 +86,16 @@ def conversion(name: Any, found: str, library: str, size: int = 0) -> str:
 
 def reading(fitted: Column, values: Sequence[Any], library: str, table: str) -> str:
     """A line that converts a column, which holds some values, to what it was at fit."""
-    column, is_text = expression(fitted.name, library, table), isinstance(values[0], str)
-    text = text_of(list(dict.fromkeys(values))) if is_text else None
-    kind = fitted.kind
+    column, kind, is_text = expression(fitted.name, library, table), fitted.kind, isinstance(values[0], str)
     if kind == "category":
         kind = "text" if isinstance(fitted.levels[0], str) else "number"
+    text = text_of(list(dict.fromkeys(values))) if is_text else None
     if text is not None and text.kind == kind:
         value = text.converted(column, library)
-    elif kind == "boolean":
-        value = f"{column} == {values[0]!r}"
-    elif library == "polars":
-        value = (
-            column
-            + {
-                "text": ".cast(pl.String)",
-                "number": ".cast(pl.Float64, strict=False)",
-                "datetime": ".str.to_datetime(strict=False)" if is_text else ".cast(pl.Int64).cast(pl.Datetime)",
-                "duration": ".cast(pl.Int64, strict=False).cast(pl.Duration)",
-            }[kind]
-        )
+    elif library == "polars" and is_text and kind == "datetime":
+        value = f"{column}.str.to_datetime(strict=False)"
     else:
-        value = {
-            "text": "{}.map(str, na_action='ignore')",
-            "number": "pd.to_numeric({}, errors='coerce')",
-            "datetime": "pd.to_datetime({}, format='mixed', errors='coerce')",
-            "duration": "pd.to_timedelta({}, errors='coerce')",
-        }[kind].format(column)
+        value = (POLARS_KINDS if library == "polars" else PANDAS_KINDS)[kind].format(column=column, value=values[0])
     return assignment(fitted.name, value, library, table)
 
 
