@@ -22,6 +22,7 @@ ESTIMATORS = {
     "detector": AEAnomalyDetector(2, cv=2, **QUICK),
 }
 each_estimator = pytest.mark.parametrize("name", ESTIMATORS)
+of_polars = pytest.mark.skipif(not hasattr(pl.DataFrame, "__arrow_c_stream__"), reason="an old polars speaks no Arrow")
 METHODS = {
     "autoencoder": ["transform", "reconstruct", "impute", "score_cells", "score_samples", "reconstruction_error"],
     "vae": ["transform", "reconstruct", "score_cells", "score_samples", "elbo"],
@@ -120,6 +121,7 @@ def test_categories_of_arrow():
     assert Schema.of(table).columns[3].levels == ("blue", "red")
 
 
+@of_polars
 def test_strings_of_arrow_as_polars_has_them():
     table = pa.table(Streamed(pl.from_arrow(ARROW)))
     assert str(table["colour"].type) == "string_view"
@@ -131,7 +133,8 @@ def test_a_frame_of_narwhals():
     import narwhals as nw
 
     for frame in (FRAME, pl.from_pandas(FRAME)):
-        assert as_table(nw.from_native(frame)) is frame
+        assert type(as_table(nw.from_native(frame))) is type(frame)
+        assert as_table(nw.from_native(frame)).equals(frame)
 
 
 @each_estimator
@@ -143,7 +146,7 @@ def test_frames_that_only_interchange(name):
     assert_like_a_frame(name, Interchanged(frame), read)
 
 
-@pytest.mark.parametrize("table", [ARROW, pl.from_arrow(ARROW)], ids=["pyarrow", "polars"])
+@pytest.mark.parametrize("table", [ARROW, pytest.param(pl.from_arrow(ARROW), marks=of_polars)], ids=["pyarrow", "polars"])
 def test_frames_that_only_speak_arrow(table):
     read = as_table(Streamed(table))
     assert list(read.columns) == ARROW.column_names

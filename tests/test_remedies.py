@@ -187,6 +187,7 @@ TABLES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Downcasting behavior:FutureWarning")  # of pandas 2, in columns of objects
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_infinities_become_missing(table):
     assert_remedied(autoencoder().fit, table, "contains infinity")

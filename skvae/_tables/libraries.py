@@ -41,6 +41,7 @@ def as_table(X: Any) -> Any:
     TypeError, ValueError
         On what holds a table, but is none, with the line that makes a frame of it.
     """
+    X = X.to_native() if hasattr(X, "to_native") else X  # frames of narwhals, of any of its versions
     if isinstance(X, pd.DataFrame):  # whose names may be such that narwhals refuses it
         return X
     if isinstance(X, np.ndarray) and X.dtype.names is None:
@@ -63,7 +64,7 @@ def _check_is_table(X: Any) -> None:
         raise TypeError(f"X is {X!r}, and no table; where it is the path of one, read it, `X = pd.{reader}(X)`.")
     if isinstance(X, list | tuple) and len(X) and isinstance(X[0], Mapping):
         raise TypeError(f"X is a {kind} of rows of type {type(X[0]).__name__}; {FRAME_OF_IT}.")
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # as some sparse matrices have
         raise TypeError(f"X is a {kind}; {FRAME_OF_IT}.")
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(f"X is an array with the fields {', '.join(X.dtype.names)}; {FRAME_OF_IT}.")

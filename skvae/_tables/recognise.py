@@ -24,7 +24,8 @@ def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
     """What a column of a frame is; ``is_declared`` says that the caller calls it a category."""
     tool, name, dtype = tool_of(series), series.name, series.dtype
     missing = tool.missing(series)
-    column = Column(name, dtype, "ignored", missing=series[missing].iloc[0] if dtype == OBJECT and missing.any() else None)
+    is_object = tool.library == "pandas" and dtype == OBJECT
+    column = Column(name, dtype, "ignored", missing=series[missing].iloc[0] if is_object and missing.any() else None)
     if len(series) and missing.all():
         return column
     kind = "category" if is_declared else tool.kind(series)
