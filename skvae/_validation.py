@@ -54,7 +54,7 @@ def check_rows(
         With the first column and row that holds infinity, or with ``in_unit_interval`` a number below 0 or above 1, beside all
         that scikit-learn and the schema check.
     """
-    X, least = as_table(X), 2 if reset else 1
+    X, least = as_table(X, name), 2 if reset else 1
     try:
         if library_of(X) == "numpy" or schema.library == "numpy":
             rows = _numbers(estimator, X, schema, reset=reset, ensure_min_samples=least)
@@ -176,6 +176,7 @@ def check_weights(sample_weight: Any, rows: np.ndarray, name: str = "sample_weig
 
 def check_codes(estimator: Any, codes: Any) -> np.ndarray:
     """A table of codes with as many columns as the estimator has components."""
+    codes = without_objects(as_table(codes))
     codes = check_array(codes, dtype=[np.float64, np.float32], order="C", estimator=estimator, input_name="X")
     if codes.shape[1] != estimator.n_components_:
         raise ValueError(

@@ -213,6 +213,20 @@ def test_tensors_are_arrays(name, tensor):
     np.testing.assert_array_equal(table.complete(tensor, array), array)
 
 
+def test_codes_in_any_container():
+    estimator = AutoencoderTransformer(2, **QUICK).fit(FRAME)
+    codes = estimator.transform(FRAME)
+    expected = estimator.inverse_transform(codes)
+    for table in [
+        torch.tensor(codes, requires_grad=True),
+        pa.table({"a": codes[:, 0], "b": codes[:, 1]}),
+        codes.astype(object),
+    ]:
+        pd.testing.assert_frame_equal(estimator.inverse_transform(table), expected)
+    with pytest.raises(TypeError, match="X is a dict"):
+        estimator.inverse_transform({"a": codes[:, 0]})
+
+
 def test_tensors_with_categories():
     codes = torch.tensor(np.digitize(X, [-0.5, 0.5]))
     assert Schema.of(codes, [0]).columns[0].levels == (0, 1, 2)

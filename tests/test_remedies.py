@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
+from skvae._tables.schema import Schema
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(24, 3))
@@ -119,6 +120,29 @@ def test_a_category_that_is_not_named(table):
     assert_remedied(fit, table, "'a'", "is not among categorical_features; name it there", "'from_dtype'")
     autoencoder(categorical_features=["a"]).fit(table)
     autoencoder(categorical_features="from_dtype").fit(table)
+
+
+@pytest.mark.parametrize(
+    ("features", "message", "remedy"),
+    [
+        ([True], "a mask of 1 columns, but X has 2; give one for each", [True, False]),
+        ([2], "holds 2; indices of the columns of X are 0 to 1", [0]),
+        (["z"], "holds 'z', which is no column of X; the columns of X are a, b", ["a"]),
+        ("a", "it must be 'from_dtype', None, or a list of names, of indices or of booleans", ["a"]),
+        ("a", "it must be 'from_dtype', None, or a list of names, of indices or of booleans", "from_dtype"),
+    ],
+)
+def test_categories_that_are_not_there(features, message, remedy):
+    table = beside_numbers(pd.Series(["x", "y"]))
+    with pytest.raises(ValueError, match="categorical_features") as caught:
+        Schema.of(table, features)
+    assert message in str(caught.value)
+    autoencoder(categorical_features=remedy).fit(table)
+
+
+def test_an_array_has_indices():
+    refused(autoencoder(categorical_features=["a"]).fit, NUMBERS, "an array has no names, so give indices")
+    autoencoder(categorical_features=[0]).fit(np.round(NUMBERS))
 
 
 NAMES = [f"person {i}" for i in range(24)]
@@ -292,6 +316,31 @@ def test_an_array_for_a_frame():
     estimator.transform(pd.DataFrame(frame.to_numpy(), columns=frame.columns))
 
 
+def test_codes_are_what_transform_returns():
+    estimator = autoencoder().fit(NUMBERS)
+    refused(estimator.inverse_transform, NUMBERS, "X has 3 columns", "pass what transform returns")
+    estimator.inverse_transform(estimator.transform(NUMBERS))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message", "remedy"),
+    [
+        ([-1.0] * 24, "Negative values in data passed to sample_weight: -1; weights count repetitions", [2] * 24),
+        ([0.0] * 24, "at least one row needs a positive weight", [0.0] * 20 + [1.0] * 4),
+    ],
+)
+def test_weights(weights, message, remedy):
+    refused(lambda X: autoencoder().fit(X, sample_weight=weights), NUMBERS, message)
+    autoencoder().fit(NUMBERS, sample_weight=remedy)
+
+
+def test_other_columns_in_a_warm_start():
+    estimator = autoencoder(warm_start=True).fit(NUMBERS)
+    refused(estimator.fit, NUMBERS[:, :2], "With warm_start=True a fit goes on from the earlier one's columns")
+    estimator.fit(NUMBERS)
+    estimator.set_params(warm_start=False).fit(NUMBERS[:, :2])
+
+
 # Containers that are no frames
 
 ROWS = [{"a": float(a), "b": float(b)} for a, b in NUMBERS[:, :2]]
@@ -328,3 +377,9 @@ def test_containers_are_refused_when_applying_too(name, method):
     frame = pd.DataFrame(NUMBERS, columns=list("abc"))
     estimator = type(ESTIMATORS[name])(**ESTIMATORS[name].get_params()).fit(frame)
     assert_remedied(getattr(estimator, method), frame.to_dict("list"), "X is a dict")
+
+
+def test_held_out_rows_in_a_dict():
+    frame = pd.DataFrame(NUMBERS, columns=list("abc"))
+    estimator = AutoencoderTransformer(1, hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    assert_remedied(lambda X_val: estimator.fit(frame, X_val=X_val), frame.to_dict("list"), "X_val is a dict", name="X_val")

@@ -23,7 +23,7 @@ OBJECTS = {  # what columns of objects are, by what pandas infers
     "decimal": "number",
 }
 LARGEST = float(np.finfo(np.float64).max)
-FRAME_OF_IT = "make a frame of it, `X = pd.DataFrame(X)`"
+NARWHALS = "nw.from_native({}).collect('pandas').to_native()"
 MOST_DECIMALS = 15  # a float has no more
 FAMILIES: dict[str, tuple[Any, ...]] = {  # of dtypes, by kind
     "boolean": (nw.Boolean,),
@@ -33,8 +33,10 @@ FAMILIES: dict[str, tuple[Any, ...]] = {  # of dtypes, by kind
 }
 
 
-def as_table(X: Any) -> Any:
+def as_table(X: Any, name: str = "X") -> Any:
     """X itself where it is a frame of pandas or polars or an array; else the same table as one of these.
+
+    ``name`` is what errors call the table.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def as_table(X: Any) -> Any:
         return X
     if isinstance(X, np.ndarray) and X.dtype.names is None:
         return X
-    _check_is_table(X)
+    _check_is_table(X, name)
     if hasattr(X, "detach"):  # a tensor of torch, maybe of a type that numpy has not
         tensor = X.detach().cpu()
         return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
@@ -56,23 +58,24 @@ def as_table(X: Any) -> Any:
     return _interchanged(X) if hasattr(X, "__arrow_c_stream__") or hasattr(X, "__dataframe__") else X
 
 
-def _check_is_table(X: Any) -> None:
+def _check_is_table(X: Any, name: str) -> None:
     """Refuse what pandas can make a frame of, but is none."""
     frame, kind = nw.from_native(X, pass_through=True, allow_series=True), type(X).__name__
+    remedy = f"make a frame of it, `{name} = pd.DataFrame({name})`"
     if isinstance(X, str | bytes | PathLike):
         reader = "read_parquet" if str(X).endswith(".parquet") else "read_csv"
-        raise TypeError(f"X is {X!r}, and no table; where it is the path of one, read it, `X = pd.{reader}(X)`.")
+        raise TypeError(f"{name} is {X!r}, and no table; where it is the path of one, `{name} = pd.{reader}({name})` reads it.")
     if isinstance(X, list | tuple) and len(X) and isinstance(X[0], Mapping):
-        raise TypeError(f"X is a {kind} of rows of type {type(X[0]).__name__}; {FRAME_OF_IT}.")
+        raise TypeError(f"{name} is a {kind} of rows of type {type(X[0]).__name__}; {remedy}.")
     if isinstance(X, Mapping) and not hasattr(X, "shape"):  # as some sparse matrices have
-        raise TypeError(f"X is a {kind}; {FRAME_OF_IT}.")
+        raise TypeError(f"{name} is a {kind}; {remedy}.")
     if getattr(getattr(X, "dtype", None), "names", None):
-        raise TypeError(f"X is an array with the fields {', '.join(X.dtype.names)}; {FRAME_OF_IT}.")
+        raise TypeError(f"{name} is an array with the fields {', '.join(X.dtype.names)}; {remedy}.")
     if isinstance(frame, nw.LazyFrame):
-        line = "X.collect()" if frame.implementation.is_polars() else "nw.from_native(X).collect('pandas').to_native()"
-        raise TypeError(f"X is a lazy frame of {frame.implementation}; collect it, `X = {line}`.")
-    if isinstance(frame, nw.Series):
-        raise ValueError(f"X is a {kind}, a single column; make a frame of it, `X = X.to_frame()`.")  # noqa: TRY004, as all 1-D
+        value = f"{name}.collect()" if frame.implementation.is_polars() else NARWHALS.format(name)
+        raise TypeError(f"{name} is a lazy frame of {frame.implementation}; collect it, `{name} = {value}`.")
+    if isinstance(frame, nw.Series):  # 1-D, for which scikit-learn wants a ValueError
+        raise ValueError(f"{name} is a {kind}, a single column; make a frame of it, `{name} = {name}.to_frame()`.")  # noqa: TRY004
 
 
 def _known_frame(frame: nw.DataFrame[Any]) -> Any:
