@@ -257,9 +257,10 @@ def _mismatch(column: Column, series: Any, table: str) -> str:
         line = zoned(column.name, zone_of(column.dtype), tool.library, table)
     else:
         line = reading(column, present(series).to_list(), tool.library, table)
+    lenient = ", where all else becomes missing" if "coerce" in line or "strict=False" in line else ""
     return (
         f"Column {column.name!r} of {table} has dtype {series.dtype}, but at fit it was a {column.kind}{fitted}, "
-        f"and one cannot be read as the other; convert it to the dtype that it had, e.g. {line}."
+        f"and one cannot be read as the other; convert it to the dtype that it had, e.g. {line}{lenient}."
     )
 
 
