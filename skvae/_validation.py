@@ -15,8 +15,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skvae._tables.libraries import library_of
-from skvae._tables.recognise import check_columns_of
+from skvae._tables.libraries import as_table, library_of, without_objects
+from skvae._tables.recognise import TO_FRAME, check_columns_of
+from skvae._tables.remedies import finite
 from skvae._tables.schema import Schema
 
 __all__ = [
@@ -53,7 +54,7 @@ def check_rows(
         With the first column and row that holds infinity, or with ``in_unit_interval`` a number below 0 or above 1, beside all
         that scikit-learn and the schema check.
     """
-    least = 2 if reset else 1
+    X, least = as_table(X, name), 2 if reset else 1
     try:
         if library_of(X) == "numpy" or schema.library == "numpy":
             rows = _numbers(estimator, X, schema, reset=reset, ensure_min_samples=least)
@@ -69,7 +70,7 @@ def check_rows(
         where, _ = _first_cell(X, rows, np.isinf(rows))
         raise ValueError(
             f"Input {name} contains infinity: first in {where}. {type(estimator).__name__} takes finite numbers and missing "
-            "cells; replace infinities by one or the other."
+            f"cells; replace infinities, e.g. {finite(library_of(X), name)}."
         )
     if in_unit_interval:
         _check_unit_interval(X, rows, schema.n_levels_of(rows.shape[1]) == 0)
@@ -78,6 +79,7 @@ def check_rows(
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
     """Check names and number of the columns of a table against the fit's, or take them over."""
+    X = as_table(X)
     library = library_of(X)
     if library == "numpy":
         validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
@@ -101,14 +103,12 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
             "pass a frame with the same columns."
         )
     try:
-        rows = validate_data(estimator, X, dtype=FLOATS, order="C", ensure_all_finite=False, **options)
+        rows = validate_data(estimator, without_objects(X), dtype=FLOATS, order="C", ensure_all_finite=False, **options)
     except ValueError as error:
         if "could not convert" not in str(error):
             raise
-        raise ValueError(
-            f"{error} in {_text_column(X)}. Arrays hold numbers only: pass a data frame, whose columns of strings are "
-            "taken as categories, or drop the column."
-        ) from error
+        remedy = TO_FRAME if options["reset"] else "pass numbers, and NaN where one is missing"
+        raise ValueError(f"{error} in {_text_column(X)}. Arrays hold numbers only: {remedy}, or drop the column.") from error
     return schema.cells(rows, estimator.handle_unknown) if schema.library == "numpy" and schema.columns else rows
 
 
@@ -176,6 +176,7 @@ def check_weights(sample_weight: Any, rows: np.ndarray, name: str = "sample_weig
 
 def check_codes(estimator: Any, codes: Any) -> np.ndarray:
     """A table of codes with as many columns as the estimator has components."""
+    codes = without_objects(as_table(codes))
     codes = check_array(codes, dtype=[np.float64, np.float32], order="C", estimator=estimator, input_name="X")
     if codes.shape[1] != estimator.n_components_:
         raise ValueError(

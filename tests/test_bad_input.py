@@ -201,7 +201,7 @@ def test_text_in_frames(fitted, library, name):
 
 
 def test_text_of_arrays_at_fit(estimator):
-    words = ["could not convert", "column 1", "Arrays hold numbers only", "data frame", "drop"]
+    words = ["could not convert", "column 1", "Arrays hold numbers only", "make a frame of it", "drop"]
     assert_method_refuses(estimator, "array", "fit", TEXT["array"], *words)
 
 

@@ -93,11 +93,11 @@ def refused(call, *words):
 
 BAD = {
     "duplicate names": (pd.concat([PANDAS[["number"]]] * 2, axis=1), ["several columns", "'number'", "rename"]),
-    "mixed types": (PANDAS.assign(colour=["red", 1] * 60), ["'colour'", "mixed", "'red'", "astype(str)"]),
+    "mixed types": (PANDAS.assign(colour=["red", 1] * 60), ["'colour'", "mixed", "'red'", "map(str"]),
     "lists": (PANDAS.assign(colour=[[1, 2]] * N), ["'colour'", "object", "drop it"]),
     "dictionaries": (PANDAS.assign(colour=[{"a": 1}] * N), ["'colour'", "object", "drop it"]),
     "dates as objects": (PANDAS.assign(day=[date(2024, 1, 1)] * N), ["'day'", "pd.to_datetime"]),
-    "complex": (PANDAS.assign(number=1j), ["'number'", "complex", "real and imaginary"]),
+    "complex": (PANDAS.assign(number=1j), ["'number'", "complex", "split it"]),
     "periods": (PANDAS.assign(day=DAYS.to_period("D")), ["'day'", "period", "to_timestamp"]),
     "sparse": (PANDAS.assign(number=pd.arrays.SparseArray(FACTOR)), ["'number'", "Sparse", "sparse.to_dense"]),
     "levels of columns": (
@@ -105,8 +105,8 @@ BAD = {
         ["MultiIndex", "flatten"],
     ),
     "no columns": (PANDAS[[]], ["no columns"]),
-    "lists of polars": (FRAMES["polars"].with_columns(colour=pl.Series([[1, 2]] * N)), ["'colour'", "List", "each element"]),
-    "structs": (FRAMES["polars"].with_columns(colour=pl.Series([{"a": 1}] * N)), ["'colour'", "Struct", "each field"]),
+    "lists of polars": (FRAMES["polars"].with_columns(colour=pl.Series([[1, 2]] * N)), ["'colour'", "List", "split it"]),
+    "structs": (FRAMES["polars"].with_columns(colour=pl.Series([{"a": 1}] * N)), ["'colour'", "Struct", "split it"]),
     "objects of polars": (
         FRAMES["polars"].with_columns(colour=pl.Series([object()] * N, dtype=pl.Object)),
         ["'colour'", "drop it"],
@@ -425,10 +425,23 @@ def test_rare_levels_are_told(library):
 @each_library
 def test_column_of_names_is_ignored(library):
     frame = with_column(LIBRARIES[library], "colour", INDEX)
-    with pytest.warns(UserWarning, match="'colour' has 120 levels in 120 rows, each of them rare"):
+    with pytest.warns(UserWarning, match="'colour' has 120 levels in 120 rows, 120 of them in a single row"):
         estimator = AutoencoderTransformer(2, **QUICK).fit(frame)
     assert pd.isna(pd.Series(estimator.reconstruct(frame)["colour"].to_list())).all()
     assert estimator.impute(frame)["colour"].to_list() == INDEX
+
+
+@each_library
+def test_days_of_as_many_rows_each_are_all_as_odd(library):
+    rng = np.random.default_rng(0)
+    order = rng.permutation(3600)
+    values = rng.normal(size=(3600, 2)) @ rng.normal(size=(2, 3)) + 0.3 * rng.normal(size=(3600, 3))
+    frame = pd.DataFrame(values, columns=list("xyz")).assign(day=[f"day {i % 300:03}" for i in order])
+    frame = frame if library == "pandas" else pl.DataFrame(frame.to_dict("list"))
+    with pytest.warns(UserWarning, match="'day' has 300 levels in 3600 rows, too many for a code each: it is ignored"):
+        odd = AEAnomalyDetector(contamination=0.1, cv=2, **QUICK).fit_predict(frame) == -1
+    for days in (order % 300 < 100, order % 300 >= 100):
+        assert odd[days].mean() == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.mark.parametrize("method", ["encoder_jacobian", "tangent_space"])

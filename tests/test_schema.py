@@ -255,7 +255,7 @@ def test_a_missing_cell_never_becomes_true():
 # Arrays
 
 
-@pytest.mark.parametrize("array", [np.eye(2), [[1, 2], [3, 4]], pd.Series([1.0, 2.0]), None])
+@pytest.mark.parametrize("array", [np.eye(2), [[1, 2], [3, 4]], None])
 def test_all_that_is_no_frame_is_an_array(array):
     values = np.ones((3, 2))
     assert library_of(array) == "numpy"
@@ -308,7 +308,7 @@ def test_an_array_may_stand_for_a_frame_and_a_frame_for_an_array():
 
 
 def test_an_array_of_text_is_refused():
-    with pytest.raises(ValueError, match="pass a frame"):
+    with pytest.raises(ValueError, match="make a frame of it"):
         Schema.of(np.array([["a"], ["b"]]), [0])
 
 
@@ -626,6 +626,54 @@ def test_nan_of_arrow_is_missing():
     assert Schema.of(frame).complete(frame, np.full((3, 2), 7.0))["a"].tolist() == [1, 7, 7]
 
 
+OBJECTS = {  # and what 7.4 is in such a column
+    "integers": ([3, -1], 7),
+    "integers and None": ([3, None, 1], 7),
+    "integers and NA": ([3, pd.NA, 1], 7),
+    "integers and NaN": ([3, np.nan, 1], 7),
+    "integers beyond 64 bits": ([2**70, None, -(2**70)], 7),
+    "floats and None": ([1.5, None, 2.0], 7.4),
+    "floats and NA": ([1.5, pd.NA, 2.0], 7.4),
+    "floats and integers": ([1, 2.5, None], 7.4),
+    "numpy's": ([np.int64(3), np.float32(2.5), None], 7.4),
+    "decimals": ([Decimal("1.25"), None, Decimal("-3.5")], Decimal("7.4")),
+    "whole decimals": ([Decimal(3), pd.NA], 7),
+}
+
+
+@pytest.mark.parametrize(("values", "filling"), OBJECTS.values(), ids=OBJECTS)
+def test_objects_that_are_numbers(values, filling):
+    frame = frame_of(pd.Series(values, dtype=object))
+    schema = Schema.of(frame)
+    assert schema.columns[0].kind == "number"
+    assert schema.is_plain
+    cells = schema.cells(frame)
+    np.testing.assert_array_equal(cells[:, 0], [np.nan if pd.isna(value) else float(value) for value in values])
+    back, full = schema.restore(cells)["a"], schema.complete(frame, np.full((len(values), 1), 7.4))["a"]
+    assert back.dtype == full.dtype == object
+    assert all(made is value or made == value for made, value in zip(back, values, strict=True))
+    assert list(full) == [filling if pd.isna(value) else value for value in values]
+    made = list(schema.restore(np.array([[7.4], [-3.0]]))["a"])
+    assert {type(value) for value in made} == {type(filling)}
+    assert made[0] == filling
+
+
+def test_infinity_in_a_column_of_objects():
+    for values in [[3, 2**70], [Decimal("1.5"), Decimal(2)]]:
+        made = Schema.of(frame_of(pd.Series(values, dtype=object))).restore(np.array([[np.inf], [-np.inf]]))["a"]
+        assert made[0] == -made[1] > 10**308
+
+
+def test_objects_may_stand_for_numbers_and_numbers_for_objects():
+    numbers = pd.DataFrame({"a": [1.5, np.nan]})
+    objects = pd.DataFrame({"a": pd.Series([1.5, None], dtype=object)})
+    for fitted, seen in [(numbers, objects), (objects, numbers)]:
+        np.testing.assert_array_equal(Schema.of(fitted).cells(seen), [[1.5], [np.nan]])
+        full = Schema.of(fitted).complete(seen, np.array([[0.0], [2.5]]))
+        assert full["a"].tolist() == [1.5, 2.5]
+        assert full["a"].dtype == seen["a"].dtype
+
+
 EMPTY = {
     "float": pd.Series([np.nan] * 3),
     "object": pd.Series([None] * 3, dtype=object),
@@ -723,8 +771,10 @@ def test_few_levels_are_kept_whole():
         ([20] * 10 + [1] * 5 + [2] * 10, 10),  # 225 rows: below 2.25
         ([4] * 15 + [1] * 10, 15),  # 70 rows: below 2
         ([2] * 15 + [1] * 10, 15),
-        ([20] * 130, 100),
         ([20 + i for i in range(130)], 100),
+        ([20 + i // 10 for i in range(150)], 100),
+        ([20 + i // 15 for i in range(150)], 90),  # the levels at the cut are equally frequent
+        ([20] * 140 + [300] * 10, 10),  # which are more than half of the rows
     ],
     ids=str,
 )
@@ -739,7 +789,7 @@ def test_rare_levels_share_the_last_code(counts, n_kept):
         assert column.levels[-1] == f"level {largest:04}"
         assert list(column.levels[:-1]) == sorted(column.levels[:-1])
         kept_least = min(counts[int(level[6:])] for level in column.levels[:-1])
-        assert kept_least >= max(counts[int(level[6:])] for level in column.grouped)
+        assert kept_least > max(counts[int(level[6:])] for level in column.grouped)
         cells = schema.cells(frame, handle_unknown="error")[:, 0]
         back = list(schema.restore(cells[:, None])["a"])
         expected = [column.levels[-1] if level in column.grouped else level for level in frame["a"]]
@@ -748,7 +798,68 @@ def test_rare_levels_share_the_last_code(counts, n_kept):
         assert f"{len(counts)} levels" in message
         assert str(len(column.grouped)) in message
         assert "Merge" in message
-        assert "rare ones as one" in repr(schema)
+        assert f"{len(counts)} levels, {len(column.grouped)} of them grouped" in repr(schema)
+
+
+def test_the_alphabet_decides_nothing():
+    counts = [20 + i // 15 for i in range(150)]
+    expected = None
+    for seed in range(5):
+        names = [f"level {i:04}" for i in np.random.default_rng(seed).permutation(150)]
+        values = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+        with pytest.warns(UserWarning, match="60 of them are rare"):
+            column = Schema.of(pd.DataFrame({"a": values})).columns[0]
+        kept = {i for i, name in enumerate(names) if name in column.levels[:-1]}
+        expected = expected or kept
+        assert kept == expected == set(range(60, 150))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [12] * 300,
+        [50] * 101,
+        [20] * 150,
+        [20] * 140 + [30] * 10,
+        np.random.default_rng(0).poisson(12, 300),
+    ],
+    ids=["300", "101", "150", "10 more frequent", "random"],
+)
+def test_more_levels_than_codes_are_ignored_where_these_would_hold_few_rows(counts):
+    results, message = with_warning(many(counts))
+    words = f"{len(counts)} levels in {sum(counts)} rows, too many for a code each: it is ignored"
+    assert words in message
+    assert "Merge levels that belong together." in message
+    assert "Drop" not in message
+    for frame, schema in results:
+        assert schema.columns[0].kind == "ignored"
+        assert np.isnan(schema.cells(frame)).all()
+
+
+def test_names_with_a_repeated_one_are_ignored():
+    values = [*(f"person {i}" for i in range(488)), *["unknown"] * 12]
+    results, message = with_warning(values)
+    assert "has 489 levels in 500 rows, 488 of them in a single row: it is ignored" in message
+    for frame, schema in results:
+        assert schema.columns[0].kind == "ignored"
+        assert all(pd.isna(list(schema.restore(schema.cells(frame))["a"])))
+        assert "489 levels in 500 rows" in repr(schema)
+
+
+@pytest.mark.parametrize(("n_single", "kind"), [(79, "category"), (80, "ignored")])
+def test_names_are_at_least_four_fifths_of_the_rows(n_single, kind):
+    values = [f"single {i}" for i in range(n_single)] + ["common"] * (100 - n_single) + [None] * 50
+    with pytest.warns(UserWarning, match="'a' has"):
+        assert Schema.of(pd.DataFrame({"a": values})).columns[0].kind == kind
+
+
+def test_cabins_stay_a_category():
+    """As on the Titanic: half of the rows that have a level share it with others."""
+    values = (
+        [f"C{i}" for i in range(101)] + [f"B{i // 2}" for i in range(80)] + [f"D{i // 4}" for i in range(23)] + [None] * 687
+    )
+    with pytest.warns(UserWarning, match=r"'a' has 147 levels, and \d+ of them are rare"):
+        assert Schema.of(pd.DataFrame({"a": values})).columns[0].kind == "category"
 
 
 def test_a_single_rare_level_keeps_its_code():
@@ -807,7 +918,7 @@ def test_unknown_levels(fitted, seen):
     schema = Schema.of(fitted)
     code = schema.columns[0].levels.index("y")
     np.testing.assert_array_equal(schema.cells(seen), [[code], [np.nan], [np.nan]])
-    with pytest.raises(ValueError, match=r"Column 'a' of X_val holds levels .* at fit: w. Use handle_unknown='ignore'"):
+    with pytest.raises(ValueError, match=r"Column 'a' of X_val holds levels .* at fit: w. Fit on .*handle_unknown='ignore' to"):
         schema.cells(seen, handle_unknown="error", name="X_val")
     full = schema.complete(seen, np.full((3, 1), float(code)))
     assert list(full["a"]) == ["y", "w", "y"]
@@ -911,43 +1022,7 @@ def test_the_number_of_columns_is_checked():
         Schema.of(pd.DataFrame({"a": [1], "b": [2]})).cells(pd.DataFrame({"a": [1]}))
 
 
-# What is refused
-
-STRANGE = {
-    "strings and numbers": (pd.Series([1, "x"], dtype=object), r"such as 1 and 'x'.*astype\(str\)"),
-    "strings and booleans": (pd.Series([True, "x"], dtype=object), r"astype\(str\)"),
-    "integers as objects": (pd.Series([1, 2], dtype=object), r"astype\(int\)"),
-    "floats as objects": (pd.Series([1.5, None], dtype=object), r"astype\(float\)"),
-    "lists": (pd.Series([[1], [2]]), "such as"),
-    "dicts": (pd.Series([{}, {}]), "such as"),
-    "dates": (pd.Series([dt.date(2020, 1, 1), None]), r"pd\.to_datetime"),
-    "datetimes": (pd.Series([dt.datetime(2020, 1, 1), None], dtype=object), r"pd\.to_datetime"),
-    "timedeltas": (pd.Series([dt.timedelta(1), None], dtype=object), r"pd\.to_timedelta"),
-    "times": (pd.Series([dt.time(1), None]), "duration"),
-    "Decimals": (pd.Series([Decimal(1), None]), r"astype\(float\)"),
-    "bytes": (pd.Series([b"x", None]), "convert it to strings"),
-    "complex": (pd.Series([1j, 2.0]), "real and imaginary"),
-    "period": (pd.Series(pd.period_range("2020", periods=2, freq="M")), "to_timestamp"),
-    "interval": (pd.Series(pd.interval_range(0, 2)), "category"),
-    "sparse": (pd.Series([0.0, 1.0], dtype="Sparse[float]"), "to_dense"),
-    "sparse booleans": (pd.Series([False, True], dtype="Sparse[bool]"), "to_dense"),
-    "Arrow times": (pd.Series([dt.time(1)], dtype=pd.ArrowDtype(pa.time64("us"))), "duration"),
-    "Arrow lists": (pd.Series([[1]], dtype=pd.ArrowDtype(pa.list_(pa.int64()))), "element"),
-    "Arrow structs": (pd.Series([{"a": 1}], dtype=pd.ArrowDtype(pa.struct([("a", pa.int64())]))), "field"),
-    "Arrow bytes": (pd.Series([b"x"], dtype=pd.ArrowDtype(pa.binary())), "convert it to strings"),
-    "polars lists": (pl.Series([[1], [2]]), "element"),
-    "polars arrays": (pl.Series([[1], [2]], dtype=pl.Array(pl.Int64, 1)), "element"),
-    "polars structs": (pl.Series([{"a": 1}]), "field"),
-    "polars times": (pl.Series([dt.time(1)]), "duration"),
-    "polars bytes": (pl.Series([b"x"]), "convert it to strings"),
-    "polars objects": (pl.Series([object()], dtype=pl.Object), "convert it to strings"),
-}
-
-
-@pytest.mark.parametrize(("series", "message"), STRANGE.values(), ids=STRANGE)
-def test_a_column_of_no_use_is_refused_by_name(series, message):
-    with pytest.raises(ValueError, match=rf"Column 'a' has dtype .*{message}.*or drop it"):
-        Schema.of(frame_of(series))
+# What is refused; columns of no use are in test_remedies.py
 
 
 def test_what_cannot_be_compared_is_no_category():
@@ -997,15 +1072,50 @@ PEOPLES = {"pandas": PEOPLE, "pyarrow": PEOPLE.convert_dtypes(dtype_backend="pya
 def test_the_representation_is_a_table(frame):
     schema = Schema.of(frame)
     header, *rows = repr(schema).splitlines()
-    assert header.split() == ["column", "kind", "dtype", "levels"]
+    assert header.split() == ["column", "kind", "dtype", "content"]
     kinds = ["number", "category", "category", "datetime", "duration", "boolean", "ignored"]
     assert [row.split()[:2] for row in rows] == [list(pair) for pair in zip(frame.columns, kinds, strict=True)]
     assert "Female, Male" in rows[1]
     assert "Peru, Cuba" in rows[2] or library_of(frame) == "polars"
     assert "around 1980-01-02" in rows[3] or "around 1970-05-06" in rows[3]
-    assert "all missing" in rows[6]
+    assert "empty" in rows[6]
     assert str(schema) == repr(schema)
     assert max(map(len, repr(schema).splitlines())) < 160
+
+
+TOLD = {
+    "width": ([0.5 * i for i in range(40)], "number", ""),
+    "one": ([3] * 40, "number", "constant"),
+    "flag": ([True, False] * 20, "boolean", ""),
+    "always": ([True] * 40, "boolean", "constant"),
+    "size": (["small", "large"] * 20, "category", "2 levels: large, small"),
+    "same": (["red"] * 40, "category", "constant: red"),
+    "city": (
+        ["x", "y"] * 5 + [f"c{i // 2}" for i in range(25)] + [f"z{i}" for i in range(5)],
+        "category",
+        "20 levels: c0, c1, c10, c11, c12, c2, c3, c4, c5, c6, c7, c8, ...",
+    ),
+    "town": (
+        [f"c{i // 2}" for i in range(30)] + [f"z{i}" for i in range(10)],
+        "category",
+        "25 levels, 10 of them grouped: c0, c1, c10, c11, c12, c13, c14, c2, c3, c4, c5, ...",
+    ),
+    "name": ([f"person {i}" for i in range(40)], "ignored", "40 levels in 40 rows"),
+    "price": ([f"${i}.50" for i in range(40)], "ignored", "40 levels in 40 rows, numbers written as text"),
+    "day": ([f"{i % 28 + 1}.{i % 12 + 1}.2024" for i in range(40)], "ignored", "40 levels in 40 rows, dates written as text"),
+    "nothing": ([None] * 40, "ignored", "empty"),
+    "born": ([dt.datetime(2024, 1, 2)] * 40, "datetime", "constant, around 2024-01-02"),
+}
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.filterwarnings("ignore:Column:UserWarning")
+def test_the_representation_says_what_each_column_was_taken_for(make):
+    _, *rows = repr(Schema.of(make({name: values for name, (values, _, _) in TOLD.items()}))).splitlines()
+    for row, (name, (_, kind, content)) in zip(rows, TOLD.items(), strict=True):
+        assert row.split()[:2] == [name, kind]
+        told = content if len(content) <= 80 else content[:77] + "..."
+        assert row.endswith(f"  {told}") if told else len(row.split()) <= 4
 
 
 def test_long_representations_are_cut():

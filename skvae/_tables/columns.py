@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skvae._tables.texts import Text
+
 SHOWN = 12  # levels that the representation lists
 NOT_A_TIME = np.iinfo(np.int64).min  # the tick that numpy reserves
 
@@ -29,6 +31,14 @@ class Column:
         Rare levels that share the last code; the most frequent of them stands for all.
     n_distinct : int
         Levels seen in a column of categories, ignored ones included.
+    n_single : int
+        How many of them a single row has.
+    n_rows : int
+        Rows in which levels were seen.
+    text : Text, optional
+        How numbers or dates are written in a column of strings.
+    is_constant : bool
+        Whether all cells that are there hold one value.
     limits : tuple of (lowest, highest, decimals), optional
         Of numbers that are not floating.
     origin : int
@@ -46,6 +56,10 @@ class Column:
     levels: tuple[Any, ...] = ()
     grouped: tuple[Any, ...] = ()
     n_distinct: int = 0
+    n_single: int = 0
+    n_rows: int = 0
+    text: Text | None = None
+    is_constant: bool = False
     limits: tuple[float, float, int] | None = None
     origin: int = 0
     unit: str = ""
@@ -53,18 +67,19 @@ class Column:
 
     @property
     def note(self) -> str:
-        """Levels or range, for people."""
+        """What it holds, for people."""
+        facts = ["constant"] if self.is_constant else []
         if self.kind == "ignored":
-            return f"{self.n_distinct} levels, each of them rare" if self.n_distinct else "all missing"
-        if self.kind == "datetime":
-            return f"around {np.array(self.origin, f'M8[{self.unit}]').astype('M8[D]')}"
-        if self.kind == "duration":
-            return f"around {pd.Timedelta(np.array(self.origin, f'm8[{self.unit}]')[()])}"
-        if self.kind == "boolean":
-            return ""
-        if self.grouped:
-            return f"{self.n_distinct} levels, {len(self.grouped)} rare ones as one: {listed(self.grouped)}"
-        return listed(self.levels) if len(self.levels) <= SHOWN else f"{len(self.levels)} levels: {listed(self.levels)}"
+            facts.append(f"{self.n_distinct} levels in {self.n_rows} rows" if self.n_distinct else "empty")
+        elif self.kind == "datetime":
+            facts.append(f"around {np.array(self.origin, f'M8[{self.unit}]').astype('M8[D]')}")
+        elif self.kind == "duration":
+            facts.append(f"around {pd.Timedelta(np.array(self.origin, f'm8[{self.unit}]')[()])}")
+        elif self.kind == "category":
+            facts += [] if self.is_constant else [f"{self.n_distinct} levels"]
+            facts += [f"{len(self.grouped)} of them grouped"] if self.grouped else []
+        facts += [f"{self.text.meaning} written as text"] if self.text else []
+        return ", ".join(facts) + (f": {listed(self.levels)}" if self.kind == "category" else "")
 
 
 def codes_of(column: Column, values: np.ndarray) -> np.ndarray:

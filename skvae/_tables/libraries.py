@@ -1,7 +1,10 @@
 """What pandas and polars do in ways of their own: columns to numpy and back, and what their dtypes are."""
 
-from collections.abc import Iterable
-from typing import Any
+import warnings
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from os import PathLike
+from typing import Any, ClassVar
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -10,6 +13,18 @@ import pandas as pd
 from skvae._tables.columns import NOT_A_TIME, Column, castable, codes_of, moments_of, within
 
 OBJECT = np.dtype(object)
+OBJECTS = {  # what columns of objects are, by what pandas infers
+    "string": "category",
+    "empty": "category",
+    "boolean": "boolean",
+    "integer": "number",
+    "floating": "number",
+    "mixed-integer-float": "number",
+    "decimal": "number",
+}
+LARGEST = float(np.finfo(np.float64).max)
+NARWHALS = "nw.from_native({}).collect('pandas').to_native()"
+MOST_DECIMALS = 15  # a float has no more
 FAMILIES: dict[str, tuple[Any, ...]] = {  # of dtypes, by kind
     "boolean": (nw.Boolean,),
     "category": (nw.String, nw.Categorical, nw.Enum),
@@ -18,23 +33,98 @@ FAMILIES: dict[str, tuple[Any, ...]] = {  # of dtypes, by kind
 }
 
 
-def library_of(X: Any) -> str:
-    """The library of a data frame, "pandas" or "polars"; "numpy" for all else."""
+def as_table(X: Any, name: str = "X") -> Any:
+    """X itself where it is a frame of pandas or polars or an array; else the same table as one of these.
+
+    ``name`` is what errors call the table.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On what holds a table, but is none, with the line that makes a frame of it.
+    """
+    X = X.to_native() if hasattr(X, "to_native") else X  # frames of narwhals, of any of its versions
     if isinstance(X, pd.DataFrame):  # whose names may be such that narwhals refuses it
-        return "pandas"
+        return X
+    if isinstance(X, np.ndarray) and X.dtype.names is None:
+        return X
+    _check_is_table(X, name)
+    if hasattr(X, "detach"):  # a tensor of torch, maybe of a type that numpy has not
+        tensor = X.detach().cpu()
+        return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
     frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.DataFrame):
+        return _known_frame(frame)
+    return _interchanged(X) if hasattr(X, "__arrow_c_stream__") or hasattr(X, "__dataframe__") else X
+
+
+def _check_is_table(X: Any, name: str) -> None:
+    """Refuse what pandas can make a frame of, but is none."""
+    frame, kind = nw.from_native(X, pass_through=True, allow_series=True), type(X).__name__
+    remedy = f"make a frame of it, `{name} = pd.DataFrame({name})`"
+    if isinstance(X, str | bytes | PathLike):
+        reader = "read_parquet" if str(X).endswith(".parquet") else "read_csv"
+        raise TypeError(f"{name} is {X!r}, and no table; where it is the path of one, `{name} = pd.{reader}({name})` reads it.")
+    if isinstance(X, list | tuple) and len(X) and isinstance(X[0], Mapping):
+        raise TypeError(f"{name} is a {kind} of rows of type {type(X[0]).__name__}; {remedy}.")
+    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # as some sparse matrices have
+        raise TypeError(f"{name} is a {kind}; {remedy}.")
+    if getattr(getattr(X, "dtype", None), "names", None):
+        raise TypeError(f"{name} is an array with the fields {', '.join(X.dtype.names)}; {remedy}.")
     if isinstance(frame, nw.LazyFrame):
-        raise TypeError("X is a lazy frame; call its collect method first.")
-    return "polars" if isinstance(frame, nw.DataFrame) and frame.implementation.is_polars() else "numpy"
+        value = f"{name}.collect()" if frame.implementation.is_polars() else NARWHALS.format(name)
+        raise TypeError(f"{name} is a lazy frame of {frame.implementation}; collect it, `{name} = {value}`.")
+    if isinstance(frame, nw.Series):  # 1-D, for which scikit-learn wants a ValueError
+        raise ValueError(f"{name} is a {kind}, a single column; make a frame of it, `{name} = {name}.to_frame()`.")  # noqa: TRY004
+
+
+def _known_frame(frame: nw.DataFrame[Any]) -> Any:
+    """Of pandas or polars."""
+    native = frame.to_native()
+    if frame.implementation.is_pyarrow():
+        return native.to_pandas(types_mapper=_arrow_dtype)
+    return native if frame.implementation.is_pandas() or frame.implementation.is_polars() else frame.to_pandas()
+
+
+def _arrow_dtype(of_arrow: Any) -> pd.ArrowDtype:
+    import pyarrow as pa
+
+    return pd.ArrowDtype(pa.large_string() if str(of_arrow) == "string_view" else of_arrow)  # of which pandas knows nothing
+
+
+def _interchanged(X: Any) -> pd.DataFrame:
+    """The frame of an unknown library, by one of the ways in which such libraries give theirs away."""
+    try:
+        if hasattr(X, "__arrow_c_stream__"):
+            import pyarrow as pa
+
+            return pa.table(X).to_pandas(types_mapper=_arrow_dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas will give it up some day
+            return pd.api.interchange.from_dataframe(X)
+    except Exception as error:
+        raise TypeError(
+            f"X is a {type(X).__module__}.{type(X).__name__}, which pandas cannot read ({error}); convert it to a frame of "
+            "pandas or polars."
+        ) from error
+
+
+def library_of(X: Any) -> str:
+    """The library of a data frame, "pandas" or "polars"; "numpy" for all else. Frames of other libraries count as pandas'."""
+    X = as_table(X)
+    if isinstance(X, pd.DataFrame):
+        return "pandas"
+    return "polars" if isinstance(nw.from_native(X, pass_through=True), nw.DataFrame) else "numpy"
 
 
 def index_of(X: Any) -> Any:
     """The index of a pandas frame, None for all else."""
-    return X.index if library_of(X) == "pandas" else None
+    return as_table(X).index if library_of(X) == "pandas" else None
 
 
 def table_like(X: Any, values: np.ndarray) -> Any:
     """Numbers, one per cell of X, in a frame with its names and index where X is one."""
+    X = as_table(X)
     library = library_of(X)
     if library == "numpy":
         return values
@@ -47,6 +137,7 @@ def table_like(X: Any, values: np.ndarray) -> Any:
 
 def with_columns(X: Any, columns: dict[str, np.ndarray]) -> Any:
     """A table with further columns at its end; in an array without their names."""
+    X = as_table(X)
     library = library_of(X)
     if library == "numpy":
         return np.column_stack([X, *columns.values()])
@@ -66,8 +157,18 @@ def without_columns(X: Any, positions: np.ndarray) -> Any:
     return X.drop(names) if library == "polars" else X.drop(columns=names)
 
 
+def without_objects(X: Any) -> Any:
+    """An array, or lists, with NaN for each missing cell, whatever stood for it; all else as it is."""
+    array = np.asarray(X) if isinstance(X, list | tuple) else X
+    if not isinstance(array, np.ndarray) or array.dtype != OBJECT:
+        return X
+    return np.where(pd.isna(array), np.nan, array)
+
+
 class Columns:
     """What a library does with its columns in a way of its own."""
+
+    library: ClassVar[str]
 
     @staticmethod
     def kind(series: Any) -> str | None:
@@ -88,6 +189,16 @@ class Columns:
     def moments(series: Any) -> np.ndarray:
         """Ticks of universal time, as numpy's datetimes or durations."""
         raise NotImplementedError
+
+    @staticmethod
+    def limits(series: Any) -> tuple[float, float, int] | None:
+        """Lowest and highest number and decimals that a series can hold; None where it is floating."""
+        return limits_of(series.dtype)
+
+    @staticmethod
+    def is_text(series: Any) -> bool:
+        """Whether a series of categories is one of strings that no dtype declares as levels."""
+        return bool(nw.from_native(series, series_only=True).dtype in (nw.String, nw.Object))
 
     @staticmethod
     def factorize(series: Any) -> tuple[np.ndarray, list[Any]]:
@@ -118,12 +229,13 @@ class Columns:
 class PandasColumns(Columns):
     """Columns of pandas, of any of its dtypes."""
 
+    library = "pandas"
+
     @staticmethod
     def kind(series: pd.Series) -> str | None:
         dtype = series.dtype
         if dtype == OBJECT:
-            found = pd.api.types.infer_dtype(series, skipna=True)
-            return {"string": "category", "empty": "category", "boolean": "boolean"}.get(found)
+            return OBJECTS.get(pd.api.types.infer_dtype(series, skipna=True))
         if isinstance(dtype, pd.SparseDtype):
             return None
         return kind_of(series) or {"f": "number", "M": "datetime"}.get(dtype.kind)  # narwhals lacks some of either
@@ -134,9 +246,18 @@ class PandasColumns(Columns):
 
     @staticmethod
     def numbers(series: pd.Series) -> np.ndarray:
-        if series.dtype == OBJECT:
-            series = series.astype("boolean")
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
+
+    @staticmethod
+    def limits(series: pd.Series) -> tuple[float, float, int] | None:
+        found = pd.api.types.infer_dtype(series, skipna=True) if series.dtype == OBJECT else ""
+        if found == "integer":
+            return -LARGEST, LARGEST, 0
+        if found == "decimal":
+            exponents = [number.as_tuple().exponent for number in series.dropna()]
+            decimals = max([0, *(-exponent for exponent in exponents if isinstance(exponent, int))])
+            return -LARGEST, LARGEST, min(decimals, MOST_DECIMALS)
+        return limits_of(series.dtype)
 
     @staticmethod
     def moments(series: pd.Series) -> np.ndarray:
@@ -156,6 +277,8 @@ class PandasColumns(Columns):
 
     @staticmethod
     def write(column: Column, values: np.ndarray, dtype: Any) -> pd.Series:
+        if column.kind == "number" and dtype == OBJECT:
+            return pd.Series(_objects(column, values), dtype=object)
         if column.kind == "number":
             return pd.Series(castable(castable(values, column.limits), limits_of(dtype))).astype(dtype)
         if column.kind in {"datetime", "duration"}:
@@ -178,8 +301,20 @@ class PandasColumns(Columns):
         return values.astype(object) if series.dtype == OBJECT else values
 
 
+def _objects(column: Column, values: np.ndarray) -> list[Any]:
+    """Numbers as Python's integers, decimals or floats, as the column's are."""
+    numbers = castable(values, column.limits).tolist()
+    if column.limits is None:
+        return [column.missing if np.isnan(number) else number for number in numbers]
+    if column.limits[2] == 0:
+        return [column.missing if np.isnan(number) else int(number) for number in numbers]
+    return [column.missing if np.isnan(number) else Decimal(str(number)) for number in numbers]
+
+
 class PolarsColumns(Columns):
     """Columns of polars."""
+
+    library = "polars"
 
     @staticmethod
     def kind(series: Any) -> str | None:
@@ -210,7 +345,7 @@ class PolarsColumns(Columns):
             series = series.cast(pl.String)
         if series.dtype.is_float():
             series = series.fill_nan(None)
-        levels = series.drop_nulls().unique()
+        levels = series.drop_nulls().unique(maintain_order=True)
         codes = series.replace_strict(levels, pl.int_range(len(levels), eager=True), default=None, return_dtype=pl.Int64)
         return codes.fill_null(-1).to_numpy(), levels.to_list()
 
@@ -261,12 +396,18 @@ def tool_of(series: Any) -> type[Columns]:
 
 def frame_of(X: Any) -> Any:
     """The frame itself, or one of an array's columns."""
+    X = as_table(X)
     return pd.DataFrame(np.asarray(X)).infer_objects() if library_of(X) == "numpy" else X
 
 
 def series_of(frame: Any) -> Iterable[Any]:
     """The columns of a frame, one by one."""
     return (frame.iloc[:, i] if isinstance(frame, pd.DataFrame) else frame.to_series(i) for i in range(frame.shape[1]))
+
+
+def present(series: Any) -> Any:
+    """The values that are not missing."""
+    return series.dropna() if isinstance(series, pd.Series) else series.drop_nulls()
 
 
 # Dtypes

@@ -1,6 +1,6 @@
 """What the columns of a frame are taken for: kinds, levels and the rare ones among them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,35 +8,24 @@ import numpy as np
 import pandas as pd
 
 from skvae._tables.columns import Column, listed, shortened
-from skvae._tables.libraries import OBJECT, limits_of, tool_of, unit_of
+from skvae._tables.libraries import OBJECT, present, series_of, tool_of, unit_of
+from skvae._tables.remedies import assignment, conversion, expression, without
+from skvae._tables.texts import Text, text_of
 
 KEPT_WHOLE = 20  # a column of no more levels has no rare ones
 MOST_LEVELS = 100  # that have a code of their own
 RARE = 10  # rows; a hundredth of the column's where that is less
-REMEDIES = {  # by what the dtype, or the kind of objects, starts with
-    "complex": "split it into real and imaginary part",
-    "period": "convert it with its dt.to_timestamp()",
-    "interval": "convert it with astype('category')",
-    "sparse": "convert it with its sparse.to_dense()",
-    "date": "convert it with pd.to_datetime",
-    "timedelta": "convert it with pd.to_timedelta",
-    "time": "convert it to a duration or to a number of seconds",
-    "list": "make a column of each element",
-    "array": "make a column of each element",
-    "struct": "make a column of each field",
-    "decimal": "convert it with astype(float)",
-    "integer": "convert it with astype(int)",
-    "floating": "convert it with astype(float)",
-    "mixed-integer-float": "convert it with astype(float)",
-    "mixed": "make its values all strings or all numbers, e.g. with astype(str)",
-}
+NAMES = 0.8  # share of the rows whose level no other row has, from which on levels are names of rows
+FEW_TEXTS = 5  # a column of fewer distinct strings is not searched for numbers
+TO_FRAME = "make a frame of it, whose columns may be of any kind, `X = pd.DataFrame(X).infer_objects()`"
 
 
 def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
     """What a column of a frame is; ``is_declared`` says that the caller calls it a category."""
     tool, name, dtype = tool_of(series), series.name, series.dtype
     missing = tool.missing(series)
-    column = Column(name, dtype, "ignored", missing=series[missing].iloc[0] if dtype == OBJECT and missing.any() else None)
+    is_object = tool.library == "pandas" and dtype == OBJECT
+    column = Column(name, dtype, "ignored", missing=series[missing].iloc[0] if is_object and missing.any() else None)
     if len(series) and missing.all():
         return column
     kind = "category" if is_declared else tool.kind(series)
@@ -46,19 +35,32 @@ def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
         if not is_declared and not by_dtype:
             raise ValueError(
                 f"Column {name!r} has dtype {dtype} but is not among categorical_features; name it there, "
-                "use categorical_features='from_dtype', or drop it."
+                f"use categorical_features='from_dtype', or drop it, {without([name], tool.library)}."
             )
-        return _category(column, series)
-    if kind == "boolean":
-        return replace(column, kind=kind, levels=(False, True))
-    if kind == "number":
-        only_missing = len(series) and np.isnan(tool.numbers(series)).all()  # NaN is a number in some libraries
-        return column if only_missing else replace(column, kind=kind, limits=limits_of(dtype))
+        return _category(column, series, is_declared)
+    if kind in {"number", "boolean"}:
+        return _number(replace(column, kind=kind), series)
     ticks = np.sort(tool.moments(series)[~missing].astype(np.int64))
-    return replace(column, kind=kind, unit=unit_of(dtype), origin=int(ticks[(len(ticks) - 1) // 2]) if len(ticks) else 0)
+    origin = int(ticks[(len(ticks) - 1) // 2]) if len(ticks) else 0
+    return replace(column, kind=kind, unit=unit_of(dtype), origin=origin, is_constant=_is_constant(ticks))
 
 
-def _category(column: Column, series: Any) -> Column:
+def _number(column: Column, series: Any) -> Column:
+    """A column of numbers or booleans."""
+    tool = tool_of(series)
+    numbers = tool.numbers(series)
+    present = numbers[~np.isnan(numbers)]
+    if len(numbers) and not len(present):  # NaN is a number in some libraries
+        return replace(column, kind="ignored")
+    column = replace(column, is_constant=_is_constant(present))
+    return replace(column, levels=(False, True)) if column.kind == "boolean" else replace(column, limits=tool.limits(series))
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return bool(len(values) and (values == values[0]).all())
+
+
+def _category(column: Column, series: Any, is_declared: bool) -> Column:
     """Levels in their declared order, else sorted, and the rare ones among them."""
     tool = tool_of(series)
     try:
@@ -67,42 +69,85 @@ def _category(column: Column, series: Any) -> Column:
     except TypeError as error:  # not hashable or not comparable
         raise ValueError(refusal(series)) from error
     counts = np.bincount(codes[codes >= 0], minlength=len(levels))
+    column = replace(column, n_distinct=len(levels), n_rows=int(counts.sum()), n_single=int((counts == 1).sum()))
+    if not is_declared and tool.is_text(series) and _are_many(counts):
+        column = replace(column, text=text_of(levels))
     order = sorted(range(len(levels)), key=lambda i: rank[levels[i]])
     levels, counts = [levels[i] for i in order], counts[order]
     rare = _are_rare(counts)
     if len(rare) and rare.all():
-        return replace(column, n_distinct=len(levels))
+        return column
     kept = [level for level, is_rare in zip(levels, rare, strict=True) if not is_rare]
     grouped = tuple(level for level, is_rare in zip(levels, rare, strict=True) if is_rare)
     if grouped:
         kept.append(grouped[counts[rare].argmax()])
-    return replace(column, kind="category", levels=tuple(kept), grouped=grouped, n_distinct=len(levels))
+    return replace(column, kind="category", levels=tuple(kept), grouped=grouped, is_constant=len(levels) == 1)
 
 
 def _are_rare(counts: np.ndarray) -> np.ndarray:
-    rare = np.zeros(len(counts), dtype=bool)
-    if len(counts) > KEPT_WHOLE:
-        rare |= counts < max(2, min(RARE, 0.01 * counts.sum()))
-        rare[np.argsort(-counts, kind="stable")[MOST_LEVELS:]] = True
+    """Which levels have no code of their own: equally frequent ones all have one, or none of them has.
+
+    The alphabet must not decide. All are rare where too many are frequent and the others would be most of the rows, because
+    what they share would look more frequent than what is.
+    """
+    if len(counts) <= KEPT_WHOLE:
+        return np.zeros(len(counts), dtype=bool)
+    if _are_names(counts):
+        return np.ones(len(counts), dtype=bool)
+    rare = counts < max(2, min(RARE, 0.01 * counts.sum()))
+    if (~rare).sum() > MOST_LEVELS:
+        rare |= counts <= np.sort(counts)[-MOST_LEVELS - 1]
+        rare |= counts[rare].sum() > counts.sum() / 2
     return rare if rare.sum() > 1 else np.zeros_like(rare)  # a group of one is a level
 
 
-def note_of_levels(columns: Iterable[Column], n_rows: int) -> str:
-    """What users should know about rare levels, and what to do about them; empty where there are none."""
-    notes = []
-    for column in columns:
-        if column.grouped:
-            notes.append(
-                f"Column {column.name!r} has {column.n_distinct} levels, and {len(column.grouped)} of them are rare: "
-                f"these share one code and come back as {column.levels[-1]!r}."
-            )
-        elif column.kind == "ignored" and column.n_distinct:
-            notes.append(
-                f"Column {column.name!r} has {column.n_distinct} levels in {n_rows} rows, each of them rare: "
-                "it is ignored and comes back missing."
-            )
-    remedy = "Merge levels that belong together, and drop columns that are only names of rows."
-    return " ".join([*notes, remedy]) if notes else ""
+def _are_names(counts: np.ndarray) -> bool:
+    """Whether nearly each row has a level of its own."""
+    return bool((counts == 1).sum() >= NAMES * counts.sum())
+
+
+def _are_many(counts: np.ndarray) -> bool:
+    return len(counts) > KEPT_WHOLE or (len(counts) >= FEW_TEXTS and _are_names(counts))
+
+
+def note_of_levels(columns: Iterable[Column], library: str) -> str:
+    """What users should know about rare levels and text, and what to do about them; empty where there is none."""
+    told = [column for column in columns if column.text or column.grouped or _is_left_out(column)]
+    names = [column.name for column in told if _names_rows(column) and not column.text]
+    notes = [_note(column, library) for column in told]
+    if any(not column.text and not _names_rows(column) for column in told):
+        notes.append("Merge levels that belong together.")
+    if names:
+        notes.append("Drop columns that only name rows" + (f", {without(names, library)}." if library != "numpy" else "."))
+    return " ".join(notes)
+
+
+def _is_left_out(column: Column) -> bool:
+    return column.kind == "ignored" and column.n_distinct > 0
+
+
+def _names_rows(column: Column) -> bool:
+    return _is_left_out(column) and column.n_single >= NAMES * column.n_rows
+
+
+def _note(column: Column, library: str) -> str:
+    note = f"Column {column.name!r} has {column.n_distinct} levels"
+    if _names_rows(column):
+        note += f" in {column.n_rows} rows, {column.n_single} of them in a single row: it is ignored and comes back missing."
+    elif _is_left_out(column):
+        note += f" in {column.n_rows} rows, too many for a code each: it is ignored and comes back missing."
+    elif column.grouped:
+        note += f", and {len(column.grouped)} of them are rare: these share one code and come back as {column.levels[-1]!r}."
+    else:
+        note += " and is taken for a category."
+    return f"{note} {_note_of_text(column, column.text, library)}" if column.text else note
+
+
+def _note_of_text(column: Column, text: Text, library: str) -> str:
+    examples, blanks = ", ".join(map(repr, text.examples)), shortened(", ".join(map(repr, text.blanks[:3])), 40)
+    line = assignment(column.name, text.converted(expression(column.name, library), library), library)
+    note = f"Its values look like {text.meaning} written as text, such as {examples}; convert them, {line}"
+    return f"{note}, where {blanks} becomes missing." if blanks else f"{note}."
 
 
 def check_columns_of(frame: Any, library: str) -> None:
@@ -110,12 +155,14 @@ def check_columns_of(frame: Any, library: str) -> None:
     if frame.shape[1] == 0:
         raise ValueError("X has no columns; pass at least one.")
     if getattr(frame.columns, "nlevels", 1) > 1:
-        raise ValueError("X has a MultiIndex of columns; flatten it, e.g. with X.columns.map('_'.join).")
-    if library == "numpy" and not all(map(pd.api.types.is_numeric_dtype, frame.dtypes)):
-        raise ValueError("X is an array, but not one of numbers; pass a frame, whose columns may be of any kind.")
+        line = "X.columns = ['_'.join(map(str, name)) for name in X.columns]"
+        raise ValueError(f"X has a MultiIndex of columns; flatten it, `{line}`.")
+    if library == "numpy" and not all(tool_of(series).kind(series) in {"number", "boolean"} for series in series_of(frame)):
+        raise ValueError(f"X is an array, but not one of numbers; {TO_FRAME}.")
     if isinstance(frame, pd.DataFrame) and not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
-        raise ValueError(f"X has several columns of the name {name!r}; rename or drop all but one.")
+        line = "X = X.loc[:, ~X.columns.duplicated()]"
+        raise ValueError(f"X has several columns of the name {name!r}; rename them, or drop all but the first, `{line}`.")
 
 
 def declared_as_categories(features: Any, frame: Any, library: str) -> set[int]:
@@ -149,15 +196,25 @@ def declared_as_categories(features: Any, frame: Any, library: str) -> set[int]:
 
 def refusal(series: Any) -> str:
     """Why a column cannot be taken in and what to do."""
+    library, values = tool_of(series).library, present(series)
     found, example = str(series.dtype).lower(), ""
-    if found == "object" and isinstance(series, pd.Series):
-        found = pd.api.types.infer_dtype(series, skipna=True)
-        present = series.dropna()
-        types = present.map(type)
-        first = present[~types.duplicated()]
-        example = f" of {found} values, such as {shortened(' and '.join(map(repr, first[:2])), 80)}"
-    remedy = next((remedy for start, remedy in REMEDIES.items() if found.startswith(start)), "convert it to strings or numbers")
+    if isinstance(series, pd.Series):
+        found = "list" if found.startswith("fixed_size_list") else found
+        if series.dtype == OBJECT:
+            found = _kind_of_objects(values)
+            first = values[~values.map(type).duplicated()][:2]
+            example = f" of {found} values, such as {shortened(' and '.join(map(repr, first)), 80)}"
+    size = max(map(len, values), default=0) if found.startswith(("list", "array")) else 0
     return (
         f"Column {series.name!r} has dtype {series.dtype}{example}, which is neither a number, a category nor a date; "
-        f"{remedy}, or drop it."
+        f"{conversion(series.name, found, library, size)}, or drop it, {without([series.name], library)}."
     )
+
+
+def _kind_of_objects(values: pd.Series) -> str:
+    """What a column of objects holds, in a word."""
+    if values.map(lambda value: isinstance(value, Mapping)).all():
+        return "struct"
+    if values.map(lambda value: isinstance(value, list | tuple | np.ndarray)).all():
+        return "list"
+    return str(pd.api.types.infer_dtype(values))

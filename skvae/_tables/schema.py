@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from skvae._tables.columns import Column, are_strings, codes_of, listed, offsets_of, shortened
-from skvae._tables.libraries import TOOLS, frame_of, library_of, series_of, tool_of, zone_of
+from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, present, series_of, tool_of, without_objects, zone_of
 from skvae._tables.recognise import check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
+from skvae._tables.remedies import reading, with_levels, zoned
 from skvae._warnings import warn
 
 READABLE = {  # fitted: of what it can be read
@@ -26,6 +27,10 @@ class Schema:
 
     Its *cells* are numbers: codes of categories, 0 and 1 of booleans, distances of datetimes and durations from their origin;
     NaN where one is missing.
+
+    Frames of other libraries are converted to pandas first, and what comes back is a pandas frame: tables of pyarrow with the
+    dtypes of Arrow, as ``X.to_pandas(types_mapper=pd.ArrowDtype)`` has them, those of modin and cuDF as their own conversion
+    has them. Lines of code in messages are for the converted frame.
 
     Attributes
     ----------
@@ -62,8 +67,9 @@ class Schema:
         Warns
         -----
         UserWarning
-            Where rare levels share a code or a column is ignored for having no others.
+            Where rare levels share a code, a column is ignored for having no others, or its text looks like numbers or dates.
         """
+        X = as_table(X)
         library = library_of(X)
         by_dtype = isinstance(categorical_features, str) and categorical_features == "from_dtype"
         if library == "numpy" and (by_dtype or categorical_features is None):
@@ -74,7 +80,7 @@ class Schema:
         if library == "numpy" and not declared:
             return cls(library)
         columns = tuple(recognise(series, i in declared, by_dtype) for i, series in enumerate(series_of(frame)))
-        note = note_of_levels(columns, len(frame))
+        note = note_of_levels(columns, library)
         if note:
             warn(note)
         if library == "numpy":
@@ -119,6 +125,7 @@ class Schema:
         cells : ndarray of shape (n_rows, n_columns)
             In float32 where all columns are, else float64; NaN where a cell is missing. An array of numbers is passed on.
         """
+        X = as_table(X)
         if not self.columns and library_of(X) == "numpy":
             return np.asarray(X)
         frame = frame_of(X)
@@ -192,9 +199,11 @@ class Schema:
             A new one, of X's library, dtypes and index. A column without any value whose dtype could not hold what fills it
             takes the fitted one.
         """
+        X = as_table(X)
         if library_of(X) == "numpy":
-            X = np.array(X)
-            missing = pd.isna(X)
+            X = np.asarray(without_objects(X))
+            X = np.array(X, dtype=np.float32 if X.dtype == np.float32 else np.float64)
+            missing = np.isnan(X)
             X[missing] = np.asarray(self.restore(cells))[missing]
             return X
         pairs = zip(self._columns_for(X), series_of(X), strict=True)
@@ -215,7 +224,7 @@ class Schema:
     def __repr__(self) -> str:
         if not self.columns:
             return f"Schema of a table of numbers ({self.library})"
-        rows = [["column", "kind", "dtype", "levels"]]
+        rows = [["column", "kind", "dtype", "content"]]
         rows += [[str(c.name), c.kind, "" if c.dtype is None else str(c.dtype), c.note] for c in self.columns]
         rows = [[shortened(cell, 80 if i == 3 else 30) for i, cell in enumerate(row)] for row in rows]
         widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
@@ -243,10 +252,15 @@ def _read(column: Column, series: Any, handle_unknown: str, table: str) -> np.nd
 
 
 def _mismatch(column: Column, series: Any, table: str) -> str:
-    fitted = "" if column.dtype is None else f" of dtype {column.dtype}"
+    tool, fitted = tool_of(series), "" if column.dtype is None else f" of dtype {column.dtype}"
+    if column.kind == tool.kind(series) == "datetime":
+        line = zoned(column.name, zone_of(column.dtype), tool.library, table)
+    else:
+        line = reading(column, present(series).to_list(), tool.library, table)
+    lenient = ", where all else becomes missing" if "coerce" in line or "strict=False" in line else ""
     return (
         f"Column {column.name!r} of {table} has dtype {series.dtype}, but at fit it was a {column.kind}{fitted}, "
-        "and one cannot be read as the other; convert it to the dtype that it had."
+        f"and one cannot be read as the other; convert it to the dtype that it had, e.g. {line}{lenient}."
     )
 
 
@@ -263,7 +277,7 @@ def _known_codes(column: Column, series: Any, handle_unknown: str, table: str) -
     if unknown and handle_unknown == "error":
         raise ValueError(
             f"Column {column.name!r} of {table} holds levels that were not there at fit: {listed(unknown)}. "
-            "Use handle_unknown='ignore' to take them for missing cells, or fit on rows that hold them."
+            "Fit on rows that hold them, or use handle_unknown='ignore' to accept them."
         )
     return cells[codes]  # the code of a missing cell, -1, is the last entry
 
@@ -298,7 +312,7 @@ def _fill(column: Column, series: Any, values: np.ndarray, library: str) -> Any:
         return series.copy() if isinstance(series, pd.Series) else series  # polars shares memory with no harm
     filling = values[missing]
     if column.kind == "category":
-        column = _narrowed(column, series.dtype, tool.declared(series.dtype), filling)
+        column = _narrowed(column, series, filling)
     if missing.all() and not _holds(series, column):
         return tool.like(series, TOOLS[library].write(column, filling, column.dtype))
     return tool.put(series, missing, tool.write(column, filling, series.dtype))
@@ -310,15 +324,17 @@ def _holds(series: Any, column: Column) -> bool:
     return tool_of(series).kind(series) in READABLE.get(column.kind, ("category", *measured))
 
 
-def _narrowed(column: Column, dtype: Any, allowed: list[Any] | None, values: np.ndarray) -> Column:
-    """The column with those levels only that a dtype can hold."""
+def _narrowed(column: Column, series: Any, values: np.ndarray) -> Column:
+    """The column with those levels only that the dtype of a series can hold."""
+    tool, dtype = tool_of(series), series.dtype
+    allowed = tool.declared(dtype)
     if allowed is None:
         return column
     codes = np.unique(codes_of(column, values))
     lacking = [column.levels[code] for code in codes[codes >= 0] if column.levels[code] not in allowed]
     if lacking:
+        line = with_levels(column.name, lacking, tool.library)
         raise ValueError(
-            f"Column {column.name!r} has dtype {dtype}, which lacks levels that fill it: {listed(lacking)}; "
-            "add them, or convert it to the dtype that it had at fit."
+            f"Column {column.name!r} has dtype {dtype}, which lacks levels that fill it: {listed(lacking)}; add them, {line}."
         )
     return replace(column, levels=tuple(level if level in allowed else None for level in column.levels))

@@ -71,6 +71,7 @@ def mean_squared_error(model: Autoencoder, seen: Tensor, rows: Tensor, weights: 
         .cpu()
         .double()
     )
-    counts = model.likelihood.scored(rows).cpu() * (torch.ones(len(rows)) if weights is None else weights.cpu())[:, None].double()
+    weights = torch.ones(len(rows)) if weights is None else weights.cpu()
+    counts = model.likelihood.scored(rows).cpu() * weights[:, None].double()
     total = counts.sum(0)
     return (errors * counts).sum(0) / total.clamp(min=torch.finfo(torch.float64).tiny), total
