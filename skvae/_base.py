@@ -180,10 +180,9 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _marginals(self, table: Table, n_levels: np.ndarray) -> Marginals:
         """How columns of numbers become what the networks see, before they are standardised."""
-        by_quantiles = self.standardize == "quantile"
-        if self.standardize == "auto":
-            by_quantiles = bool(n_levels.any()) and self.likelihood in {"auto", "gaussian"}
-        if by_quantiles:
+        if self.likelihood == "bernoulli":  # cells are probabilities, and stay
+            return Marginals.none(len(n_levels))
+        if self.standardize == "quantile" or (self.standardize == "auto" and n_levels.any()):
             return Marginals.of(table, n_levels, BY_QUANTILES)
         return Marginals.of(table, n_levels, ROBUST) if self.standardize == "robust" else Marginals.none(len(n_levels))
 
@@ -375,12 +374,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             altogether at fit, or were ignored, stay missing.
         """
         rows = self._admit(X)
-        return self._completed(X, rows, self._fitted.expected(rows))
-
-    def _completed(self, X: Any, rows: np.ndarray, cells: np.ndarray) -> Any:
-        if library_of(X) == "numpy":
-            X = np.asarray(X, dtype=rows.dtype)
-        return self.schema_.complete(X, cells)
+        return self.schema_.complete(X, self._fitted.expected(rows))
 
     def score_cells(self, X: Any, given: Any = None) -> Any:
         """Log-likelihood of each cell given the code of its row, or that of another version of the row.
@@ -503,6 +497,10 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             raise ValueError(
                 f"{method} is made of derivatives by cells, and column {others[0]!r} holds no numbers. "
                 "Fit on the columns of numbers and dates alone."
+            )
+        if not self._fitted.marginals.are_plain:
+            raise ValueError(
+                f"{method} is made of derivatives by cells, which standardize={self.standardize!r} bends; use standardize=True."
             )
         return rows
 

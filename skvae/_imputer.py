@@ -56,15 +56,15 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     n_components : int or None, default=None
         Size of the code; None is the number of columns. Filling in needs no compression: what keeps the model from copying is
         that cells are hidden.
-    n_estimators : int, default=2
+    n_estimators : int, default=3
         Models whose answers are averaged. They differ by their seed, and in the rows that each holds out.
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Widths of the encoder's hidden layers, mirrored in the decoder.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
         Of the hidden layers.
     standardize : bool or {"robust", "quantile"}, default="robust"
-        As in ``AutoencoderTransformer``: wild cells decide neither the scale of a column nor what is filled in. ``"quantile"``
-        makes cells likelier, but the squared error of long tails larger.
+        As in ``AutoencoderTransformer``. ``"robust"`` keeps wild cells from deciding the scale of a column and what is filled
+        in. ``"quantile"`` makes cells likelier, and squared errors of columns with long tails larger.
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         As in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
@@ -153,7 +153,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self,
         n_components: int | None = None,
         *,
-        n_estimators: int = 2,
+        n_estimators: int = 3,
         hidden_layer_sizes: tuple[int, ...] = (256, 256),
         activation: str = "gelu",
         standardize: bool | str = "robust",
@@ -272,18 +272,16 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_columns(self, X, reset=False)
-        first = self.autoencoder_
-        if first.schema_.library == "numpy" and not first.schema_.columns:  # an array was fitted, and an array comes out
-            X = check_rows(self, X, first.schema_, reset=False)
-        rows = first._admit(X)
-        cells = self._filling(rows)
-        cells = np.where(self._is_empty, 0.0, np.where(first._fitted.is_number, np.clip(cells, *self._bounds), cells))
-        table = first._completed(X, rows, cells)
+        fitted = self.autoencoder_._fitted
+        rows = check_rows(self, X, fitted.schema, reset=False)
+        if fitted.schema.library == "numpy" and not fitted.schema.columns:  # an array was fitted, and an array comes out
+            X = rows
+        cells = self._filling(fitted.read(rows))
+        cells = np.where(self._is_empty, 0.0, np.where(fitted.is_number, np.clip(cells, *self._bounds), cells))
+        table = fitted.schema.complete(X, cells)
         if not self.keep_empty_features:
             table = without_columns(table, np.flatnonzero(self._is_empty))
-        if not self.add_indicator:
-            return table
-        return self._with_indicators(table, self._missing(check_rows(self, X, first.schema_, reset=False)))
+        return self._with_indicators(table, self._missing(rows)) if self.add_indicator else table
 
     def _filling(self, rows: np.ndarray) -> np.ndarray:
         """What missing cells are filled with, out of bounds or not."""

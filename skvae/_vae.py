@@ -69,9 +69,18 @@ class VAETransformer(BaseAutoencoder):
         ``"pca"`` gives both networks a linear path beside the hidden layers and starts them, and the noise, at the maximum
         likelihood solution of the linear model: probabilistic PCA with one variance of the noise (the optimum for any
         ``beta``), factor analysis with one per column. ``"random"`` is the plain multi-layer perceptron of the textbooks.
-    standardize : bool, default=True
-        Whether columns are brought to zero mean and unit variance, and back on the way out. Without it columns keep their
-        proportions: they are centred and divided by one common factor, which changes nothing but the numbers' size.
+    standardize : bool or {"auto", "robust", "quantile"}, default="auto"
+        Whether columns of numbers are brought to zero mean and unit variance, and back on the way out. Without it columns keep
+        their proportions: they are centred and divided by one common factor, which changes nothing but the numbers' size.
+
+        ``"robust"`` does so with wild cells taken in, as ``RobustScaler`` would: beyond 20 spreads from the median a column
+        grows as a logarithm. ``"quantile"`` brings each column to a normal distribution, as ``QuantileTransformer`` does, by a
+        smooth function whose derivative is part of the likelihood, so that scores stay densities in the units of the input. A
+        column stays as it is where held-out cells are not clearly likelier so. With both, a column of many values of which a
+        tenth and more are the lowest, or the highest (no rain, no gain), is a yes or no and a number: a hurdle model. Methods
+        with derivatives by cells, such as ``tangent_space``, need True or False.
+
+        ``"auto"`` is ``"quantile"`` in a mixed frame, and True in a table of numbers, where models start as PCA.
     likelihood : {"auto", "gaussian", "gaussian_diag", "mse", "bernoulli"}, default="auto"
         How a cell is scored. ``"gaussian"``: normal, with one learned variance for all columns. ``"gaussian_diag"``: with one
         per column. ``"mse"``: normal with variance 1, half the squared error and a constant, in standardised units where
@@ -463,7 +472,7 @@ class VAETransformer(BaseAutoencoder):
             return super().impute(X)
         rows = self._admit(X)
         check_count(1, n_imputations=n_imputations)
-        return [self._completed(X, rows, cells) for cells in self._plausible(rows, n_imputations, random_state)]
+        return [self.schema_.complete(X, cells) for cells in self._plausible(rows, n_imputations, random_state)]
 
     def _plausible(self, rows: np.ndarray, n_draws: int, random_state: Any) -> Iterator[np.ndarray]:
         """All cells of rows, drawn given the observed ones, so many times."""

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skvae._display.drawing import COLORS, axes_or_new, check_can, shortened
+from skvae._tables.libraries import as_table
 from skvae._validation import check_count
 
 LONGEST_VALUE = 10  # letters of a cell
@@ -84,6 +85,7 @@ class AnomalyDisplay:
         check_count(1, n_rows=n_rows)
         decisions = estimator.decision_function(X)
         oddest = np.argsort(decisions, kind="stable")[:n_rows]
+        X = as_table(X)
         table: Any = X if hasattr(X, "shape") else np.asarray(X)
         shown = table.iloc[oddest] if hasattr(table, "iloc") else table[oddest]
         labels = list(shown.index) if hasattr(X, "iloc") else oddest.tolist()

@@ -196,11 +196,21 @@ def _stay_at_start(task: Task, table: Table, held_out: Table | None) -> Autoenco
 
 def _fit_without_validation(
     task: Task, table: Table, model: Autoencoder, report: Report | None
-) -> tuple[Autoencoder, TrainingResult]:
+) -> tuple[Autoencoder, TrainingResult | None]:
+    if _is_exact(task, table, model):
+        return model, None
     plan = plan_for(task, len(table.rows))
     result = train([_run(task, plan, model, table)], stopping_of(task, plan, judged=False), plan.max_iter, report)
     set_noise(task, model, Residuals.of([(model, table)], task))
     return model, result
+
+
+def _is_exact(task: Task, table: Table, model: Autoencoder) -> bool:
+    """Whether a model reconstructs all rows already, so that every step of a training would take it away from there."""
+    settings = task.settings
+    if settings.variational or settings.marked or not (settings.is_plain and settings.likelihood == "gaussian"):
+        return False
+    return Residuals.of([(model, table)], task).mean <= float(task.floors.max())
 
 
 @dataclass(frozen=True)

@@ -53,13 +53,18 @@ class Values:
 
     def median_and_spread(self) -> tuple[float, float]:
         """Location and scale that wild cells do not move, as those of ``Squashing``, but of weighted cells."""
-        lowest, median, highest = self.quantiles((TAILS[0], 0.5, TAILS[1]))
+        lowest, median, highest = self._values_at((TAILS[0], 0.5, TAILS[1]))
         clipped = np.abs(np.clip(self.values, lowest, highest) - median)
         spread = MEAN_TO_STD * np.average(clipped, weights=self.counts)
         apart = self.values != median
         others = Values.of(np.abs(self.values - median)[apart], self.counts[apart])
         share = others.counts.sum() / self.counts.sum()
-        return float(median), float(max(spread, np.sqrt(share) * others.quantiles((0.5,))[0]))
+        return float(median), float(max(spread, np.sqrt(share) * others._values_at((0.5,))[0]))
+
+    def _values_at(self, probabilities: tuple[float, ...]) -> np.ndarray:
+        """Quantiles that are values of the column."""
+        shares = self.counts.cumsum() / self.counts.sum()
+        return self.values[np.minimum(np.searchsorted(shares, probabilities), len(self.values) - 1)]
 
 
 def fence(values: Values) -> Spline | None:

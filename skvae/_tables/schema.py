@@ -306,6 +306,8 @@ def _restore_array(columns: Iterable[Column], cells: np.ndarray) -> np.ndarray:
 def _fill(column: Column, series: Any, values: np.ndarray, library: str) -> Any:
     tool = tool_of(series)
     missing = tool.missing(series)
+    if column.kind == "ignored" and tool.kind(series) == "number" and not np.isnan(values).all():
+        column = replace(column, kind="number")  # that had no cell at fit
     if column.kind == "number" and not missing.all():
         missing = np.isnan(tool.numbers(series))  # NaN is a number in some libraries
     if column.kind == "ignored" or not missing.any():
