@@ -164,7 +164,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         with _progress(self.verbose, type(owner or self).__name__) as report:
             fit = fit_rows(settings, normal, held_out, before, report)
         self._fitted = Fitted(
-            schema=schema,
+            schema=schema.with_marginals(marginals) if earlier is None else schema,
             marginals=marginals,
             scaling=fit.scaling,
             module=fit.model.eval(),

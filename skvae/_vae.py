@@ -73,12 +73,13 @@ class VAETransformer(BaseAutoencoder):
         Whether columns of numbers are brought to zero mean and unit variance, and back on the way out. Without it columns keep
         their proportions: they are centred and divided by one common factor, which changes nothing but the numbers' size.
 
-        ``"robust"`` does so with wild cells taken in, as ``RobustScaler`` would: beyond 20 spreads from the median a column
-        grows as a logarithm. ``"quantile"`` brings each column to a normal distribution, as ``QuantileTransformer`` does, by a
-        smooth function whose derivative is part of the likelihood, so that scores stay densities in the units of the input. A
-        column stays as it is where held-out cells are not clearly likelier so. With both, a column of many values of which a
-        tenth and more are the lowest, or the highest (no rain, no gain), is a yes or no and a number: a hurdle model. Methods
-        with derivatives by cells, such as ``tangent_space``, need True or False.
+        ``"robust"`` does so after wild cells are compressed: beyond 20 spreads from the median a column grows as a logarithm
+        only, so that no cell decides the scale, as in ``RobustScaler``. ``"quantile"`` brings each column to a normal
+        distribution, as ``QuantileTransformer`` does, by a smooth function whose derivative is part of the likelihood, so that
+        scores stay densities in the units of the input. A column stays as it is where held-out cells are not clearly likelier
+        so. With both, a column of many values of which a tenth and more are the lowest, or the highest (no rain, no gain), is a
+        yes or no and a number: a hurdle model. Methods with derivatives by cells, such as ``tangent_space``, need True or
+        False.
 
         ``"auto"`` is ``"quantile"`` in a mixed frame, and True in a table of numbers, where models start as PCA.
     likelihood : {"auto", "gaussian", "gaussian_diag", "mse", "bernoulli"}, default="auto"

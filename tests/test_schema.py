@@ -701,7 +701,7 @@ def test_a_column_without_values_is_ignored(series):
     assert np.isnan(schema.cells(frame)).all()
     assert_frame_equal(there_and_back(frame), frame)
     assert_frame_equal(schema.restore(np.zeros((3, 1))), frame)
-    assert_frame_equal(schema.complete(frame, np.zeros((3, 1))), frame)
+    assert_frame_equal(schema.complete(frame, np.full((3, 1), np.nan)), frame)
 
 
 def test_an_ignored_column_may_hold_anything_later():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skvae._tables.marginals import Marginal
 from skvae._tables.texts import Text
 
 SHOWN = 12  # levels that the representation lists
@@ -37,6 +38,10 @@ class Column:
         Rows in which levels were seen.
     text : Text, optional
         How numbers or dates are written in a column of strings.
+    is_clock : bool
+        Whether datetimes go on with the rows, so that later rows have later ones.
+    marginal : Marginal, optional
+        Of numbers, durations and datetimes: how they become normal, where they do not stay as they are.
     is_constant : bool
         Whether all cells that are there hold one value.
     limits : tuple of (lowest, highest, decimals), optional
@@ -59,6 +64,8 @@ class Column:
     n_single: int = 0
     n_rows: int = 0
     text: Text | None = None
+    is_clock: bool = False
+    marginal: Marginal | None = None
     is_constant: bool = False
     limits: tuple[float, float, int] | None = None
     origin: int = 0
@@ -72,14 +79,22 @@ class Column:
         if self.kind == "ignored":
             facts.append(f"{self.n_distinct} levels in {self.n_rows} rows" if self.n_distinct else "empty")
         elif self.kind == "datetime":
+            facts += ["clock"] if self.is_clock else []
             facts.append(f"around {np.array(self.origin, f'M8[{self.unit}]').astype('M8[D]')}")
         elif self.kind == "duration":
             facts.append(f"around {pd.Timedelta(np.array(self.origin, f'm8[{self.unit}]')[()])}")
         elif self.kind == "category":
             facts += [] if self.is_constant else [f"{self.n_distinct} levels"]
             facts += [f"{len(self.grouped)} of them grouped"] if self.grouped else []
+        if self.marginal is not None:
+            facts += [] if self.marginal.spike is None else [f"spike at {self._shown(self.marginal.spike.value)}"]
+            facts += [self.marginal.note] if self.marginal.note else []
         facts += [f"{self.text.meaning} written as text"] if self.text else []
         return ", ".join(facts) + (f": {listed(self.levels)}" if self.kind == "category" else "")
+
+    def _shown(self, cell: float) -> str:
+        """A cell of a column that is measured."""
+        return f"{cell:g}" if self.kind == "number" else str(moments_of(self, np.array([cell]))[0])
 
 
 def codes_of(column: Column, values: np.ndarray) -> np.ndarray:

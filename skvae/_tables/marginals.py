@@ -53,15 +53,15 @@ class Values:
 
     def median_and_spread(self) -> tuple[float, float]:
         """Location and scale that wild cells do not move, as those of ``Squashing``, but of weighted cells."""
-        lowest, median, highest = self._values_at((TAILS[0], 0.5, TAILS[1]))
+        lowest, median, highest = self.values_at((TAILS[0], 0.5, TAILS[1]))
         clipped = np.abs(np.clip(self.values, lowest, highest) - median)
         spread = MEAN_TO_STD * np.average(clipped, weights=self.counts)
         apart = self.values != median
         others = Values.of(np.abs(self.values - median)[apart], self.counts[apart])
         share = others.counts.sum() / self.counts.sum()
-        return float(median), float(max(spread, np.sqrt(share) * others._values_at((0.5,))[0]))
+        return float(median), float(max(spread, np.sqrt(share) * others.values_at((0.5,))[0]))
 
-    def _values_at(self, probabilities: tuple[float, ...]) -> np.ndarray:
+    def values_at(self, probabilities: tuple[float, ...]) -> np.ndarray:
         """Quantiles that are values of the column."""
         shares = self.counts.cumsum() / self.counts.sum()
         return self.values[np.minimum(np.searchsorted(shares, probabilities), len(self.values) - 1)]
@@ -164,6 +164,13 @@ class Marginal:
             others = ~spike.holds(values.values)
             values = Values(values.values[others], values.counts[others])
         return cls(spike, shape(values), lowest, highest)
+
+    @property
+    def note(self) -> str:
+        """What it is, for people."""
+        if self.spline is None:
+            return ""
+        return "wild cells compressed" if len(self.spline.knots) == 2 else "by quantiles"
 
     @property
     def is_plain(self) -> bool:

@@ -16,6 +16,8 @@ KEPT_WHOLE = 20  # a column of no more levels has no rare ones
 MOST_LEVELS = 100  # that have a code of their own
 RARE = 10  # rows; a hundredth of the column's where that is less
 NAMES = 0.8  # share of the rows whose level no other row has, from which on levels are names of rows
+FEWEST_TICKS = 20  # moments, in fewer the order may be chance
+IN_ORDER = 0.95  # share of the steps from row to row that go one way, or of moments that differ, which makes a clock
 FEW_TEXTS = 5  # a column of fewer distinct strings is not searched for numbers
 TO_FRAME = "make a frame of it, whose columns may be of any kind, `X = pd.DataFrame(X).infer_objects()`"
 
@@ -40,9 +42,23 @@ def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
         return _category(column, series, is_declared)
     if kind in {"number", "boolean"}:
         return _number(replace(column, kind=kind), series)
-    ticks = np.sort(tool.moments(series)[~missing].astype(np.int64))
+    moments = tool.moments(series)[~missing]
+    ticks = np.sort(moments.astype(np.int64))
     origin = int(ticks[(len(ticks) - 1) // 2]) if len(ticks) else 0
-    return replace(column, kind=kind, unit=unit_of(dtype), origin=origin, is_constant=_is_constant(ticks))
+    is_clock = kind == "datetime" and _are_of_clock(moments)
+    column = replace(column, kind=kind, unit=unit_of(dtype), origin=origin, is_clock=is_clock)
+    return replace(column, is_constant=_is_constant(ticks))
+
+
+def _are_of_clock(moments: np.ndarray) -> bool:
+    """Whether later rows have later moments: they go on with the rows, or hold times of day that hardly two rows share."""
+    if len(moments) < FEWEST_TICKS or _is_constant(moments):
+        return False
+    steps = np.diff(moments.astype(np.int64))
+    if max((steps >= 0).mean(), (steps <= 0).mean()) >= IN_ORDER:
+        return True
+    has_time_of_day = bool((moments != moments.astype("M8[D]")).any())
+    return has_time_of_day and len(np.unique(moments)) >= IN_ORDER * len(moments)
 
 
 def _number(column: Column, series: Any) -> Column:

@@ -10,6 +10,7 @@ import pandas as pd
 from skvae._tables.columns import Column, are_strings, codes_of, listed, offsets_of, shortened
 from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, present, series_of, tool_of, without_objects, zone_of
 from skvae._tables.recognise import check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
+from skvae._tables.marginals import Marginals
 from skvae._tables.remedies import reading, with_levels, zoned
 from skvae._warnings import warn
 
@@ -87,6 +88,11 @@ class Schema:
             return cls(library, tuple(replace(column, dtype=None) for column in columns))
         axis = X.columns if library == "pandas" else None
         return cls(library, columns, getattr(axis, "name", None), getattr(axis, "dtype", None))
+
+    def with_marginals(self, marginals: Marginals) -> "Schema":
+        """The same, with what the fit has found out about columns of numbers."""
+        pairs = zip(self.columns, marginals.columns, strict=True) if self.columns else ()
+        return replace(self, columns=tuple(replace(column, marginal=marginal) for column, marginal in pairs))
 
     @property
     def names(self) -> tuple[Any, ...]:
