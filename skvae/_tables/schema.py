@@ -9,8 +9,8 @@ import pandas as pd
 
 from skvae._tables.columns import Column, are_strings, codes_of, listed, offsets_of, shortened
 from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, present, series_of, tool_of, without_objects, zone_of
-from skvae._tables.recognise import check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
 from skvae._tables.marginals import Marginals
+from skvae._tables.recognise import check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
 from skvae._tables.remedies import reading, with_levels, zoned
 from skvae._warnings import warn
 
