@@ -202,7 +202,7 @@ def seen(monkeypatch):
     tables, fit_rows = [], AutoencoderTransformer._fit_rows
 
     def recorded(self, schema, table, owner):
-        tables.append(table.rows)
+        tables.append(table.rows[table.counts > 0])
         return fit_rows(self, schema, table, owner=owner)
 
     monkeypatch.setattr(AutoencoderTransformer, "_fit_rows", recorded)
@@ -227,6 +227,32 @@ def test_networks_see_only_rows_that_are_learned_from(seen):
     far = squashed(table, table, np.zeros(4, int), 20.0)[5]
     assert not any(np.isclose(rows, far).all(axis=1).any() for rows in seen)
     assert sum(map(len, seen)) == int(0.8 * N)  # each row by one of two
+
+
+def test_a_row_that_is_not_learned_from_keeps_the_place_of_the_others(monkeypatch):
+    tables, fit_rows = [], AutoencoderTransformer._fit_rows
+
+    def recorded(self, schema, table, owner):
+        tables.append(table)
+        return fit_rows(self, schema, table, owner=owner)
+
+    monkeypatch.setattr(AutoencoderTransformer, "_fit_rows", recorded)
+    wild = NUMBERS.copy()
+    wild[5, 2] = 1e11
+    for table in (NUMBERS, wild):
+        fitted(table, PARAMS)
+    for before, after in zip(tables[:2], tables[2:], strict=True):
+        both = (before.counts > 0) & (after.counts > 0)
+        np.testing.assert_allclose(before.rows[both], after.rows[both], atol=0.3)
+        assert both.mean() > 0.7
+        assert np.abs(after.rows).max() < 20
+
+
+def test_no_number_is_expected_beyond_those_that_are_learned_from():
+    detector = fitted(NUMBERS, ALL | {"max_iter": 300})
+    expected = detector.explain(100 * NUMBERS, return_expected=True)[1].to_numpy()
+    np.testing.assert_array_equal(expected.clip(NUMBERS.min(axis=0), NUMBERS.max(axis=0)), expected)
+    assert (expected == NUMBERS.max(axis=0)).any()
 
 
 def test_equal_rows_are_in_one_part_and_their_number_is_what_is_divided():
@@ -281,17 +307,17 @@ def test_without_networks_the_nearest_rows_say_what_is_expected():
     near = squashed(CODES_LATER, CODES, N_LEVELS["mixed"], 1.0).astype(np.float32)
     nearest = detector._oddness.memory.neighbours.nearest(near, among_them=False)
     cells = CODES[[np.flatnonzero(same_rows(CODES, row))[0] for row in kept_cells(detector)]][nearest]
-    means = [[mean_or(np.nanmean(CODES[:, j]), column[:, j]) for j in range(3)] for column in cells]
-    np.testing.assert_allclose(expected[list("xyz")], means, rtol=1e-4)
+    medians = [[median_or(np.nanmedian(CODES[:, j]), column[:, j]) for j in range(3)] for column in cells]
+    np.testing.assert_allclose(expected[list("xyz")], medians, rtol=1e-4)
     most = [int(max(kinds, key=list(kinds).count)) for kinds in cells[:, :, 3]]  # the nearest of those that are as frequent
     assert (expected["kind"] == LEVELS[most]).all()
     assert (expected["kind"].cat.categories == LEVELS).all()
 
 
-def mean_or(default, cells):
-    """The mean of the cells that are there."""
+def median_or(default, cells):
+    """The median of the cells that are there."""
     seen = cells[~np.isnan(cells)]
-    return seen.mean() if len(seen) else default
+    return np.median(seen) if len(seen) else default
 
 
 def kept_cells(detector):
