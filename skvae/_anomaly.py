@@ -14,6 +14,7 @@ from skvae._detector.known import Known, TrainingRows
 from skvae._detector.levels import Levels
 from skvae._detector.neighbours import Metric
 from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts, numbers_between
+from skvae._detector.pairs import Pairs
 from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
@@ -161,7 +162,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
       is as rare, over 5 %, as a category that many rows have is no surprise;
     * its negative log-likelihood given the code of its row, under denoising autoencoders that take noise of all sizes off a row
       and are told how much there is. A network's residual at a row x is ``s**2`` times the gradient of the log-density of the
-      rows with noise of level s (Vincent, 2011).
+      rows with noise of level s (Vincent, 2011). To this is added what pairs of cells cost of which one at least is a category:
+      5 for each of the two cells and each nat that the pair is rarer than a tenth of what it would be by chance.
 
     Each is counted from the median cell of its column, so that a typical cell, like a missing one, counts zero. Each is then
     divided by a constant, so that the rows of the memory have 1, 1/2 and 1/4 beyond typical cells on average. The likelihood
@@ -326,12 +328,13 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         in_memory = order[np.isin(order, support)][: self.max_samples]
         kept = rows[in_memory]
         memory, measured = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
-        training = TrainingRows.of(rows, kept, self._n_networks, rng)
+        training = TrainingRows.of(rows, kept, rows[support], self._n_networks, rng)
         known = training.find(rows)
         tables = (_seen(rows, known, support, part) for part in range(training.n_parts))
         networks = self._networks(schema, tables, squashing, numbers_between(rows[support], metric.is_number), rng)
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
-        self._oddness, of_memory = Oddness.of(kept, known.take(in_memory), measured, memory, networks, training)
+        pairs = Pairs.of(rows[support], metric.is_number)
+        self._oddness, of_memory = Oddness.of(kept, known.take(in_memory), measured, memory, networks, pairs, training)
         self._set_threshold(X, rows, known, in_memory, of_memory)
 
     def _support(self) -> float:

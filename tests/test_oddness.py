@@ -257,17 +257,18 @@ def test_no_number_is_expected_beyond_those_that_are_learned_from():
 
 def test_equal_rows_are_in_one_part_and_their_number_is_what_is_divided():
     table = np.repeat(NUMBERS[:10], 3, axis=0)
-    training = TrainingRows.of(table, table[:15], lambda n_distinct: n_distinct // 2, np.random.default_rng(0))
+    training = TrainingRows.of(table, table[:15], table[:20], lambda n_distinct: n_distinct // 2, np.random.default_rng(0))
     known = training.find(table)
     assert training.n_parts == 5
     assert all(len(set(parts)) == 1 for parts in known.part.reshape(10, 3))
     np.testing.assert_array_equal(np.bincount(known.part), 6)
     np.testing.assert_array_equal(known.in_memory, np.arange(30) < 15)
+    np.testing.assert_array_equal(known.learned, np.arange(30) < 21)
 
 
 def test_rows_are_known_whatever_their_zero_and_nan():
     table = np.array([[0.1, np.nan], [0.0, 2.0], [3.0, 1.0]])
-    training = TrainingRows.of(table, table[:1], lambda n: n, np.random.default_rng(0))
+    training = TrainingRows.of(table, table[:1], table[:2], lambda n: n, np.random.default_rng(0))
     twins = np.array([[0.1, -np.nan], [-0.0, 2.0], [3.0, 1.0]])
     np.testing.assert_array_equal(training.find(twins).part, training.find(table).part)
     np.testing.assert_array_equal(training.find(twins).in_memory, [True, False, False])
@@ -275,16 +276,18 @@ def test_rows_are_known_whatever_their_zero_and_nan():
 
 def test_rows_that_differ_in_the_last_digits_are_distinct():
     table = 1.7e9 + np.arange(500.0)[:, None]  # seconds, which float32 does not tell apart
-    assert len(TrainingRows.of(table, table, lambda n: 2, np.random.default_rng(0)).hashes) == 500
+    assert len(TrainingRows.of(table, table, table, lambda n: 2, np.random.default_rng(0)).hashes) == 500
 
 
 def test_parts_do_not_depend_on_units():
-    parts = [TrainingRows.of(t, t, lambda n: 2, np.random.default_rng(0)).find(t).part for t in (NUMBERS, 1000 * NUMBERS + 7)]
+    parts = [
+        TrainingRows.of(t, t, t, lambda n: 2, np.random.default_rng(0)).find(t).part for t in (NUMBERS, 1000 * NUMBERS + 7)
+    ]
     np.testing.assert_array_equal(*parts)
 
 
 def test_rows_that_were_not_trained_on_are_new():
-    training = TrainingRows.of(NUMBERS, NUMBERS, lambda n: 2, np.random.default_rng(0))
+    training = TrainingRows.of(NUMBERS, NUMBERS, NUMBERS, lambda n: 2, np.random.default_rng(0))
     known = training.find(LATER)
     assert (known.part == -1).all()
     assert not known.in_memory.any()

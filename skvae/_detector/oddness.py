@@ -10,6 +10,7 @@ import torch
 
 from skvae._detector.known import Known, TrainingRows
 from skvae._detector.neighbours import Metric, Neighbours
+from skvae._detector.pairs import Pairs
 from skvae._detector.ranks import Ranks
 from skvae._fitted import Fitted
 from skvae._tables.rows import in_blocks
@@ -170,6 +171,7 @@ class Oddness:
     ----------
     memory : Memory
     networks : Networks
+    pairs : Pairs
     training : TrainingRows
     gauges : tuple of three Gauge
         Of neighbours, column and row.
@@ -177,6 +179,7 @@ class Oddness:
 
     memory: Memory
     networks: Networks
+    pairs: Pairs
     training: TrainingRows
     gauges: tuple[Gauge, ...]
 
@@ -188,18 +191,19 @@ class Oddness:
         measured: tuple[np.ndarray, np.ndarray],
         memory: Memory,
         networks: Networks,
+        pairs: Pairs,
         training: TrainingRows,
     ) -> tuple["Oddness", np.ndarray]:
         """Find what is usual in the rows that are kept, which the memory has measured, and how odd each of these is."""
         cells = (*measured, _by_who_did_not_see(networks.measure(kept), known, kept.shape))
-        self = cls(memory, networks, training, tuple(map(Gauge.of, cells, WEIGHTS)))
-        return self, _total(self._gauged(*cells))
+        self = cls(memory, networks, pairs, training, tuple(map(Gauge.of, cells, WEIGHTS)))
+        return self, _total(self._gauged(*cells, pairs.costs(kept, known.learned)))
 
     def parts(self, rows: np.ndarray) -> Parts:
         """What each cell adds. Rows of the training table are compared with the others, and scored by who did not see them."""
         known = self.training.find(rows)
         inside = _by_who_did_not_see(self.networks.measure(rows), known, rows.shape)
-        return self._gauged(*self.memory.measure(rows, known.in_memory), inside)
+        return self._gauged(*self.memory.measure(rows, known.in_memory), inside, self.pairs.costs(rows, known.learned))
 
     def totals(self, rows: np.ndarray) -> np.ndarray:
         """Of each row, the sum over measures and cells."""
@@ -209,9 +213,10 @@ class Oddness:
         """The same of rows that are taken as new, by each network alone."""
 
         def totals(block: np.ndarray) -> np.ndarray:
-            outside = self.memory.measure(block, np.zeros(len(block), dtype=bool))
+            known = np.zeros(len(block), dtype=bool)
+            outside, of_pairs = self.memory.measure(block, known), self.pairs.costs(block, known)
             inside = self.networks.measure(block) or [np.zeros(block.shape)]
-            return np.stack([_total(self._gauged(*outside, cells)) for cells in inside], axis=1)
+            return np.stack([_total(self._gauged(*outside, cells, of_pairs)) for cells in inside], axis=1)
 
         return list(in_blocks(totals, rows).T)
 
@@ -225,7 +230,10 @@ class Oddness:
         return _by_who_did_not_see(by_network, known, rows.shape, joint)
 
     def _gauged(self, *measured: np.ndarray) -> Parts:
-        return Parts(*(gauge.apply(cells) for gauge, cells in zip(self.gauges, measured, strict=True)))
+        """The three measures on their common scale; what pairs cost, the last, is on it and counts as of the row."""
+        *cells, of_pairs = measured
+        neighbours, column, row = (gauge.apply(some) for gauge, some in zip(self.gauges, cells, strict=True))
+        return Parts(neighbours, column, row + of_pairs)
 
 
 def _by_who_did_not_see(
