@@ -13,13 +13,14 @@ from skvae._base import earlier_fit_kept, warn_of_early_end
 from skvae._detector.known import Known, TrainingRows
 from skvae._detector.levels import Levels
 from skvae._detector.neighbours import Metric
-from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts
-from skvae._detector.support import FEW_ODD, supported
+from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts, numbers_between
+from skvae._detector.pairs import Pairs
+from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
 from skvae._tables.libraries import index_of, library_of, table_like
-from skvae._tables.rows import merge_equal_rows
+from skvae._tables.rows import Table
 from skvae._tables.schema import Schema
 from skvae._tables.squashing import Squashing
 from skvae._validation import (
@@ -75,7 +76,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Share of the rows that is learned from, in (0, 1], as in ``EllipticEnvelope``. ``"auto"`` is
         ``min(0.8, 1 - contamination)``, for tables that may hold anomalies. Rows that are left out are those that are far from
         most of 32 random samples of 16 rows: single rows, and groups that make up a few per cent of the table, however dense.
-        Equal rows that make up 2 % stay. Set 1.0 where all rows are known to be normal (novelty detection).
+        Equal rows that make up 2 % stay, and most of the rows with a category that 2 % have. Set 1.0 where all rows are known
+        to be normal (novelty detection). Rows with a wild cell, which would decide about all others, are left out even then.
     n_neighbors : int, default=5
         Nearest rows that a row is compared with, as in ``LocalOutlierFactor``.
     max_samples : int, default=4096
@@ -157,10 +159,11 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
       these rows are from their own neighbours. Dividing by all of that distance would make it a local outlier factor, not
       dividing a plain distance. Rows are near by the sum of absolute differences over columns;
     * minus the logarithm of a p-value: of the two-sided rank of a number in its column, or of the share of rows whose category
-      is as rare;
+      is as rare, over 5 %, as a category that many rows have is no surprise;
     * its negative log-likelihood given the code of its row, under denoising autoencoders that take noise of all sizes off a row
       and are told how much there is. A network's residual at a row x is ``s**2`` times the gradient of the log-density of the
-      rows with noise of level s (Vincent, 2011).
+      rows with noise of level s (Vincent, 2011). To this is added what pairs of cells cost of which one at least is a category:
+      5 for each of the two cells and each nat that the pair is rarer than a tenth of what it would be by chance.
 
     Each is counted from the median cell of its column, so that a typical cell, like a missing one, counts zero. Each is then
     divided by a constant, so that the rows of the memory have 1, 1/2 and 1/4 beyond typical cells on average. The likelihood
@@ -319,15 +322,19 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         metric = Metric(schema.n_levels_of(rows.shape[1]))
         squashing = Squashing.of(rows, metric.is_number & bool(self.standardize), NEAR)
         support = supported(squashing.apply(rows), metric, self._support(), rng)
-        in_memory = support[rng.permutation(len(support))[: self.max_samples]]
+        far = squashing.only(squashing.is_number, FAR).apply(rows[support])
+        support = support[~are_wild(far, squashing.is_number)]
+        order = rng.permutation(len(rows))
+        in_memory = order[np.isin(order, support)][: self.max_samples]
         kept = rows[in_memory]
         memory, measured = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
-        training = TrainingRows.of(rows, kept, self._n_networks, rng)
+        training = TrainingRows.of(rows, kept, rows[support], self._n_networks, rng)
         known = training.find(rows)
-        seen = (rows[_seen(known, support, part)] for part in range(training.n_parts))
-        networks = self._networks(schema, seen, squashing, rng)
+        tables = (_seen(rows, known, support, part) for part in range(training.n_parts))
+        networks = self._networks(schema, tables, squashing, numbers_between(rows[support], metric.is_number), rng)
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
-        self._oddness, of_memory = Oddness.of(kept, known.take(in_memory), measured, memory, networks, training)
+        pairs = Pairs.of(rows[support], metric.is_number)
+        self._oddness, of_memory = Oddness.of(kept, known.take(in_memory), measured, memory, networks, pairs, training)
         self._set_threshold(X, rows, known, in_memory, of_memory)
 
     def _support(self) -> float:
@@ -340,28 +347,36 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             return N_NETWORKS if n_distinct >= LEAST_ROWS else 0
         return min(int(self.cv), n_distinct) if n_distinct > 1 else 0
 
-    def _networks(self, schema: Schema, seen: Iterable[np.ndarray], squashing: Squashing, rng: np.random.Generator) -> Networks:
+    def _networks(
+        self,
+        schema: Schema,
+        tables: Iterable[Table],
+        squashing: Squashing,
+        between: tuple[np.ndarray, np.ndarray],
+        rng: np.random.Generator,
+    ) -> Networks:
         """Train a network on each of some tables, of the cells that ``squashing`` is of."""
         is_scaled = squashing.is_number & (self.likelihood != "bernoulli")  # whose cells are probabilities
         squashing = squashing.only(is_scaled, FAR)
         models, ended_early = [], False
-        for rows in seen:
-            table = merge_equal_rows(squashing.apply(rows), None)
-            model = self._model(len(table.rows), seed=int(rng.integers(2**31)))
-            ended_early |= model._fit_rows(schema, table, owner=self).still_falling
+        for table in tables:
+            model = self._model(table, seed=int(rng.integers(2**31)))
+            squashed = Table(squashing.apply(table.rows), table.weights)
+            ended_early |= model._fit_rows(schema, squashed, owner=self).still_falling
             models.append(model)
         if ended_early and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
             warn_of_early_end(self.max_iter)
         self.n_iter_ = models[0].n_iter_ if models else 1
-        return Networks(squashing, [model._fitted for model in models])
+        return Networks(squashing, [model._fitted for model in models], between)
 
-    def _model(self, n_rows: int, seed: int) -> AutoencoderTransformer:
-        """An unfitted model for ``n_rows`` distinct rows."""
+    def _model(self, table: Table, seed: int) -> AutoencoderTransformer:
+        """An unfitted model for the rows of a table that count."""
         params = {name: getattr(self, name) for name in PASSED_ON} | {"random_state": seed}
         params |= {name: default for name, default in DENOISER.items() if is_auto(params[name])}
         if is_auto(self.max_iter):
-            n_steps = np.clip(N_PASSES * n_rows / int(params["batch_size"]), FEWEST_STEPS, MOST_STEPS)
-            params["max_iter"] = epochs_of(n_steps, n_rows, int(params["batch_size"]))
+            batch_size = int(params["batch_size"])
+            n_steps = np.clip(N_PASSES * np.count_nonzero(table.counts) / batch_size, FEWEST_STEPS, MOST_STEPS)
+            params["max_iter"] = epochs_of(n_steps, len(table.rows), batch_size)
         return AutoencoderTransformer(**params)
 
     def _set_threshold(self, X: Any, rows: np.ndarray, known: Known, in_memory: np.ndarray, of_memory: np.ndarray) -> None:
@@ -468,7 +483,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             X's index. With ``parts`` a named tuple of three such frames: ``neighbours``, ``column`` and ``row``.
         expected : frame of shape (n_rows, n_features_in_)
             In the units and dtypes of the training table, if ``return_expected``: the mean, or the most frequent, of what the
-            networks expect, or where there are none of the nearest rows.
+            networks expect, or where there are none the median, or the most frequent, of the nearest rows.
         """
         rows, new = self._read(X)
         neighbours, column, row = self._oddness.parts(rows)
@@ -512,7 +527,16 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return tags
 
 
-def _seen(known: Known, support: np.ndarray, part: int) -> np.ndarray:
-    """Positions of what a network is shown that is not to see a part: of the support, or of all where none of it is left."""
-    seen = support[known.part[support] != part]
-    return seen if len(seen) else np.flatnonzero(known.part != part)
+def _seen(rows: np.ndarray, known: Known, support: np.ndarray, part: int) -> Table:
+    """What a network is shown that is not to see a part: of the support, or all where none of it is left.
+
+    Distinct rows in the order of the table. Those that are not of the support keep their place, without weight and with the
+    cells of a row that is. So a row that enters or leaves does not move the others to other batches.
+    """
+    places, first = np.unique(known.place, return_index=True)
+    counts = np.bincount(known.place[support], minlength=len(places)).astype(np.float64)
+    shown = np.flatnonzero(known.part[first] != part)
+    shown = shown[np.argsort(first[shown])]
+    first, counts = first[shown], counts[shown] if counts[shown].any() else np.ones(len(shown))
+    first = np.where(counts > 0, first, first[counts.argmax()])
+    return Table(rows[first], None if (counts == 1).all() else counts)

@@ -99,5 +99,6 @@ def outside(rows, table, n_levels, k, own=None):
     for (i, j), cell in np.ndenumerate(near):
         if not np.isnan(cell):
             others = memory[:, j] if own[i] is None else np.delete(memory[:, j], own[i])
-            ranks[i, j] = -np.log(p_value(others, cell, n_levels[j] == 0))
+            p = p_value(others, cell, n_levels[j] == 0)
+            ranks[i, j] = -np.log(p if n_levels[j] == 0 else min(1.0, p / 0.05))
     return np.array(gaps), ranks

@@ -836,6 +836,55 @@ def test_empty_rows_are_not_learned_from():
     assert detector.score_samples(table).argmin() == 999
 
 
+# Wild cells, and levels that many rows have
+
+
+def test_wild_cells_are_found_and_what_is_expected_is_within_the_others():
+    rng = np.random.default_rng(0)
+    ages, hours = rng.integers(18, 66, 1200), rng.normal(38, 4, 1200)
+    table = pd.DataFrame({"age": ages, "hours": hours, "dept": rng.choice(list("abcd"), 1200)})
+    table.loc[[7, 8, 9], "age"] = [329, -1726, 99_999_999_999]
+    detector = AEAnomalyDetector(random_state=0).fit(table)
+    reasons, expected = detector.explain(table, return_expected=True)
+    assert set(np.argsort(detector.score_samples(table))[:3]) == {7, 8, 9}
+    assert (reasons.loc[[7, 8, 9]].idxmax(axis=1) == "age").all()
+    assert expected["age"].between(18, 65).all()
+
+
+@pytest.mark.parametrize("support_fraction", ["auto", 1.0])
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
+def test_a_wild_cell_moves_little_but_its_own_row(load, support_fraction):
+    table = load(as_frame=True).data
+    spreads = table.std().to_numpy()
+    planted, far = [3, 30, 60, 90, 120], 150
+    for row, column, factor in zip(planted, table.columns[1:], [10, 100, -1, 1000, 0.01], strict=False):
+        table.loc[row, column] *= factor
+    results = []
+    for cell in (table.iloc[far, 4], 1e11):
+        table.iloc[far, 4] = cell
+        detector = AEAnomalyDetector(support_fraction=support_fraction, random_state=0).fit(table)
+        ranks = (-detector.score_samples(table)).argsort().argsort()[planted]
+        results.append((ranks, detector.explain(table, return_expected=True)[1].to_numpy()))
+    assert np.abs(results[0][0] - results[1][0]).max() < 10
+    moved = np.abs(np.delete(results[0][1] - results[1][1], [*planted, far], axis=0)) / spreads
+    assert np.mean(moved > 0.1) < (0.01 if support_fraction == 1.0 else 0.06)
+
+
+def test_what_many_rows_have_is_learned():
+    """A tenth of the customers have no phone, which three columns say in their way."""
+    rng = np.random.default_rng(0)
+    n = 2000
+    phone, contract = rng.random(n) > 0.1, rng.choice(["month", "year"], n)
+    lines = np.where(phone, rng.choice(["one", "several"], n), "none")
+    charges = rng.normal(60, 10, n) - 25 * ~phone
+    table = pd.DataFrame({"contract": contract, "phone": phone, "lines": lines, "charges": charges, "age": rng.normal(size=n)})
+    detector = AEAnomalyDetector(contamination=0.1, random_state=0).fit(table)
+    assert (detector.predict(table) == -1)[~phone].mean() < 0.4
+    expected = detector.explain(table[~phone], return_expected=True)[1]
+    assert (expected["lines"] == "none").mean() > 0.9
+    assert not expected["phone"].mean() > 0.1
+
+
 def test_few_rows_set_a_threshold_that_later_ones_can_meet():
     """Two standard errors of the share flagged are 0.03."""
     rng = np.random.default_rng(0)

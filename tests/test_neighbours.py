@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from skvae._detector.neighbours import Metric, Neighbours
-from skvae._detector.support import supported
+from skvae._detector.support import are_wild, supported
 from tests.definitions import gaps_of_two, gaps_to_neighbours, mean_gaps
 
 CPU = torch.device("cpu")
@@ -217,3 +217,29 @@ def test_rows_are_far_by_the_distance_of_mixed_rows():
         np.concatenate([0.1 * rows, levels], axis=1), Metric(np.array([0, 0, 3])), 59 / 60, np.random.default_rng(0)
     )
     assert 11 not in kept
+
+
+def test_a_level_of_many_rows_loses_at_most_twice_as_large_a_share_as_the_table():
+    rows = np.random.default_rng(0).normal(size=(1000, 4))
+    rows[:, 3] = np.where(np.arange(1000) < 60, 1, np.where(np.arange(1000) < 70, 2, 0))
+    kept = supported(rows, Metric(np.array([0, 0, 0, 3])), 0.8, np.random.default_rng(0))
+    lost = [1 - np.isin(np.flatnonzero(rows[:, 3] == level), kept).mean() for level in range(3)]
+    assert lost[1] == pytest.approx(0.4)
+    assert lost[2] > 0.9  # of few rows, all of which may be odd
+
+
+# Wild cells
+
+
+def test_a_row_is_wild_that_has_a_far_cell_of_which_there_are_few():
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    rows[[3, 4, 5], [0, 1, 1]] = [400, -400, 300]
+    np.testing.assert_array_equal(np.flatnonzero(are_wild(rows, np.array([True, True]))), [3, 4, 5])
+    np.testing.assert_array_equal(np.flatnonzero(are_wild(rows, np.array([True, False]))), [3])
+
+
+def test_far_cells_are_not_wild_where_many_are_as_far():
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    rows[:6, 0] = 400
+    rows[6:12, 1] = [np.nan, 15, 15, -15, 15, 17]
+    assert not are_wild(rows, np.array([True, True])).any()

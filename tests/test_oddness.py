@@ -202,7 +202,7 @@ def seen(monkeypatch):
     tables, fit_rows = [], AutoencoderTransformer._fit_rows
 
     def recorded(self, schema, table, owner):
-        tables.append(table.rows)
+        tables.append(table.rows[table.counts > 0])
         return fit_rows(self, schema, table, owner=owner)
 
     monkeypatch.setattr(AutoencoderTransformer, "_fit_rows", recorded)
@@ -229,19 +229,46 @@ def test_networks_see_only_rows_that_are_learned_from(seen):
     assert sum(map(len, seen)) == int(0.8 * N)  # each row by one of two
 
 
+def test_a_row_that_is_not_learned_from_keeps_the_place_of_the_others(monkeypatch):
+    tables, fit_rows = [], AutoencoderTransformer._fit_rows
+
+    def recorded(self, schema, table, owner):
+        tables.append(table)
+        return fit_rows(self, schema, table, owner=owner)
+
+    monkeypatch.setattr(AutoencoderTransformer, "_fit_rows", recorded)
+    wild = NUMBERS.copy()
+    wild[5, 2] = 1e11
+    for table in (NUMBERS, wild):
+        fitted(table, PARAMS)
+    for before, after in zip(tables[:2], tables[2:], strict=True):
+        both = (before.counts > 0) & (after.counts > 0)
+        np.testing.assert_allclose(before.rows[both], after.rows[both], atol=0.3)
+        assert both.mean() > 0.7
+        assert np.abs(after.rows).max() < 20
+
+
+def test_no_number_is_expected_beyond_those_that_are_learned_from():
+    detector = fitted(NUMBERS, ALL | {"max_iter": 300})
+    expected = detector.explain(100 * NUMBERS, return_expected=True)[1].to_numpy()
+    np.testing.assert_array_equal(expected.clip(NUMBERS.min(axis=0), NUMBERS.max(axis=0)), expected)
+    assert (expected == NUMBERS.max(axis=0)).any()
+
+
 def test_equal_rows_are_in_one_part_and_their_number_is_what_is_divided():
     table = np.repeat(NUMBERS[:10], 3, axis=0)
-    training = TrainingRows.of(table, table[:15], lambda n_distinct: n_distinct // 2, np.random.default_rng(0))
+    training = TrainingRows.of(table, table[:15], table[:20], lambda n_distinct: n_distinct // 2, np.random.default_rng(0))
     known = training.find(table)
     assert training.n_parts == 5
     assert all(len(set(parts)) == 1 for parts in known.part.reshape(10, 3))
     np.testing.assert_array_equal(np.bincount(known.part), 6)
     np.testing.assert_array_equal(known.in_memory, np.arange(30) < 15)
+    np.testing.assert_array_equal(known.learned, np.arange(30) < 21)
 
 
 def test_rows_are_known_whatever_their_zero_and_nan():
     table = np.array([[0.1, np.nan], [0.0, 2.0], [3.0, 1.0]])
-    training = TrainingRows.of(table, table[:1], lambda n: n, np.random.default_rng(0))
+    training = TrainingRows.of(table, table[:1], table[:2], lambda n: n, np.random.default_rng(0))
     twins = np.array([[0.1, -np.nan], [-0.0, 2.0], [3.0, 1.0]])
     np.testing.assert_array_equal(training.find(twins).part, training.find(table).part)
     np.testing.assert_array_equal(training.find(twins).in_memory, [True, False, False])
@@ -249,16 +276,18 @@ def test_rows_are_known_whatever_their_zero_and_nan():
 
 def test_rows_that_differ_in_the_last_digits_are_distinct():
     table = 1.7e9 + np.arange(500.0)[:, None]  # seconds, which float32 does not tell apart
-    assert len(TrainingRows.of(table, table, lambda n: 2, np.random.default_rng(0)).hashes) == 500
+    assert len(TrainingRows.of(table, table, table, lambda n: 2, np.random.default_rng(0)).hashes) == 500
 
 
 def test_parts_do_not_depend_on_units():
-    parts = [TrainingRows.of(t, t, lambda n: 2, np.random.default_rng(0)).find(t).part for t in (NUMBERS, 1000 * NUMBERS + 7)]
+    parts = [
+        TrainingRows.of(t, t, t, lambda n: 2, np.random.default_rng(0)).find(t).part for t in (NUMBERS, 1000 * NUMBERS + 7)
+    ]
     np.testing.assert_array_equal(*parts)
 
 
 def test_rows_that_were_not_trained_on_are_new():
-    training = TrainingRows.of(NUMBERS, NUMBERS, lambda n: 2, np.random.default_rng(0))
+    training = TrainingRows.of(NUMBERS, NUMBERS, NUMBERS, lambda n: 2, np.random.default_rng(0))
     known = training.find(LATER)
     assert (known.part == -1).all()
     assert not known.in_memory.any()
@@ -281,17 +310,17 @@ def test_without_networks_the_nearest_rows_say_what_is_expected():
     near = squashed(CODES_LATER, CODES, N_LEVELS["mixed"], 1.0).astype(np.float32)
     nearest = detector._oddness.memory.neighbours.nearest(near, among_them=False)
     cells = CODES[[np.flatnonzero(same_rows(CODES, row))[0] for row in kept_cells(detector)]][nearest]
-    means = [[mean_or(np.nanmean(CODES[:, j]), column[:, j]) for j in range(3)] for column in cells]
-    np.testing.assert_allclose(expected[list("xyz")], means, rtol=1e-4)
+    medians = [[median_or(np.nanmedian(CODES[:, j]), column[:, j]) for j in range(3)] for column in cells]
+    np.testing.assert_allclose(expected[list("xyz")], medians, rtol=1e-4)
     most = [int(max(kinds, key=list(kinds).count)) for kinds in cells[:, :, 3]]  # the nearest of those that are as frequent
     assert (expected["kind"] == LEVELS[most]).all()
     assert (expected["kind"].cat.categories == LEVELS).all()
 
 
-def mean_or(default, cells):
-    """The mean of the cells that are there."""
+def median_or(default, cells):
+    """The median of the cells that are there."""
     seen = cells[~np.isnan(cells)]
-    return seen.mean() if len(seen) else default
+    return np.median(seen) if len(seen) else default
 
 
 def kept_cells(detector):

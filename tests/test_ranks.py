@@ -14,7 +14,7 @@ NUMBER, CATEGORY = np.array([True]), np.array([False])
 def p_values(column, cells, is_number, among_them=False):
     """The p-values of cells in one column."""
     column, cells = np.asarray(column, dtype=float)[:, None], np.asarray(cells, dtype=float)[:, None]
-    return np.exp(-Ranks.of(column, is_number).surprise(cells, among_them)[:, 0])
+    return Ranks.of(column, is_number).p_values(cells, among_them)[:, 0]
 
 
 def by_percentiles(others, cell):
@@ -102,6 +102,15 @@ def test_in_an_empty_column_nothing_is_rare(is_number):
 
 def test_each_column_has_its_own_kind_of_p_value():
     table = np.column_stack([RNG.normal(size=30), RNG.integers(0, 3, 30)]).astype(float)
-    found = Ranks.of(table, np.array([True, False])).surprise(table, True)
+    found = Ranks.of(table, np.array([True, False])).p_values(table, True)
     for j, is_number in enumerate([NUMBER, CATEGORY]):
-        np.testing.assert_allclose(np.exp(-found[:, j]), p_values(table[:, j], table[:, j], is_number, among_them=True))
+        np.testing.assert_allclose(found[:, j], p_values(table[:, j], table[:, j], is_number, among_them=True))
+
+
+def test_surprise_is_minus_the_logarithm_and_a_level_of_a_twentieth_of_the_rows_is_none():
+    table = np.column_stack([RNG.normal(size=200), np.repeat([0.0, 1, 2, 3], [150, 38, 10, 2])])
+    ranks = Ranks.of(table, np.array([True, False]))
+    p, surprise = ranks.p_values(table, True), ranks.surprise(table, True)
+    np.testing.assert_allclose(surprise[:, 0], -np.log(p[:, 0]))
+    np.testing.assert_array_equal(surprise[:198, 1], 0)
+    np.testing.assert_allclose(surprise[198:, 1], np.log(0.05 / (2 / 200)))

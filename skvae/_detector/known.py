@@ -17,6 +17,8 @@ class Known:
     Attributes
     ----------
     in_memory : ndarray of bool of shape (n_rows,)
+    learned : ndarray of bool of shape (n_rows,)
+        Whether the row is one of those that are learned from.
     part : ndarray of int of shape (n_rows,)
         Of the training table, 0 where there is a single one, -1 for rows that are new. The network of that number did not see
         the row.
@@ -25,12 +27,13 @@ class Known:
     """
 
     in_memory: np.ndarray
+    learned: np.ndarray
     part: np.ndarray
     place: np.ndarray
 
     def take(self, index: np.ndarray) -> "Known":
         """The same of some of the rows."""
-        return Known(self.in_memory[index], self.part[index], self.place[index])
+        return Known(self.in_memory[index], self.learned[index], self.part[index], self.place[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,7 @@ class TrainingRows:
     ----------
     hashes : ndarray of shape (n_distinct,)
         In rising order.
-    in_memory : ndarray of bool of shape (n_distinct,)
+    in_memory, learned : ndarray of bool of shape (n_distinct,)
     part : ndarray of int of shape (n_distinct,)
     n_parts : int
         Of the table, one for each network.
@@ -49,26 +52,33 @@ class TrainingRows:
 
     hashes: np.ndarray
     in_memory: np.ndarray
+    learned: np.ndarray
     part: np.ndarray
     n_parts: int
 
     @classmethod
     def of(
-        cls, rows: np.ndarray, memory: np.ndarray, n_parts_of: Callable[[int], int], rng: np.random.Generator
+        cls,
+        rows: np.ndarray,
+        memory: np.ndarray,
+        learned: np.ndarray,
+        n_parts_of: Callable[[int], int],
+        rng: np.random.Generator,
     ) -> "TrainingRows":
         """Divide a table at random into as many parts as its number of distinct rows allows; equal rows are in one part."""
         hashes, first = np.unique(hashes_of(rows), return_index=True)
         n_parts = n_parts_of(len(hashes))
         part = np.empty(len(hashes), dtype=np.int32)
         part[np.argsort(first)] = rng.permutation(len(hashes)) % max(1, n_parts)  # in the order of the table
-        return cls(hashes, np.isin(hashes, hashes_of(memory)), part, n_parts)
+        return cls(hashes, np.isin(hashes, hashes_of(memory)), np.isin(hashes, hashes_of(learned)), part, n_parts)
 
     def find(self, rows: np.ndarray) -> Known:
         """What is known of each row."""
         hashes = hashes_of(rows)
         place = np.searchsorted(self.hashes, hashes).clip(max=len(self.hashes) - 1)
         found = self.hashes[place] == hashes
-        return Known(found & self.in_memory[place], np.where(found, self.part[place], NEW), np.where(found, place, NEW))
+        flags = (found & self.in_memory[place], found & self.learned[place])
+        return Known(*flags, np.where(found, self.part[place], NEW), np.where(found, place, NEW))
 
 
 def hashes_of(rows: np.ndarray) -> np.ndarray:

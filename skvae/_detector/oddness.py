@@ -10,6 +10,7 @@ import torch
 
 from skvae._detector.known import Known, TrainingRows
 from skvae._detector.neighbours import Metric, Neighbours
+from skvae._detector.pairs import Pairs
 from skvae._detector.ranks import Ranks
 from skvae._fitted import Fitted
 from skvae._tables.rows import in_blocks
@@ -96,25 +97,36 @@ class Memory:
         return _either(self.neighbours.gaps, squashed, in_memory), _either(self.ranks.surprise, squashed, in_memory)
 
     def expected(self, rows: np.ndarray, in_memory: np.ndarray) -> np.ndarray:
-        """Means of numbers, and the most frequent of categories, in the nearest rows, or in all where they have none."""
+        """Medians of numbers, and the most frequent of categories, in the nearest rows, or in all where they have none."""
         squashed = self.squashing.apply(rows).astype(np.float32)
         is_number = self.neighbours.metric.is_number
         nearest = self.squashing.invert(_either(self.neighbours.expected, squashed, in_memory))
-        expected = _centre(nearest.swapaxes(0, 1), is_number)
+        expected = _centre(nearest.swapaxes(0, 1), is_number, _median)
         if np.isnan(expected).any():
-            return np.where(np.isnan(expected), _centre(self.squashing.invert(self.neighbours.rows), is_number), expected)
+            of_all = _centre(self.squashing.invert(self.neighbours.rows), is_number, _median)
+            return np.where(np.isnan(expected), of_all, expected)
         return expected
 
 
-def _centre(cells: np.ndarray, is_number: np.ndarray) -> np.ndarray:
-    """Means of numbers and the most frequent of all else, along the first axis; NaN where no cell is there."""
-    seen = ~np.isnan(cells)
-    means = _sum(np.where(seen, cells, 0.0)) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan)
+def _centre(cells: np.ndarray, is_number: np.ndarray, of_numbers: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """``of_numbers`` and the most frequent of all else, along the first axis; NaN where no cell is there."""
+    numbers = of_numbers(cells)
     if np.all(is_number):
-        return means
+        return numbers
     n_equal = np.stack([(cells == some).sum(axis=0) for some in cells])
     most = np.take_along_axis(cells, n_equal.argmax(axis=0)[None], axis=0)[0]
-    return np.where(is_number, means, most)
+    return np.where(is_number, numbers, most)
+
+
+def _mean(cells: np.ndarray) -> np.ndarray:
+    seen = ~np.isnan(cells)
+    return np.asarray(_sum(np.where(seen, cells, 0.0)) / np.where(seen.any(axis=0), seen.sum(axis=0), np.nan))
+
+
+def _median(cells: np.ndarray) -> np.ndarray:
+    rising, n_seen = np.sort(cells, axis=0), (~np.isnan(cells)).sum(axis=0)  # NaN come last
+    middle = [np.take_along_axis(rising, np.maximum(place, 0)[None], axis=0)[0] for place in ((n_seen - 1) // 2, n_seen // 2)]
+    return np.where(n_seen > 0, (middle[0] + middle[1]) / 2, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +137,13 @@ class Networks:
     ----------
     squashing : Squashing
     fitted : list of Fitted
+    between : tuple of two ndarray of shape (n_columns,)
+        Lowest and highest number that was learned from in each column, which no expected one is beyond; NaN for no bound.
     """
 
     squashing: Squashing
     fitted: list[Fitted]
+    between: tuple[np.ndarray, np.ndarray]
 
     def measure(self, rows: np.ndarray) -> list[np.ndarray]:
         """By each, the negative log-likelihood of every cell given the model's code of its row; NaN where it is missing."""
@@ -137,8 +152,15 @@ class Networks:
 
     def expected(self, rows: np.ndarray) -> list[np.ndarray]:
         """By each, what it expects in the cells, in the units of the input."""
-        squashed = self.squashing.apply(rows)
-        return [self.squashing.invert(fitted.expected(fitted.read(squashed))) for fitted in self.fitted]
+        squashed, (lowest, highest) = self.squashing.apply(rows), self.between
+        cells = [self.squashing.invert(fitted.expected(fitted.read(squashed))) for fitted in self.fitted]
+        return [np.fmin(np.fmax(some, lowest), highest) for some in cells]
+
+
+def numbers_between(rows: np.ndarray, is_number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest number of each column; NaN where there is none."""
+    numbers = np.where(is_number, rows, np.nan).astype(np.float64)
+    return np.fmin.reduce(numbers), np.fmax.reduce(numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +171,7 @@ class Oddness:
     ----------
     memory : Memory
     networks : Networks
+    pairs : Pairs
     training : TrainingRows
     gauges : tuple of three Gauge
         Of neighbours, column and row.
@@ -156,6 +179,7 @@ class Oddness:
 
     memory: Memory
     networks: Networks
+    pairs: Pairs
     training: TrainingRows
     gauges: tuple[Gauge, ...]
 
@@ -167,18 +191,19 @@ class Oddness:
         measured: tuple[np.ndarray, np.ndarray],
         memory: Memory,
         networks: Networks,
+        pairs: Pairs,
         training: TrainingRows,
     ) -> tuple["Oddness", np.ndarray]:
         """Find what is usual in the rows that are kept, which the memory has measured, and how odd each of these is."""
         cells = (*measured, _by_who_did_not_see(networks.measure(kept), known, kept.shape))
-        self = cls(memory, networks, training, tuple(map(Gauge.of, cells, WEIGHTS)))
-        return self, _total(self._gauged(*cells))
+        self = cls(memory, networks, pairs, training, tuple(map(Gauge.of, cells, WEIGHTS)))
+        return self, _total(self._gauged(*cells, pairs.costs(kept, known.learned)))
 
     def parts(self, rows: np.ndarray) -> Parts:
         """What each cell adds. Rows of the training table are compared with the others, and scored by who did not see them."""
         known = self.training.find(rows)
         inside = _by_who_did_not_see(self.networks.measure(rows), known, rows.shape)
-        return self._gauged(*self.memory.measure(rows, known.in_memory), inside)
+        return self._gauged(*self.memory.measure(rows, known.in_memory), inside, self.pairs.costs(rows, known.learned))
 
     def totals(self, rows: np.ndarray) -> np.ndarray:
         """Of each row, the sum over measures and cells."""
@@ -188,9 +213,10 @@ class Oddness:
         """The same of rows that are taken as new, by each network alone."""
 
         def totals(block: np.ndarray) -> np.ndarray:
-            outside = self.memory.measure(block, np.zeros(len(block), dtype=bool))
+            known = np.zeros(len(block), dtype=bool)
+            outside, of_pairs = self.memory.measure(block, known), self.pairs.costs(block, known)
             inside = self.networks.measure(block) or [np.zeros(block.shape)]
-            return np.stack([_total(self._gauged(*outside, cells)) for cells in inside], axis=1)
+            return np.stack([_total(self._gauged(*outside, cells, of_pairs)) for cells in inside], axis=1)
 
         return list(in_blocks(totals, rows).T)
 
@@ -200,11 +226,14 @@ class Oddness:
         if not self.networks.fitted:
             return self.memory.expected(rows, known.in_memory)
         by_network = self.networks.expected(rows)
-        joint = _centre(np.stack(by_network), self.memory.neighbours.metric.is_number)
+        joint = _centre(np.stack(by_network), self.memory.neighbours.metric.is_number, _mean)
         return _by_who_did_not_see(by_network, known, rows.shape, joint)
 
     def _gauged(self, *measured: np.ndarray) -> Parts:
-        return Parts(*(gauge.apply(cells) for gauge, cells in zip(self.gauges, measured, strict=True)))
+        """The three measures on their common scale; what pairs cost, the last, is on it and counts as of the row."""
+        *cells, of_pairs = measured
+        neighbours, column, row = (gauge.apply(some) for gauge, some in zip(self.gauges, cells, strict=True))
+        return Parts(neighbours, column, row + of_pairs)
 
 
 def _by_who_did_not_see(

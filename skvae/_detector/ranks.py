@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FREQUENT = 0.05  # share of a column from which on a level is no surprise
 TIE = 1e-5  # spreads; numbers that are nearer are one, so that rounding does not order them
 
 
@@ -29,6 +30,14 @@ class Ranks:
     def surprise(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """Minus the logarithm of the p-value of each cell; NaN where it is missing.
 
+        Of a category over 5 %, as a level is no surprise that more than a few rows have.
+        """
+        p_values = self.p_values(rows, among_them)
+        return -np.log(np.where(self.is_number, p_values, np.minimum(p_values / FREQUENT, 1.0)))
+
+    def p_values(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
+        """The p-value of each cell; NaN where it is missing.
+
         Of a number: twice the share of the column that is as low or as high, whichever is less, at most 1. Of a category: the
         share of the column whose levels are as rare. The cell itself is one of the column, and ties count.
 
@@ -43,7 +52,7 @@ class Ranks:
         for j, column in enumerate(self.columns):
             seen = ~np.isnan(rows[:, j])
             p_values = _two_sided if self.is_number[j] else _of_levels
-            result[seen, j] = -np.log(p_values(column, rows[seen, j], among_them))
+            result[seen, j] = p_values(column, rows[seen, j], among_them)
         return result
 
 
