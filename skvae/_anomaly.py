@@ -10,6 +10,7 @@ from sklearn.base import OutlierMixin
 
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import earlier_fit_kept, warn_of_early_end
+from skvae._detector.clocks import Clocks
 from skvae._detector.known import Known, TrainingRows
 from skvae._detector.levels import Levels
 from skvae._detector.neighbours import Metric
@@ -318,6 +319,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def _fit(self, X: Any) -> None:
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True, in_unit_interval=self.likelihood == "bernoulli")
+        self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
+        self._clocks = Clocks.of(rows, *schema.clocks_of(rows.shape[1]))
+        rows = self._clocks.widen(rows)
+        schema = schema.widened(rows.shape[1])
         rng = np.random.default_rng(random_seed(self.random_state))
         metric = Metric(schema.n_levels_of(rows.shape[1]))
         squashing = Squashing.of(rows, metric.is_number & bool(self.standardize), NEAR)
@@ -332,7 +337,6 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         known = training.find(rows)
         tables = (_seen(rows, known, support, part) for part in range(training.n_parts))
         networks = self._networks(schema, tables, squashing, numbers_between(rows[support], metric.is_number), rng)
-        self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
         pairs = Pairs.of(rows[support], metric.is_number)
         self._oddness, of_memory = Oddness.of(kept, known.take(in_memory), measured, memory, networks, pairs, training)
         self._set_threshold(X, rows, known, in_memory, of_memory)
@@ -387,7 +391,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         totals = by_place[known.place]
         if not known.in_memory.all():
             totals[~known.in_memory] = self._oddness.totals(rows[~known.in_memory])
-        self._levels = Levels.of(self._schema.single_levels(X), totals, rows.shape[1])
+        self._levels = Levels.of(self._schema.single_levels(X), totals, self.n_features_in_)
         totals += self._levels.cost_of(self._schema.holding(self._levels.single, X, rows))
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
@@ -486,7 +490,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             networks expect, or where there are none the median, or the most frequent, of the nearest rows.
         """
         rows, new = self._read(X)
-        neighbours, column, row = self._oddness.parts(rows)
+        neighbours, column, row = map(self._clocks.fold, self._oddness.parts(rows))
         column = column + self._levels.costs * (new | self._single(X, rows))
         if parts:
             result: Any = Parts(*(self._frame_like(X, cells) for cells in (neighbours, column, row)))
@@ -495,7 +499,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return (result, self._expected(X, rows)) if return_expected else result
 
     def _expected(self, X: Any, rows: np.ndarray) -> Any:
-        expected = self._oddness.expected(rows)
+        expected = self._clocks.expected(self._oddness.expected(rows))
         if self._schema.library == "numpy":
             return self._frame_like(X, self._schema.restore(expected))
         if library_of(X) == "numpy":
@@ -508,13 +512,13 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return table_like(X, values)
 
     def _read(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The cells of a table as numbers, and which of them hold levels that were not there at fit.
+        """The cells of a table as numbers, circles in place of clocks, and which hold levels that were not there at fit.
 
         Cells of columns that were empty at fit are missing.
         """
         check_is_fitted(self)
         rows = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
-        return self._oddness.memory.squashing.read(rows), self._schema.unknown(X, rows)
+        return self._oddness.memory.squashing.read(self._clocks.widen(rows)), self._schema.unknown(X, rows)
 
     def _single(self, X: Any, rows: np.ndarray) -> np.ndarray:
         """Which cells of training rows hold a level that no other training row has."""

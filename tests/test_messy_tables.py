@@ -206,3 +206,87 @@ def test_a_table_that_pca_restores_is_not_trained_on(dtype):
     X = (np.random.default_rng(0).random((60, 2)) > 0.5).astype(dtype)
     model = AutoencoderTransformer(2, max_iter=3, early_stopping=False).fit(X)
     np.testing.assert_allclose(model.reconstruct(X), X, atol=1e-5)
+
+
+# Small groups
+
+
+@pytest.mark.parametrize("support_fraction", ["auto", 0.8])
+def test_a_group_of_a_tenth_is_not_flagged_wholesale(support_fraction):
+    rng = np.random.default_rng(0)
+    n = 2000
+    phone = rng.random(n) < 0.9
+    table = pd.DataFrame(
+        {
+            "phone": np.where(phone, "Yes", "No"),
+            "lines": np.where(phone, rng.choice(["Yes", "No"], n), "No phone service"),
+            "charge": np.where(phone, rng.normal(60, 20, n), rng.normal(40, 10, n)),
+            "internet": rng.choice(["dsl", "fiber", "no"], n),
+        }
+    )
+    detector = AEAnomalyDetector(contamination=0.1, support_fraction=support_fraction, random_state=0).fit(table)
+    flagged = detector.predict(table) == -1
+    expected = detector.explain(table, return_expected=True)[1]
+    assert flagged[~phone].mean() < 0.35
+    assert (expected["phone"][~phone] == "No").mean() > 0.9
+
+
+# Wild cells, for the detector
+
+
+def test_wild_cells_are_the_oddest_and_hide_no_others():
+    table = people()
+    detector = AEAnomalyDetector(random_state=0).fit(table)
+    contributions, expected = detector.explain(table, return_expected=True)
+    assert set(np.argsort(detector.score_samples(table))[:3]) == {7, 8, 9}
+    assert (contributions.loc[[7, 8, 9]].idxmax(axis=1) == "age").all()
+    assert expected["age"].between(18, 65).all()
+
+
+# Clocks
+
+
+def log(n: int = 1200, zone: str | None = "Europe/Berlin", broken: bool = False) -> pd.DataFrame:
+    """A measurement each hour that follows the hour of the day; ``broken`` measures noon at midnight."""
+    rng = np.random.default_rng(0)
+    moments = pd.date_range("2024-01-01", periods=n, freq="h", tz=zone)
+    phase = 2 * np.pi * moments.hour / 24 + (np.pi if broken else 0)
+    return pd.DataFrame({"t": moments, "x": np.sin(phase) + 0.1 * rng.normal(size=n), "y": rng.normal(size=n)})
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_later_rows_are_not_odd_for_being_later(library, shuffled):
+    table = log()
+    past, later = table[:800].sample(frac=1, random_state=0) if shuffled else table[:800], table[800:]
+    if library == "polars":
+        past, later = map(pytest.importorskip("polars").from_pandas, (past, later))
+    detector = AEAnomalyDetector(contamination=0.01, random_state=0).fit(past)
+    assert "clock" in repr(detector._schema)
+    assert (detector.predict(later) == -1).mean() < 0.03
+
+
+def test_the_hour_of_the_day_counts():
+    table = log()
+    detector = AEAnomalyDetector(contamination=0.01, random_state=0).fit(table[:800])
+    broken = detector.predict(log(broken=True)[800:]) == -1
+    assert broken.mean() > 0.3
+
+
+def test_clocks_come_back():
+    table = log(200)
+    model = AutoencoderTransformer(3, max_iter=2, early_stopping=False, random_state=0).fit(table)
+    back = model.reconstruct(table)["t"]
+    assert back.dtype == table["t"].dtype
+    assert (back - table["t"]).abs().max() < pd.Timedelta("1h")
+    detector = AEAnomalyDetector(random_state=0).fit(table)
+    assert detector.explain(table, return_expected=True)[1]["t"].isna().all()
+
+
+def test_birthdays_in_any_order_are_no_clock():
+    rng = np.random.default_rng(0)
+    days = pd.Timestamp("1990-01-01") + pd.to_timedelta(rng.integers(0, 9000, 300), unit="D")
+    model = AutoencoderTransformer(1, max_iter=2, early_stopping=False).fit(
+        pd.DataFrame({"born": days, "x": rng.normal(size=300)})
+    )
+    assert "clock" not in repr(model.schema_)

@@ -48,16 +48,24 @@ class Clocks:
 
     def widen(self, rows: np.ndarray) -> np.ndarray:
         """Rows with the hidden columns; missing cells of a clock are missing in these, too."""
+        if not self.is_clock.any():
+            return rows
         angle = 2 * np.pi * rows[:, self.column] / self.period
         kept = np.where(self.is_clock & ~np.isnan(rows), 0.0, rows)
         return np.concatenate([kept, np.sin(angle), np.cos(angle)], axis=1)
 
     def fold(self, cells: np.ndarray) -> np.ndarray:
         """What cells of widened rows cost, with that of hidden ones at their clock."""
+        if not self.is_clock.any():
+            return cells
         result = cells[:, : self.n_columns].copy()
         for place, j in enumerate(np.tile(self.column, 2)):
             result[:, j] += cells[:, self.n_columns + place]
         return result
+
+    def expected(self, cells: np.ndarray) -> np.ndarray:
+        """What is expected in the columns of the table; of clocks nothing, since each moment is new."""
+        return np.where(self.is_clock, np.nan, cells[:, : self.n_columns]) if self.is_clock.any() else cells
 
 
 def _runs_through(days: np.ndarray, period: float) -> bool:

@@ -109,6 +109,20 @@ class Schema:
         """The same for a table of so many columns, which an array without categories does not know."""
         return self.n_levels if self.columns else np.zeros(n_columns, dtype=np.int64)
 
+    def clocks_of(self, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which of so many columns are clocks, and how many units of their cells make up a day."""
+        is_clock, per_day = np.zeros(n_columns, dtype=bool), np.full(n_columns, np.nan)
+        for i, column in enumerate(self.columns):
+            if column.is_clock:
+                is_clock[i], per_day[i] = True, np.array(1, "m8[D]") / np.array(1, f"m8[{column.unit}]")
+        return is_clock, per_day
+
+    def widened(self, n_columns: int) -> "Schema":
+        """The same with columns of numbers behind, so that there are so many."""
+        if not self.columns:
+            return self
+        return replace(self, columns=self.columns + (Column(None, None, "number"),) * (n_columns - len(self.columns)))
+
     @property
     def is_plain(self) -> bool:
         """Whether there is nothing but numbers and booleans."""
@@ -166,7 +180,7 @@ class Schema:
     def holding(self, levels: list[frozenset[Any]], X: Any, cells: np.ndarray) -> np.ndarray:
         """Which cells hold one of the levels of their column; ``cells`` is what ``X`` was read as."""
         if not any(levels):
-            return np.broadcast_to(False, cells.shape)
+            return np.broadcast_to(False, (len(cells), len(self.columns) or cells.shape[1]))
         series = series_of(frame_of(X))
         return np.stack([_among(each, some) for each, some in zip(series, levels, strict=True)], axis=1)
 
