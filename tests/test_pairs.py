@@ -76,10 +76,13 @@ def test_a_level_that_the_others_of_the_row_rule_out_is_found_and_named(support_
         sex = rng.choice(["woman", "man"], n)
         role = np.where(rng.random(n) < 0.4, np.where(sex == "man", "husband", "wife"), rng.choice(["child", "alone"], n))
         title = np.where(sex == "man", "Mr", np.where(role == "wife", "Mrs", "Ms"))
-        return pd.DataFrame({"role": role, "age": rng.normal(size=n), "sex": sex, "title": title, "x": rng.normal(size=n)})
+        others = {f"x{i}": rng.standard_exponential(n) for i in range(4)} | {
+            f"k{i}": rng.choice(list("abcdef"), n) for i in range(4)
+        }
+        return pd.DataFrame({"role": role, "sex": sex, "title": title} | others)
 
     detector = AEAnomalyDetector(support_fraction=support_fraction, contamination=0.01, random_state=0).fit(draw(2000))
-    later = draw(200)
+    later = draw(400)
     wrong = later[later["role"] == "husband"].assign(sex="woman")
     assert (detector.p_values(wrong) <= 0.01).mean() > 0.9
     assert (detector.explain(wrong).idxmax(axis=1) == "sex").mean() > 0.9
