@@ -257,7 +257,9 @@ def main() -> None:
     options.add_argument("--sets", metavar="A,B", help=f"some of {', '.join(data.TARGETS)}; default all")
     options.add_argument("--only", choices=PARTS, help="one of the parts")
     options.add_argument("--estimator", choices=ESTIMATORS, default="vae", help="for hidden cells; default vae")
-    options.add_argument("--standardize", choices=("auto", "robust", "quantile"), default="auto", help="for hidden cells; default auto")
+    options.add_argument(
+        "--standardize", choices=("auto", "robust", "quantile"), default="auto", help="for hidden cells; default auto"
+    )
     options.add_argument("--seeds", type=int, default=3, metavar="N", help="of the holes; default 3")
     options.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="of the large frame; default 1000000")
     args = options.parse_args()

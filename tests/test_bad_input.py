@@ -297,7 +297,15 @@ OF_VAE = {
     "n_importance_samples": [0, 2.5, None],
     "likelihood": ["foo", None],
 }
-OF_IMPUTER = {"n_components": [0, 0.5, "a"], "sample_posterior": ["yes", None], "add_indicator": ["yes", None]}
+OF_IMPUTER = {
+    "n_components": [0, 0.5, "a"],
+    "n_estimators": [0, 1.5, None],
+    "min_value": ["a"],
+    "max_value": ["a"],
+    "keep_empty_features": ["yes", None],
+    "sample_posterior": ["yes", None],
+    "add_indicator": ["yes", None],
+}
 OF_DETECTOR = {
     "n_components": [0, math.nan, 1.5, "a", None],
     "contamination": [0, -0.1, 0.51, math.nan, "auto", None],

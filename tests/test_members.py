@@ -82,10 +82,10 @@ def test_networks_know_the_columns_of_their_owner():
 
 
 def test_a_network_is_that_of_a_plain_transformer_of_its_rows(monkeypatch):
-    models, fit_rows = [], AutoencoderTransformer._fit_rows
+    fits, fit_rows = [], AutoencoderTransformer._fit_rows
 
     def recorded(self, schema, table, owner):
-        models.append(self)
+        fits.append((self, table))
         return fit_rows(self, schema, table, owner=owner)
 
     with monkeypatch.context() as patched:
@@ -93,8 +93,10 @@ def test_a_network_is_that_of_a_plain_transformer_of_its_rows(monkeypatch):
         fitted = clone(DETECTOR).set_params(cv=2, support_fraction=1.0).fit(NUMBERS)
     networks, part = fitted._oddness.networks, fitted._oddness.training.find(NUMBERS).part
     cells = networks.squashing.apply(NUMBERS)
-    for i, (model, network) in enumerate(zip(models, networks.fitted, strict=True)):
-        again = clone(model).fit(cells[part != i])
+    for i, ((model, table), network) in enumerate(zip(fits, networks.fitted, strict=True)):
+        np.testing.assert_array_equal(table.rows, cells[part != i])
+        again = clone(model)
+        again._fit_rows(Schema("numpy"), table, owner=fitted)
         np.testing.assert_array_equal(again.score_cells(cells), network.score_cells(cells, cells, 1))
 
 

@@ -15,7 +15,8 @@ STEPS = 1500
 STEPS_OF_LINEAR = 3000
 STEPS_OF_LINEAR_VARIATIONAL = 10_000  # draws are noisy, and the noise's variance has far to fall
 STEPS_PER_ROOT_ROW = 60  # beyond 625 rows time grows with the square root of the table
-STEPS_PER_ROOT_ROW_OF_FILLING = 33  # of models that only fill in, of which several are averaged
+STEPS_OF_FILLING = 750  # of models that only fill in, of which several are averaged
+STEPS_PER_ROOT_ROW_OF_FILLING = 33
 LEAST_PATIENCE = 10  # epochs
 PATIENCE = 5  # its inverse share of the schedule, of whose progress much comes late
 
@@ -58,11 +59,12 @@ def _needs_exact_steps(task: Task) -> bool:
 
 
 def _n_steps(task: Task, n_rows: int) -> float:
+    if task.settings.only_fills_in:
+        return max(STEPS_OF_FILLING, STEPS_PER_ROOT_ROW_OF_FILLING * math.sqrt(n_rows))
     least = STEPS
     if _needs_exact_steps(task):
         least = STEPS_OF_LINEAR_VARIATIONAL if task.settings.variational else STEPS_OF_LINEAR
-    per_root_row = STEPS_PER_ROOT_ROW_OF_FILLING if task.settings.only_fills_in else STEPS_PER_ROOT_ROW
-    return max(least, per_root_row * math.sqrt(n_rows))
+    return max(least, STEPS_PER_ROOT_ROW * math.sqrt(n_rows))
 
 
 def _rate(task: Task) -> float:

@@ -111,7 +111,7 @@ class Settings:
         cls,
         params: Mapping[str, Any],
         n_levels: np.ndarray,
-        column_of: np.ndarray,
+        column_of: np.ndarray | None = None,
         *,
         variational: bool,
         is_complete: bool,
@@ -128,8 +128,8 @@ class Settings:
             By the names that users type.
         n_levels : ndarray of shape (n_columns,)
             Of the table's columns.
-        column_of : ndarray of shape (n_columns,)
-            First of the columns that a column is known, or hidden, together with.
+        column_of : ndarray of shape (n_columns,), default=None
+            First of the columns that a column is known, or hidden, together with; None is each by itself.
         variational : bool
             Whether the code has a posterior.
         is_complete : bool
@@ -169,7 +169,7 @@ class Settings:
             seed=seed,
             device=device,
             n_levels=n_levels,
-            column_of=column_of,
+            column_of=np.arange(len(n_levels)) if column_of is None else column_of,
             marked=marked,
         )
         settings._check_rates(params["penalty"])
