@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
-from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
+from skvae import AEAnomalyDetector, AnomalyDisplay, AutoencoderImputer, AutoencoderTransformer, VAETransformer
 from skvae._fitted import expected_jointly
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -290,3 +290,11 @@ def test_birthdays_in_any_order_are_no_clock():
         pd.DataFrame({"born": days, "x": rng.normal(size=300)})
     )
     assert "clock" not in repr(model.schema_)
+
+
+def test_days_of_clocks_are_drawn_in_full():
+    pytest.importorskip("matplotlib")
+    table = log(200)
+    display = AnomalyDisplay.from_estimator(AEAnomalyDetector(random_state=0).fit(table), table, n_rows=3)
+    texts = {text.get_text() for text in display.axes_[1].texts}
+    assert any(text.startswith("2024-01-") and len(text) == len("2024-01-01") for text in texts)

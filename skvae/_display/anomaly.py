@@ -1,6 +1,7 @@
 """The display of an anomaly detector: which rows it flags, and for which cells."""
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Self
 
 import numpy as np
@@ -190,5 +191,7 @@ def _written(value: Any) -> str:
     """A cell in a few letters; nothing where it is missing."""
     if pd.isna(value):
         return ""
+    if isinstance(value, date | np.datetime64):
+        return str(value)[:10]
     text = f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
