@@ -21,7 +21,7 @@ TAIL = 0.3  # standard deviations beyond the outermost of them from which on wha
 SPIKE = 0.1  # least share of the cells that have the lowest value, or the highest, for it to be a spike
 MANY_VALUES = 20  # a column of no more different values has no spike
 LEAST_CELLS = 50  # in a column; fewer have no marginal chosen
-MOST_CELLS = 10_000  # of a column that its marginal is chosen on
+MOST_ROWS = 10_000  # that marginals are chosen on
 MOST_OTHERS = 16  # features of other columns that tell most of it
 N_FOLDS = 5  # of the choice
 WORTHWHILE = 0.02  # nats per cell that a marginal must gain over a simpler one, and
@@ -238,14 +238,16 @@ class Marginals:
     @classmethod
     def of(cls, table: Table, n_levels: np.ndarray, shapes: tuple[Shape, ...]) -> "Marginals":
         """For each column of numbers the marginal that held-out cells are likeliest under, given the others of their rows."""
-        telling, column_of = _telling(table, n_levels), np.repeat(np.arange(len(n_levels)), np.maximum(n_levels, 1))
+        some = table.take(np.arange(min(len(table.rows), MOST_ROWS)))
+        telling, column_of = _telling(some, n_levels), np.repeat(np.arange(len(n_levels)), np.maximum(n_levels, 1))
         columns: list[Marginal | None] = [None] * len(n_levels)
-        for j in np.flatnonzero(n_levels == 0):
-            seen = ~np.isnan(table.rows[:, j])
-            itself, others = telling[:, column_of == j][:, 0], telling[:, column_of != j]
-            most = np.argsort(-np.abs(itself @ others), kind="stable")[:MOST_OTHERS]
-            column = _Cells(table.rows[seen, j].astype(np.float64), others[np.ix_(seen, most)], table.counts[seen])
-            columns[j] = _likeliest(column, shapes)
+        for j in np.flatnonzero(n_levels == 0).tolist():
+            itself = np.flatnonzero(column_of == j)[0]
+            relevance = np.where(column_of == j, -1.0, np.abs(telling[:, itself] @ telling))
+            most = np.argsort(-relevance, kind="stable")[: min(MOST_OTHERS, len(column_of) - 1)]
+            seen = ~np.isnan(some.rows[:, j])
+            column = _Cells(some.rows[seen, j].astype(np.float64), telling[np.ix_(seen, most)], some.counts[seen])
+            columns[j] = _fitted(table, j, *_likeliest(column, shapes))
         return cls(tuple(columns))
 
     @property
@@ -352,19 +354,25 @@ def _telling(table: Table, n_levels: np.ndarray) -> np.ndarray:
     return np.nan_to_num((features - mean) / np.where(std > 0, std, 1.0))
 
 
-def _likeliest(column: _Cells, shapes: tuple[Shape, ...]) -> Marginal | None:
-    """The simplest marginal but for those that are clearly likelier, on cells that it was not fitted to."""
+def _likeliest(column: _Cells, shapes: tuple[Shape, ...]) -> tuple[bool, Shape]:
+    """The simplest kind of marginal but for those that are clearly likelier, on cells that it was not fitted to."""
     best, *others = [(with_spike, shape) for with_spike in (False, True) for shape in shapes]
-    some = column.take(np.arange(min(len(column.cells), MOST_CELLS)))
-    if len(np.unique(some.cells)) < 3:
+    if len(column.cells) < LEAST_CELLS or len(np.unique(column.cells)) < 3:
+        return best
+    best_scores = _held_out(column, *best)
+    for other in others:
+        scores = _held_out(column, *other)
+        if scores is not None and best_scores is not None and _is_clear(scores - best_scores, column.weights):
+            best, best_scores = other, scores
+    return best
+
+
+def _fitted(table: Table, j: int, with_spike: bool, shape: Shape) -> Marginal | None:
+    """The marginal of this kind for all cells of a column; None where they stay as they are."""
+    seen = ~np.isnan(table.rows[:, j])
+    if not seen.any():
         return None
-    if len(some.cells) >= LEAST_CELLS:
-        best_scores = _held_out(some, *best)
-        for other in others:
-            scores = _held_out(some, *other)
-            if scores is not None and best_scores is not None and _is_clear(scores - best_scores, some.weights):
-                best, best_scores = other, scores
-    marginal = Marginal.of(column.cells, column.weights, *best)
+    marginal = Marginal.of(table.rows[seen, j].astype(np.float64), table.counts[seen], with_spike, shape)
     return None if marginal is None or marginal.is_plain else marginal
 
 
