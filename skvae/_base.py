@@ -157,7 +157,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         if owner is not None:
             share_columns(owner, self)
         n_levels = schema.n_levels_of(table.rows.shape[1])
-        marginals = self._marginals(table, n_levels) if earlier is None else earlier.marginals
+        marginals = self._marginals(table, n_levels, schema) if earlier is None else earlier.marginals
         normal, held_out = marginals.apply_to(table), held_out and marginals.apply_to(held_out)
         settings = self._settings(normal, held_out, marginals, n_levels, earlier)
         before = None if earlier is None else (earlier.module, earlier.scaling)
@@ -178,13 +178,16 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         self._publish(fit, [] if earlier is None else self.loss_curve_)
         return fit
 
-    def _marginals(self, table: Table, n_levels: np.ndarray) -> Marginals:
-        """How columns of numbers become what the networks see, before they are standardised."""
-        if self.likelihood == "bernoulli":  # cells are probabilities, and stay
+    def _marginals(self, table: Table, n_levels: np.ndarray, schema: Schema) -> Marginals:
+        """How columns of numbers become what the networks see, before they are standardised.
+
+        Clocks stay as they are, because later rows go on where the table ends.
+        """
+        by_quantiles = self.standardize == "quantile" or (self.standardize == "auto" and n_levels.any())
+        if self.likelihood == "bernoulli" or not (by_quantiles or self.standardize == "robust"):
             return Marginals.none(len(n_levels))
-        if self.standardize == "quantile" or (self.standardize == "auto" and n_levels.any()):
-            return Marginals.of(table, n_levels, BY_QUANTILES)
-        return Marginals.of(table, n_levels, ROBUST) if self.standardize == "robust" else Marginals.none(len(n_levels))
+        bent = (n_levels == 0) & ~schema.clocks_of(len(n_levels))[0]
+        return Marginals.of(table, n_levels, bent, BY_QUANTILES if by_quantiles else ROBUST)
 
     def _settings(
         self, table: Table, held_out: Table | None, marginals: Marginals, n_levels: np.ndarray, earlier: Fitted | None

@@ -23,7 +23,7 @@ NUMBERS = np.zeros(3, dtype=np.int64)
 
 def chosen(*columns: np.ndarray, shapes=BY_QUANTILES, weights=None) -> tuple[Marginal | None, ...]:
     table = merge_equal_rows(np.column_stack(columns), weights)
-    return Marginals.of(table, np.zeros(len(columns), dtype=np.int64), shapes).columns
+    return Marginals.of(table, np.zeros(len(columns), dtype=np.int64), np.ones(len(columns), dtype=bool), shapes).columns
 
 
 # Statistics of one column
@@ -112,7 +112,7 @@ def test_what_others_explain_needs_no_quantiles():
     """A column of two groups is not normal, but it is given the group."""
     group = RNG.integers(0, 2, N)
     table = merge_equal_rows(np.column_stack([group, 8.0 * group + RNG.normal(size=N)]), None)
-    assert Marginals.of(table, np.array([2, 0]), BY_QUANTILES).columns == (None, None)
+    assert Marginals.of(table, np.array([2, 0]), np.array([False, True]), BY_QUANTILES).columns == (None, None)
 
 
 @pytest.mark.parametrize("shapes", [ROBUST, BY_QUANTILES], ids=["robust", "quantile"])
@@ -142,7 +142,7 @@ def test_few_cells_are_not_bent():
 
 @pytest.fixture(scope="module")
 def marginals() -> Marginals:
-    return Marginals.of(Table(np.column_stack([LONG, RAIN, NORMAL]), None), NUMBERS, BY_QUANTILES)
+    return Marginals.of(Table(np.column_stack([LONG, RAIN, NORMAL]), None), NUMBERS, NUMBERS == 0, BY_QUANTILES)
 
 
 def test_a_spike_has_a_column_of_its_own(marginals):

@@ -236,12 +236,22 @@ class Marginals:
         return cls((None,) * n_columns)
 
     @classmethod
-    def of(cls, table: Table, n_levels: np.ndarray, shapes: tuple[Shape, ...]) -> "Marginals":
-        """For each column of numbers the marginal that held-out cells are likeliest under, given the others of their rows."""
+    def of(cls, table: Table, n_levels: np.ndarray, bent: np.ndarray, shapes: tuple[Shape, ...]) -> "Marginals":
+        """For some columns of numbers the marginals that held-out cells are likeliest under, given the others of their rows.
+
+        Parameters
+        ----------
+        table : Table
+        n_levels : ndarray of shape (n_columns,)
+        bent : ndarray of bool of shape (n_columns,)
+            Columns of numbers that need not stay as they are.
+        shapes : tuple of functions
+            That a column may have, the simplest first.
+        """
         some = table.take(np.arange(min(len(table.rows), MOST_ROWS)))
         telling, column_of = _telling(some, n_levels), np.repeat(np.arange(len(n_levels)), np.maximum(n_levels, 1))
         columns: list[Marginal | None] = [None] * len(n_levels)
-        for j in np.flatnonzero(n_levels == 0).tolist():
+        for j in np.flatnonzero(bent).tolist():
             itself = np.flatnonzero(column_of == j)[0]
             relevance = np.where(column_of == j, -1.0, np.abs(telling[:, itself] @ telling))
             most = np.argsort(-relevance, kind="stable")[: min(MOST_OTHERS, len(column_of) - 1)]
