@@ -215,6 +215,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: CONSTRAINTS[name] for name in PASSED_ON},
         **{name: [AUTOMATIC, *CONSTRAINTS[name]] for name in DENOISER if name not in HAVE_AUTO},
+        "standardize": ["boolean"],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
         "support_fraction": [AUTOMATIC, *CONSTRAINTS["support_fraction"]],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],

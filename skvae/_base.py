@@ -158,6 +158,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             share_columns(owner, self)
         n_levels = schema.n_levels_of(table.rows.shape[1])
         marginals = self._marginals(table, n_levels, schema) if earlier is None else earlier.marginals
+        judged_on = held_out or table
         normal, held_out = marginals.apply_to(table), held_out and marginals.apply_to(held_out)
         settings = self._settings(normal, held_out, marginals, n_levels, earlier)
         before = None if earlier is None else (earlier.module, earlier.scaling)
@@ -174,7 +175,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             beta=float(settings.beta),
             seed=settings.seed,
         )
-        self._log_jacobian = float(np.average(self._fitted.log_jacobians(table.rows), weights=table.counts))
+        self._log_jacobian = float(np.average(self._fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
         self._publish(fit, [] if earlier is None else self.loss_curve_)
         return fit
 

@@ -16,6 +16,7 @@ from skvae._tables.schema import Schema
 from skvae._vae import VAETransformer
 from skvae._validation import (
     Interval,
+    StrOptions,
     check_columns,
     check_is_fitted,
     check_rows,
@@ -57,7 +58,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Size of the code; None is the number of columns. Filling in needs no compression: what keeps the model from copying is
         that cells are hidden.
     n_estimators : int, default=3
-        Models whose answers are averaged. They differ by their seed, and in the rows that each holds out.
+        Models whose answers are averaged, on the scale that columns are brought to. They differ by their seed, and in the rows
+        that each holds out.
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Widths of the encoder's hidden layers, mirrored in the decoder.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
@@ -71,8 +73,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing for the model and leaves them in the
         table; ``"error"`` raises.
     min_value, max_value : float, array-like of shape (n_columns,) or None, default=None
-        Least and largest number to fill in, one for all columns or one for each, as in ``IterativeImputer``; None is what each
-        column had at fit. Of use with columns of numbers only.
+        Least and largest number to fill in, one for all columns or one for each, as in ``IterativeImputer``; None, also in an
+        array, is what each column had at fit. Columns of other things than numbers, such as dates, always have the latter.
     keep_empty_features : bool, default=False
         Whether columns without any value at fit stay, numbers filled with 0, as in ``SimpleImputer``. They are left out
         otherwise, with a warning.
@@ -141,6 +143,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: BaseAutoencoder._parameter_constraints[name] for name in PASSED_ON},
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "standardize": ["boolean", StrOptions({"robust", "quantile"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "min_value": [Interval(Real, None, None, closed="both"), "array-like", None],
         "max_value": [Interval(Real, None, None, closed="both"), "array-like", None],
@@ -218,7 +221,11 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True)
         table = merge_equal_rows(rows, None)
-        bounds = [self._bound(name, table) for name in ("min_value", "max_value")]
+        bounds = [self._bound(name, table, schema) for name in ("min_value", "max_value")]
+        if (bounds[0] > bounds[1]).any():
+            column = np.flatnonzero(bounds[0] > bounds[1])[0]
+            low, high = bounds[0][column], bounds[1][column]
+            raise ValueError(f"min_value is {low:g} and max_value {high:g} for column {column}; the former must not be larger.")
         models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
         still_falling = [model._fit_rows(schema, table, owner=self).still_falling for model in models]
         if any(still_falling):
@@ -244,17 +251,20 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
         return kind(self.n_components or n_columns, **params)
 
-    def _bound(self, name: str, table: Table) -> np.ndarray:
-        """Least or largest number to fill in, per column."""
-        value, n_columns = getattr(self, name), table.rows.shape[1]
-        if value is None:
-            return extremes(table)[0 if name == "min_value" else 1]
-        bound = np.asarray(value, dtype=np.float64)
-        if bound.shape not in {(), (n_columns,)}:
+    def _bound(self, name: str, table: Table, schema: Schema) -> np.ndarray:
+        """Least or largest cell to fill in, per column: what the column has where no number is given, as for dates."""
+        observed, n_columns = extremes(table)[0 if name == "min_value" else 1], table.rows.shape[1]
+        value = getattr(self, name)
+        try:
+            bound = np.asarray(np.nan if value is None else value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name} has shape {bound.shape}, but X has {n_columns} columns; give one number, or one per column."
-            )
-        return np.broadcast_to(bound, n_columns)
+                f"{name}={value!r}; it must be a number, or one for each column, None where there is none."
+            ) from error
+        if bound.shape not in {(), (n_columns,)}:
+            raise ValueError(f"{name} has shape {bound.shape}, but X has {n_columns} columns; give one number or one for each.")
+        holds_numbers = [column.kind == "number" for column in schema.columns] or [True] * n_columns
+        return np.where(np.isnan(bound) | ~np.array(holds_numbers), observed, bound)
 
     def transform(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.

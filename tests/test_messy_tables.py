@@ -299,3 +299,122 @@ def test_days_of_clocks_are_drawn_in_full():
     display = AnomalyDisplay.from_estimator(AEAnomalyDetector(random_state=0).fit(table), table, n_rows=3)
     texts = {text.get_text() for text in display.axes_[1].texts}
     assert any(text.startswith("2024-01-") and len(text) == len("2024-01-01") for text in texts)
+
+
+@pytest.mark.parametrize("typo", ["2004-01-05 04:00", "1970-01-01"])
+def test_a_mistyped_moment_does_not_make_a_season(typo):
+    rng = np.random.default_rng(0)
+    past = pd.DataFrame({"t": pd.date_range("2024-01-01", periods=500, freq="h"), "v": rng.normal(size=500)})
+    past.loc[100, "t"] = pd.Timestamp(typo)
+    later = pd.DataFrame({"t": pd.date_range("2024-05-01", periods=500, freq="h"), "v": rng.normal(size=500)})
+    assert (AEAnomalyDetector(random_state=0).fit(past).predict(later) == -1).mean() < 0.2
+
+
+def test_a_table_of_nothing_but_wild_rows_is_learned_from():
+    table = np.random.default_rng(0).normal(size=(60, 60))
+    table[np.diag_indices(60)] = 1e9
+    detector = AEAnomalyDetector(random_state=0).fit(table)
+    assert np.isfinite(detector.score_samples(table)).all()
+    assert detector._oddness.training.learned.sum() >= 40
+
+
+# Bounds of some columns only
+
+
+def dated(n: int = 200) -> pd.DataFrame:
+    z = np.random.default_rng(0).normal(size=n)
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.round(100 * z), unit="D")
+    return pd.DataFrame({"z": z, "day": days}).astype({"day": "datetime64[us]"})
+
+
+def test_bounds_leave_dates_alone():
+    holed = dated().copy()
+    holed.loc[::4, "day"] = pd.NaT
+    plain, bounded = (AutoencoderImputer(min_value=low, **SHORT).fit_transform(holed)["day"] for low in (None, 0.0))
+    pd.testing.assert_series_equal(plain, bounded)
+
+
+def test_a_column_without_a_bound_has_that_of_the_table():
+    holed = np.random.default_rng(0).random((100, 2))
+    holed[::4] = np.nan
+    plain, bounded = (AutoencoderImputer(min_value=low, **SHORT).fit_transform(holed) for low in (None, [0.9, None]))
+    assert (bounded[::4, 0] == 0.9).all()
+    np.testing.assert_array_equal(bounded[:, 1], plain[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"min_value": 5, "max_value": 1}, "min_value is 5 and max_value 1 for column 0"),
+        ({"min_value": ["a", "b"]}, r"min_value=\['a', 'b'\]; it must be a number"),
+    ],
+)
+def test_bounds_that_are_none(bounds, message):
+    with pytest.raises(ValueError, match=message):
+        AutoencoderImputer(**bounds, **SHORT).fit(np.random.default_rng(0).random((20, 2)))
+
+
+# Extremes of floating point
+
+
+@pytest.mark.parametrize("unit", [1e160, 1e300, 1e-300, 1e-310])
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_units_may_be_extreme(kind, unit):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"q": rng.normal(size=300) * unit, "c": rng.choice(list("xy"), 300)})
+    model = kind(1, max_iter=2, early_stopping=False, random_state=0).fit(table)
+    assert np.isfinite(model.reconstruct(table)["q"]).all()
+
+
+@pytest.mark.parametrize("cell", [1e300, -1e300])
+def test_a_cell_may_be_as_large_as_floats_are(cell):
+    table = people()[["hours", "dept"]]
+    table.loc[3, "hours"] = cell
+    model = AutoencoderTransformer(2, max_iter=2, early_stopping=False, random_state=0).fit(table)
+    assert np.isfinite(model.score_samples(table)).all()
+
+
+# Held-out rows
+
+
+def test_scores_of_held_out_rows_are_in_the_units_of_their_own_cells():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=300)
+    table = pd.DataFrame({"a": z, "b": z + 0.3 * rng.normal(size=300), "u": z + 0.3 * rng.normal(size=300)})
+    held_out = table.sample(150, random_state=0).assign(u=np.nan) + 0.01
+    one, thousand = (
+        AutoencoderTransformer(1, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(
+            table.assign(u=f * z), X_val=held_out
+        )
+        for f in (1.0, 1000.0)
+    )
+    assert one.validation_scores_[0] == pytest.approx(thousand.validation_scores_[0], abs=1e-4)  # at the start
+
+
+# Arrays of other things than numbers
+
+
+@pytest.mark.parametrize("estimator", [AutoencoderTransformer(1), AEAnomalyDetector(), AutoencoderImputer()])
+def test_arrays_of_dates_become_frames(estimator):
+    X = np.arange(60).reshape(30, 2).astype("M8[D]")
+    with pytest.raises(TypeError, match="array of dates") as refusal:
+        estimator.fit(X)
+    names = {"X": X, "pd": pd}
+    exec(str(refusal.value).split("`")[1], names)
+    estimator.set_params(max_iter=2).fit(names["X"])
+
+
+def test_masked_cells_are_missing():
+    table = np.random.default_rng(0).normal(size=(60, 2))
+    masked = np.ma.MaskedArray(table.copy(), mask=False)
+    masked[::5, 0] = 1e6
+    masked[::5, 0] = np.ma.masked
+    holed = np.where(np.ma.getmaskarray(masked), np.nan, table)
+    np.testing.assert_array_equal(
+        AutoencoderImputer(**SHORT).fit_transform(masked), AutoencoderImputer(**SHORT).fit_transform(holed)
+    )
+
+
+def test_the_detector_has_scales_of_its_own():
+    with pytest.raises(ValueError, match="'standardize' parameter"):
+        AEAnomalyDetector(standardize="quantile").fit(np.random.default_rng(0).random((20, 2)))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 PERIODS = (1.0, 7.0, 365.2425)  # days
+STEPS_PER_TURN = 2.0  # at least, for a row to have a place in a period
+TAILS = (0.05, 0.95)  # quantiles that a table's span is measured by
 N_TURNS = 2.0  # that a table has to see of a period, for rows to be compared by where in it they are
 
 
@@ -35,7 +37,8 @@ class Clocks:
     def of(cls, rows: np.ndarray, is_clock: np.ndarray, per_day: np.ndarray) -> "Clocks":
         """From a table, and how many units of each clock's cells make up a day.
 
-        A period is one that the median step from one moment to the next is shorter than, and that passes at least twice.
+        A period is one that has room for two usual steps from one moment to the next, and that passes at least twice. Moments
+        far from all others, such as mistyped ones, count for neither.
         """
         circles = [
             (j, period * per_day[j])
@@ -70,4 +73,8 @@ class Clocks:
 
 def _runs_through(days: np.ndarray, period: float) -> bool:
     moments = np.unique(days[~np.isnan(days)])
-    return len(moments) > 1 and bool(np.median(np.diff(moments)) < period and np.ptp(moments) >= N_TURNS * period)
+    if len(moments) < 2:
+        return False
+    lowest, highest = np.quantile(moments, TAILS)
+    span = (highest - lowest) / (TAILS[1] - TAILS[0])
+    return bool(STEPS_PER_TURN * np.median(np.diff(moments)) <= period and span >= N_TURNS * period)

@@ -17,6 +17,7 @@ ROWS_PER_SAMPLED = 10  # at least, so that in small tables, too, a row has littl
 WILD = FAR * math.asinh(1)  # 20 spreads, as networks see them
 WILD_SHARE = 0.2  # of a sum of squares
 LARGE_SHARE, LARGE = 0.02, 10  # of the table, and rows, from which on equal rows, or those of a level, are no anomaly
+MOST_WILD = 0.1  # share of the rows that may be left out for a wild cell
 MOST_LOST = 2.0  # share of the rows of such a level that may be left out, over that of the table
 
 
@@ -95,6 +96,11 @@ def are_wild(rows: np.ndarray, is_number: np.ndarray) -> np.ndarray:
     rows : ndarray of shape (n_rows, n_columns)
         Cells as networks see them, squashed with the knee ``FAR``.
     is_number : ndarray of bool of shape (n_columns,)
+
+    Returns
+    -------
+    wild : ndarray of bool of shape (n_rows,)
+        No row where more than a tenth would be: in such a table wild cells are what is usual.
     """
     result = np.zeros(len(rows), dtype=bool)
     for cells in np.nan_to_num(rows[:, is_number]).T:
@@ -103,4 +109,4 @@ def are_wild(rows: np.ndarray, is_number: np.ndarray) -> np.ndarray:
         up_to_it = squares[::-1].cumsum()[::-1]
         wild = (squares > WILD**2) & (squares > WILD_SHARE * up_to_it)
         result[order[np.logical_and.accumulate(wild)]] = True
-    return result
+    return result if result.mean() <= MOST_WILD else np.zeros_like(result)

@@ -46,8 +46,8 @@ def as_table(X: Any, name: str = "X") -> Any:
     X = X.to_native() if hasattr(X, "to_native") else X  # frames of narwhals, of any of its versions
     if isinstance(X, pd.DataFrame):  # whose names may be such that narwhals refuses it
         return X
-    if isinstance(X, np.ndarray) and X.dtype.names is None:
-        return X
+    if isinstance(X, np.ndarray) and X.dtype.names is None and X.dtype.kind not in "mM":
+        return np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
     _check_is_table(X, name)
     if hasattr(X, "detach"):  # a tensor of torch, maybe of a type that numpy has not
         tensor = X.detach().cpu()
@@ -69,6 +69,8 @@ def _check_is_table(X: Any, name: str) -> None:
         raise TypeError(f"{name} is a {kind} of rows of type {type(X[0]).__name__}; {remedy}.")
     if isinstance(X, Mapping) and not hasattr(X, "shape"):  # as some sparse matrices have
         raise TypeError(f"{name} is a {kind}; {remedy}.")
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
+        raise TypeError(f"{name} is an array of dates or durations, and arrays hold numbers only; {remedy}.")
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(f"{name} is an array with the fields {', '.join(X.dtype.names)}; {remedy}.")
     if isinstance(frame, nw.LazyFrame):

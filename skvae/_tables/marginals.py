@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from skvae._tables.encoding import BOOLEAN, Encoding
-from skvae._tables.rows import Table, median_gap, moments
+from skvae._tables.rows import SQUARABLE, Table, median_gap, moments
 from skvae._tables.spline import Spline
 from skvae._tables.squashing import MEAN_TO_STD, TAILS
 
@@ -22,6 +22,7 @@ SPIKE = 0.1  # least share of the cells that have the lowest value, or the highe
 MANY_VALUES = 20  # a column of no more different values has no spike
 LEAST_CELLS = 50  # in a column; fewer have no marginal chosen
 MOST_ROWS = 10_000  # that marginals are chosen on
+LARGEST = 1e60  # cell that it is chosen on, so that the squares of its costs are numbers
 MOST_OTHERS = 16  # features of other columns that tell most of it
 N_FOLDS = 5  # of the choice
 WORTHWHILE = 0.02  # nats per cell that a marginal must gain over a simpler one, and
@@ -84,7 +85,7 @@ def quantiles(values: Values) -> Spline | None:
     Knots are no nearer to each other than neighbouring values usually are, so that no density is sharper than cells are written
     down.
     """
-    if len(values.values) < 3:
+    if len(values.values) < 3 or median_gap(values.values) < 1 / SQUARABLE:
         return None
     first, *others = values.quantiles(PROBABILITIES)
     knots, gap = [first], median_gap(values.values)
@@ -192,8 +193,9 @@ class Marginal:
         return result if self.spike is None else np.where(self.spike.holds(cells), -np.log(self.spike.width), result)
 
     def median(self, normal: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
-        """The cells that are normal with these means, and the spike with this probability."""
-        return self._joined(normal if self.spline is None else self.spline.inverse(normal), probability)
+        """The cells that are normal with these means, or the spike where that is likelier than all else."""
+        cells = normal if self.spline is None else self.spline.inverse(normal)
+        return self._joined(cells, None if probability is None else np.round(probability))
 
     def mean(self, normal: np.ndarray, deviation: float, probability: np.ndarray | None) -> np.ndarray:
         """The mean of cells that are normal with these means and one standard deviation.
@@ -256,7 +258,8 @@ class Marginals:
             relevance = np.where(column_of == j, -1.0, np.abs(telling[:, itself] @ telling))
             most = np.argsort(-relevance, kind="stable")[: min(MOST_OTHERS, len(column_of) - 1)]
             seen = ~np.isnan(some.rows[:, j])
-            column = _Cells(some.rows[seen, j].astype(np.float64), telling[np.ix_(seen, most)], some.counts[seen])
+            cells = np.clip(some.rows[seen, j].astype(np.float64), -LARGEST, LARGEST)
+            column = _Cells(cells, telling[np.ix_(seen, most)], some.counts[seen])
             columns[j] = _fitted(table, j, *_likeliest(column, shapes))
         return cls(tuple(columns))
 
@@ -367,7 +370,7 @@ def _telling(table: Table, n_levels: np.ndarray) -> np.ndarray:
 def _likeliest(column: _Cells, shapes: tuple[Shape, ...]) -> tuple[bool, Shape]:
     """The simplest kind of marginal but for those that are clearly likelier, on cells that it was not fitted to."""
     best, *others = [(with_spike, shape) for with_spike in (False, True) for shape in shapes]
-    if len(column.cells) < LEAST_CELLS or len(np.unique(column.cells)) < 3:
+    if len(column.cells) < LEAST_CELLS or len(np.unique(column.cells)) < 3 or np.abs(column.cells).max() < 1 / SQUARABLE:
         return best
     best_scores = _held_out(column, *best)
     for other in others:

@@ -10,7 +10,7 @@ PANDAS = {  # what a column becomes, by what its dtype, or the kind of its objec
     "period": "{column}.dt.to_timestamp()",
     "interval": "{column}.astype('category')",
     "sparse": "{column}.sparse.to_dense()",
-    "date": "pd.to_datetime({column})",
+    "date": "pd.to_datetime({column}, utc=True)",
     "timedelta": "pd.to_timedelta({column})",
     "time": "pd.to_timedelta({column}.astype(str), errors='coerce')",
     "bytes": "{column}.map(bytes.decode, na_action='ignore')",
