@@ -418,3 +418,12 @@ def test_masked_cells_are_missing():
 def test_the_detector_has_scales_of_its_own():
     with pytest.raises(ValueError, match="'standardize' parameter"):
         AEAnomalyDetector(standardize="quantile").fit(np.random.default_rng(0).random((20, 2)))
+
+
+def test_no_name_stands_for_nearly_all_rows():
+    """Names that come two or three times, and one value that comes often."""
+    names = [f"person {i // 2}" for i in range(600)] + ["unknown"] * 40
+    table = pd.DataFrame({"name": names, "x": np.random.default_rng(0).normal(size=640)})
+    with pytest.warns(UserWarning, match="Column 'name' has 301 levels in 640 rows.*it is ignored"):
+        model = AutoencoderTransformer(1, max_iter=2, early_stopping=False).fit(table)
+    assert model.reconstruct(table)["name"].isna().all()

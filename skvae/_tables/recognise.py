@@ -16,6 +16,7 @@ KEPT_WHOLE = 20  # a column of no more levels has no rare ones
 MOST_LEVELS = 100  # that have a code of their own
 RARE = 10  # rows; a hundredth of the column's where that is less
 NAMES = 0.8  # share of the rows whose level no other row has, from which on levels are names of rows
+NEARLY_ALL = 0.9  # share of the rows, for which no level is to stand
 FEWEST_TICKS = 20  # moments, in fewer the order may be chance
 IN_ORDER = 0.95  # share of the steps from row to row that go one way, or of moments that differ, which makes a clock
 FEW_TEXTS = 5  # a column of fewer distinct strings is not searched for numbers
@@ -104,7 +105,8 @@ def _are_rare(counts: np.ndarray) -> np.ndarray:
     """Which levels have no code of their own: equally frequent ones all have one, or none of them has.
 
     The alphabet must not decide. All are rare where too many are frequent and the others would be most of the rows, because
-    what they share would look more frequent than what is.
+    what they share would look more frequent than what is; and where the others are nearly all rows, for which one of them would
+    stand.
     """
     if len(counts) <= KEPT_WHOLE:
         return np.zeros(len(counts), dtype=bool)
@@ -114,6 +116,7 @@ def _are_rare(counts: np.ndarray) -> np.ndarray:
     if (~rare).sum() > MOST_LEVELS:
         rare |= counts <= np.sort(counts)[-MOST_LEVELS - 1]
         rare |= counts[rare].sum() > counts.sum() / 2
+    rare |= counts[rare].sum() >= NEARLY_ALL * counts.sum()
     return rare if rare.sum() > 1 else np.zeros_like(rare)  # a group of one is a level
 
 
