@@ -221,11 +221,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True)
         table = merge_equal_rows(rows, None)
-        bounds = [self._bound(name, table, schema) for name in ("min_value", "max_value")]
-        if (bounds[0] > bounds[1]).any():
-            column = np.flatnonzero(bounds[0] > bounds[1])[0]
-            low, high = bounds[0][column], bounds[1][column]
-            raise ValueError(f"min_value is {low:g} and max_value {high:g} for column {column}; the former must not be larger.")
+        bounds = self._bounds_of(table, schema)
         models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
         still_falling = [model._fit_rows(schema, table, owner=self).still_falling for model in models]
         if any(still_falling):
@@ -251,8 +247,18 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         kind = VAETransformer if self.sample_posterior else AutoencoderTransformer
         return kind(self.n_components or n_columns, **params)
 
+    def _bounds_of(self, table: Table, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest cell to fill in, per column."""
+        low, high = (self._bound(name, table, schema) for name in ("min_value", "max_value"))
+        if (low > high).any():
+            j = int(np.flatnonzero(low > high)[0])
+            raise ValueError(
+                f"min_value is {low[j]:g} and max_value {high[j]:g} for column {j}; the former must not be larger."
+            )
+        return low, high
+
     def _bound(self, name: str, table: Table, schema: Schema) -> np.ndarray:
-        """Least or largest cell to fill in, per column: what the column has where no number is given, as for dates."""
+        """One of them: what the column has where no number is given, as for dates."""
         observed, n_columns = extremes(table)[0 if name == "min_value" else 1], table.rows.shape[1]
         value = getattr(self, name)
         try:
