@@ -427,3 +427,15 @@ def test_no_name_stands_for_nearly_all_rows():
     with pytest.warns(UserWarning, match="Column 'name' has 301 levels in 640 rows.*it is ignored"):
         model = AutoencoderTransformer(1, max_iter=2, early_stopping=False).fit(table)
     assert model.reconstruct(table)["name"].isna().all()
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
+def test_a_weight_is_a_repetition_where_there_are_dates(kind):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=300)
+    table = pd.DataFrame({"a": z**2, "b": np.sin(2 * z), "t": pd.to_timedelta(np.exp(z).round(3), unit="s")})
+    weights = rng.integers(1, 4, 300)
+    weighted, repeated = kind(1, max_iter=3, random_state=0), kind(1, max_iter=3, random_state=0)
+    weighted.fit(table, sample_weight=weights)
+    repeated.fit(table.loc[np.repeat(table.index, weights)].reset_index(drop=True))
+    np.testing.assert_array_equal(weighted.score_samples(table), repeated.score_samples(table))

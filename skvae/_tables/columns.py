@@ -47,8 +47,8 @@ class Column:
     limits : tuple of (lowest, highest, decimals), optional
         Of numbers that are not floating.
     origin : int
-        Middle of the datetimes or durations, in their unit. It is one of them, so that differences of whole seconds or days
-        are such in floating point too.
+        Middle of the different datetimes or durations, in their unit. It is one of them, so that differences of whole seconds
+        or days are such in floating point too.
     unit : str
         Of datetimes and durations: "D", "s", "ms", "us" or "ns".
     missing : object

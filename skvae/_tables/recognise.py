@@ -44,7 +44,7 @@ def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
     if kind in {"number", "boolean"}:
         return _number(replace(column, kind=kind), series)
     moments = tool.moments(series)[~missing]
-    ticks = np.sort(moments.astype(np.int64))
+    ticks = np.unique(moments.astype(np.int64))  # so that the origin does not know how often rows stand in the table
     origin = int(ticks[(len(ticks) - 1) // 2]) if len(ticks) else 0
     is_clock = kind == "datetime" and _are_of_clock(moments)
     column = replace(column, kind=kind, unit=unit_of(dtype), origin=origin, is_clock=is_clock)
