@@ -152,12 +152,19 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         held_out: Table | None = None,
         earlier: Fitted | None = None,
         owner: BaseEstimator | None = None,
+        marginals: Marginals | None = None,
     ) -> Fit:
-        """Fit to rows that have been read; by an ``owner``, whose columns this estimator then has too."""
+        """Fit to rows that have been read; by an ``owner``, whose columns this estimator then has too.
+
+        ``marginals`` are those of the rows, where another model has found them already.
+        """
         if owner is not None:
             share_columns(owner, self)
         n_levels = schema.n_levels_of(table.rows.shape[1])
-        marginals = self._marginals(table, n_levels, schema) if earlier is None else earlier.marginals
+        if earlier is not None:
+            marginals = earlier.marginals
+        elif marginals is None:
+            marginals = self._marginals(table, n_levels, schema)
         judged_on = held_out or table
         normal, held_out = marginals.apply_to(table), held_out and marginals.apply_to(held_out)
         settings = self._settings(normal, held_out, marginals, n_levels, earlier)

@@ -223,8 +223,11 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         table = merge_equal_rows(rows, None)
         bounds = self._bounds_of(table, schema)
         models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
-        still_falling = [model._fit_rows(schema, table, owner=self).still_falling for model in models]
-        if any(still_falling):
+        marginals, ended_early = None, False
+        for model in models:
+            ended_early |= model._fit_rows(schema, table, owner=self, marginals=marginals).still_falling
+            marginals = model._fitted.marginals
+        if ended_early:
             warn_of_early_end(self.max_iter)
         self.estimators_, self._bounds = models, bounds
         self.n_iter_ = max(model.n_iter_ for model in models)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skvae._tables.squashing import TAILS
+
 PERIODS = (1.0, 7.0, 365.2425)  # days
 STEPS_PER_TURN = 2.0  # at least, for a row to have a place in a period
-TAILS = (0.05, 0.95)  # quantiles that a table's span is measured by
 N_TURNS = 2.0  # that a table has to see of a period, for rows to be compared by where in it they are
 
 

@@ -85,10 +85,11 @@ def quantiles(values: Values) -> Spline | None:
     Knots are no nearer to each other than neighbouring values usually are, so that no density is sharper than cells are written
     down.
     """
-    if len(values.values) < 3 or median_gap(values.values) < 1 / SQUARABLE:
+    gap = median_gap(values.values)
+    if len(values.values) < 3 or gap < 1 / SQUARABLE:
         return None
     first, *others = values.quantiles(PROBABILITIES)
-    knots, gap = [first], median_gap(values.values)
+    knots = [first]
     for knot in others:
         if knot - knots[-1] >= gap:
             knots.append(knot)
