@@ -170,7 +170,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         settings = self._settings(normal, held_out, marginals, n_levels, earlier)
         before = None if earlier is None else (earlier.module, earlier.scaling)
         with _progress(self.verbose, type(owner or self).__name__) as report:
-            fit = fit_rows(settings, normal, held_out, before, report)
+            (fit,) = fit_rows([settings], normal, held_out, before, report)
         self._fitted = Fitted(
             schema=schema.with_marginals(marginals) if earlier is None else schema,
             marginals=marginals,

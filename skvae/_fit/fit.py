@@ -2,15 +2,16 @@
 
 Keeping the best epoch is not enough: on small tables the best of many epochs is chosen by noise, and a start computed from all
 rows has already seen the ones that are to judge it. So the number of epochs is chosen on rows that neither the start nor the
-training saw; small tables are cross-validated, and the final model is trained on all rows for that many epochs. It replaces
-the start only where the guard is convinced by the gain on the held-out rows.
+training saw; small tables are cross-validated, and the final model, which is trained on all rows beside those of the folds,
+has the weights of that epoch. It replaces the start only where the guard is convinced by the gain on the held-out rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skvae._fit import likelihood
 from skvae._fit.linear_gaussian import LinearGaussian
@@ -27,8 +28,7 @@ from skvae._tables.encoding import Encoding
 from skvae._tables.rows import Scaling, Table, least_variances, resolutions
 from skvae.core.model import Autoencoder
 from skvae.core.penalties import Penalty
-from skvae.core.stopping import NoImprovement
-from skvae.core.training import DIVERGED, Run, TrainingPlan, TrainingResult, train
+from skvae.core.training import DIVERGED, Judged, Run, TrainingPlan, TrainingResult, train
 
 MANY_COMPONENTS = 1 << 30  # as many as there are
 
@@ -65,13 +65,13 @@ class Fit:
 
 
 def fit_rows(
-    settings: Settings,
+    settings: Sequence[Settings],
     table: Table,
     held_out: Table | None = None,
     earlier: tuple[Autoencoder, Scaling] | None = None,
     report: Report | None = None,
-) -> Fit:
-    """Fit a model to the rows of a table.
+) -> list[Fit]:
+    """Fit models to the rows of a table, one as a rule.
 
     1. Scale the columns, and find the size of the code.
     2. Hold rows out to judge by: the caller's, folds of a small table, or a random share.
@@ -80,7 +80,8 @@ def fit_rows(
 
     Parameters
     ----------
-    settings : Settings
+    settings : sequence of Settings
+        Of each model; several differ by their seed alone, and are trained together.
     table : Table
         Distinct rows in the units of the input.
     held_out : Table or None
@@ -90,24 +91,28 @@ def fit_rows(
     report : callable or None
         Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
     """
-    model, scaling = earlier or (None, _scaling_of(settings, table))
+    first = settings[0]
+    model, scaling = earlier or (None, _scaling_of(first, table))
     table, held_out = scaling.apply_to(table), held_out and scaling.apply_to(held_out)  # 1)
-    task = task_of(settings, table, scaling, model)
+    task = task_of(first, table, scaling, model)
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
-    judged = settings.early_stopping and not too_few
+    judged = first.early_stopping and not too_few
     splits = _splits(task, table, held_out, whole=model is not None) if judged else []  # 2)
     if model is not None:
         task = likelihood.as_before(task, model)
     task, splits = likelihood.decided(task, table, splits, given=held_out is not None)  # 3)
     model = model and _resumed(task, model)
-    stays_at_start = model is None and settings.from_pca and settings.early_stopping and too_few
+    tasks = [task.with_seed(each.seed) for each in settings]
+    stays_at_start = model is None and first.from_pca and first.early_stopping and too_few
     if task.settings.is_solved_by_pca or stays_at_start:  # 4)
-        model, result = _stay_at_start(task, table, held_out), None
+        models, result = [_stay_at_start(each, table, held_out) for each in tasks], None
     elif not judged:
-        model, result = _fit_without_validation(task, table, model or _start(task, table), report)
+        models, result = _fit_without_validation(tasks, table, model, report)
     else:
-        model, result = _Judgement(task, table, held_out, splits, model, report).fit()
-    return Fit(model, scaling, table, task.penalties, result)
+        if len(tasks) > 1:
+            splits = [split for each in tasks for split in single_split(each, table)]
+        models, result = _Judgement(tasks, table, held_out, splits, model, report).fit()
+    return [Fit(model, scaling, table, task.penalties, result) for model in models]
 
 
 def _scaling_of(settings: Settings, table: Table) -> Scaling:
@@ -195,14 +200,17 @@ def _stay_at_start(task: Task, table: Table, held_out: Table | None) -> Autoenco
 
 
 def _fit_without_validation(
-    task: Task, table: Table, model: Autoencoder, report: Report | None
-) -> tuple[Autoencoder, TrainingResult | None]:
-    if _is_exact(task, table, model):
-        return model, None
+    tasks: list[Task], table: Table, earlier: Autoencoder | None, report: Report | None
+) -> tuple[list[Autoencoder], TrainingResult | None]:
+    task = tasks[0]
+    models = [earlier or _start(each, table) for each in tasks]
+    if _is_exact(task, table, models[0]):
+        return models, None
     plan = plan_for(task, len(table.rows))
-    result = train([_run(task, plan, model, table)], stopping_of(task, plan, judged=False), plan.max_iter, report)
-    set_noise(task, model, Residuals.of([(model, table)], task))
-    return model, result
+    result = train(_run(task, plan, models, table), stopping_of(task, plan, judged=False), plan.max_iter, report)
+    for each, model in zip(tasks, models, strict=True):
+        set_noise(each, model, Residuals.of([(model, table)], each))
+    return models, result
 
 
 def _is_exact(task: Task, table: Table, model: Autoencoder) -> bool:
@@ -217,57 +225,69 @@ def _is_exact(task: Task, table: Table, model: Autoencoder) -> bool:
 class _Judgement:
     """A fit whose number of epochs is chosen on held-out rows.
 
-    1. Train on each split, and remember the epoch that was best for all of them.
+    1. Train a model on each split and, where the rows held out would be missed, one on all rows beside them; remember the epoch
+       that was best for the splits.
     2. Weigh its gain against the start: the one verdict on whether training is kept.
-    3. Train on all rows for that many epochs, where the rows held out would be missed.
-    4. Measure the noise on the rows held out.
+    3. Measure the noise on the rows held out.
+
+    There are as many splits as tasks, or one task and any number of splits.
     """
 
-    task: Task
+    tasks: list[Task]
     table: Table
     held_out: Table | None
     splits: list[Split]
     earlier: Autoencoder | None
     report: Report | None
 
-    def fit(self) -> tuple[Autoencoder, TrainingResult]:
-        plan = plan_for(self.task, len(self.table.rows))
-        models = [self.earlier or _start(self.task, split.table, split.start) for split in self.splits]
-        runs = [_run(self.task, plan, m, split.table, split.held_out) for m, split in zip(models, self.splits, strict=True)]
-        of_start = self._residuals(models)
-        result = train(runs, stopping_of(self.task, plan, judged=True), plan.max_iter, self.report)  # 1)
+    def fit(self) -> tuple[list[Autoencoder], TrainingResult]:
+        task = self.tasks[0]
+        plan = plan_for(task, len(self.table.rows))
+        judged = [self.earlier or _start(each, split.table, split.start) for each, split in self._by_split]
+        of_all = [_start(each, self.table) for each in self.tasks] if self._needs_all_rows else []
+        run = _run(task, plan, judged + of_all, self.table, self.splits)
+        of_start = self._residuals(judged)
+        stopping = stopping_of(task, plan, judged=True)
+        result = train(run, stopping, plan.max_iter, self.report, self._is_futile)  # 1)
         self._check_converged(result)
-        residuals = self._residuals(models)
+        residuals = self._residuals(judged)
         if not self._is_kept(result, of_start.mean, residuals.mean):  # 2)
             result, residuals = replace(result, best_iter=0), of_start
-        model = models[0]
+        models = of_all or judged
         if self.earlier is None and result.best_iter == 0:
-            model = _start(self.task, self.table)
-        elif self._is_trained_again:  # 3)
-            model, losses = self._train_again(plan, result.best_iter)
-            result = replace(result, losses=losses)
-        if self.task.settings.marked:
-            residuals = residuals.at_least(Residuals.of([(model, self.table)], self.task).errors)
-        set_noise(self.task, model, residuals)  # 4)
-        return model, result
+            models = [_start(each, self.table) for each in self.tasks]
+        for each, model in zip(self.tasks, models, strict=True):  # 3)
+            set_noise(each, model, self._with_those_of_training(residuals, each, model))
+        return models, result
+
+    @property
+    def _by_split(self) -> list[tuple[Task, Split]]:
+        tasks = self.tasks * (len(self.splits) // len(self.tasks))
+        return list(zip(tasks, self.splits, strict=True))
 
     @property
     def _guard(self) -> Guard:
-        return guard_of(self.task.settings)
+        return guard_of(self.tasks[0].settings)
 
     @property
     def _beats_closed_solution(self) -> bool:
         """Whether the start is one that must be beaten clearly."""
-        return self.task.settings.from_pca and self.earlier is None
+        return self.tasks[0].settings.from_pca and self.earlier is None
 
     @property
-    def _is_trained_again(self) -> bool:
+    def _needs_all_rows(self) -> bool:
         return self.earlier is None and self.held_out is None and len(self.table.rows) < self._guard.refit_below
 
     def _residuals(self, models: list[Autoencoder]) -> Residuals:
         """Of the rows held out."""
         held_out = [split.held_out for split in self.splits]
-        return Residuals.of(list(zip(models, held_out, strict=True)), self.task)
+        return Residuals.of(list(zip(models, held_out, strict=True)), self.tasks[0])
+
+    def _with_those_of_training(self, residuals: Residuals, task: Task, model: Autoencoder) -> Residuals:
+        """No less than those of the rows trained on, where cells may be missing."""
+        if not task.settings.marked:
+            return residuals
+        return residuals.at_least(Residuals.of([(model, self.table)], task).errors)
 
     def _check_converged(self, result: TrainingResult) -> None:
         start = result.validation_losses[0]
@@ -278,29 +298,45 @@ class _Judgement:
             f"{start:.3g} on held-out rows before. Lower learning_rate_init."
         )
 
+    def _is_futile(self, progress: float, judged: Judged) -> bool:
+        """Whether what training has brought so far makes it unlikely that it will be kept."""
+        return self._beats_closed_solution and self._guard.is_futile(progress, judged)
+
     def _is_kept(self, result: TrainingResult, start_error: float, error: float) -> bool:
         """Whether the best epoch takes the place of the start."""
         if result.best_iter == 0 or not self._beats_closed_solution:
             return result.best_iter > 0
-        if self.task.settings.variational:
-            gain, unit = result.validation_losses[0] - result.validation_losses[result.best_iter], float(self.task.n_columns)
+        if self.tasks[0].settings.variational:
+            gain = result.validation_losses[0] - result.validation_losses[result.best_iter]
+            unit = float(self.tasks[0].n_columns)
         else:
             gain, unit = start_error - error, start_error
         return result.judged is not None and self._guard.is_certain(result.judged) and self._guard.is_worthwhile(gain, unit)
 
-    def _train_again(self, plan: TrainingPlan, n_iter: int) -> tuple[Autoencoder, list[float]]:
-        """A model of all rows after ``n_iter`` epochs, and their losses."""
-        model = _start(self.task, self.table)
-        endless = NoImprovement(plan.tol, n_iter + 1)
-        return model, train([_run(self.task, plan, model, self.table)], endless, n_iter, self.report).losses
 
-
-def _run(task: Task, plan: TrainingPlan, model: Autoencoder, table: Table, held_out: Table | None = None) -> Run:
+def _run(
+    task: Task, plan: TrainingPlan, models: list[Autoencoder], table: Table, splits: Sequence[Split] = ()
+) -> Run:
+    """The training of models on all rows of a table, the first of them without those that a split holds out."""
     settings = task.settings
     if not (settings.variational or settings.marked or settings.is_plain):
-        model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
-    rows, weights = tensors_of(table, model, settings.device)
-    if weights is not None:
-        weights = weights / weights.mean()
-    validation = None if held_out is None else tensors_of(held_out, model, settings.device)
-    return Run(model, rows, weights, plan, task.generator(), validation, build_objective(task, table, rows))
+        for model in models:
+            model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
+    if len(models) == len(splits) == 1:
+        table, parts = splits[0].table, []
+    else:
+        parts = [split.part for split in splits]
+    rows, counts = tensors_of(table, models[0], settings.device)
+    held_out = [tensors_of(split.held_out, models[0], settings.device) for split in splits]
+    weights = _weights(counts, rows, len(models), parts)
+    return Run(models, rows, weights, plan, task.generator(), held_out, build_objective(task, table, rows))
+
+
+def _weights(counts: Tensor | None, rows: Tensor, n_models: int, parts: list[np.ndarray]) -> Tensor | None:
+    """Weights of all rows for each model, with mean 1; those of the part that is held out from a model are 0 there."""
+    if counts is None and not parts:
+        return None
+    weights = (rows.new_ones(len(rows)) if counts is None else counts).repeat(n_models, 1)
+    for of_model, part in zip(weights, parts, strict=False):
+        of_model[torch.from_numpy(part).to(rows.device)] = 0
+    return weights / weights.mean(1, keepdim=True)

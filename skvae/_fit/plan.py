@@ -18,7 +18,7 @@ STEPS_PER_ROOT_ROW = 60  # beyond 625 rows time grows with the square root of th
 STEPS_OF_FILLING = 750  # of models that only fill in, of which several are averaged
 STEPS_PER_ROOT_ROW_OF_FILLING = 33
 LEAST_PATIENCE = 10  # epochs
-PATIENCE = 5  # its inverse share of the schedule, of whose progress much comes late
+PATIENCE = 10  # its inverse share of the schedule, of whose progress much comes late
 
 
 def plan_for(task: Task, n_rows: int) -> TrainingPlan:

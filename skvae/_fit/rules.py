@@ -11,6 +11,8 @@ from skvae.core.training import Judged, weighted_mean
 N_FOLDS = 5  # of a cross-validation; with fewer than two rows in each nothing is held out
 CAPPED_FROM = 500  # held-out rows; among fewer, a rise of the loss as large as its falls could have been missed
 HIDDEN_CELLS_REFIT_BELOW = 2000  # rows; the rows held out of more are hardly missed by a model that sees each many times
+FUTILE_FROM = 0.03  # share of the training from which on it may be given up
+FUTILE_AT_FIRST, FUTILE_RISE = 0.3, 2.0  # share of the certainty asked for that it must show, and how it rises; 1 after a third
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,17 @@ class Guard:
 
     def is_certain(self, judged: Judged) -> bool:
         """Whether the gain exceeds zero by more standard errors than are asked for."""
-        few = len(judged.start) < self.few_rows
-        fall = judged.start - judged.best
-        return gain_in_standard_errors(fall, judged.weights) > (self.of_few if few else self.standard_errors)
+        return _certainty(judged) > self._asked_for(judged)
+
+    def is_futile(self, progress: float, judged: Judged) -> bool:
+        """Whether a gain is too uncertain for this share of the training to be asked for much more of it."""
+        asked_for = self._asked_for(judged)
+        if progress < FUTILE_FROM or asked_for == 0:
+            return False
+        return _certainty(judged) < asked_for * min(1.0, FUTILE_AT_FIRST + FUTILE_RISE * progress)
+
+    def _asked_for(self, judged: Judged) -> float:
+        return self.of_few if len(judged.start) < self.few_rows else self.standard_errors
 
     def is_worthwhile(self, gain: float, unit: float) -> bool:
         """Whether a gain is large enough, as a share of its unit."""
@@ -70,6 +80,10 @@ def guard_of(settings: Settings) -> Guard:
     if settings.only_fills_in:
         guard = replace(guard, folds_below=0, refit_below=HIDDEN_CELLS_REFIT_BELOW)
     return guard
+
+
+def _certainty(judged: Judged) -> float:
+    return gain_in_standard_errors(judged.start - judged.best, judged.weights)
 
 
 def gain_in_standard_errors(fall: Tensor, weights: Tensor) -> float:

@@ -12,10 +12,14 @@ from skvae._tables.rows import Table
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to train on, rows to judge by, and the closed solution on the former where it has been computed."""
+    """Rows to train on, rows to judge by, and the closed solution on the former where it has been computed.
+
+    ``part`` says which rows of the whole table are held out; it is None where they are the caller's own.
+    """
 
     table: Table
     held_out: Table
+    part: np.ndarray | None = None
     start: LinearGaussian | None = None
 
 
@@ -36,4 +40,5 @@ def _order(task: Task, table: Table) -> np.ndarray:
 
 
 def _hold_out(table: Table, part: np.ndarray) -> Split:
-    return Split(table.take(np.setdiff1d(np.arange(len(table.rows)), part)), table.take(np.sort(part)))
+    part = np.sort(part)
+    return Split(table.take(np.setdiff1d(np.arange(len(table.rows)), part)), table.take(part), part)

@@ -54,6 +54,9 @@ class Task:
         """A new one at the seed, so that every part of the table starts from the same weights."""
         return torch.Generator().manual_seed(self.settings.seed)
 
+    def with_seed(self, seed: int) -> "Task":
+        return replace(self, settings=replace(self.settings, seed=seed))
+
     def with_likelihood(self, name: str, prior_rows: float = 0.0) -> "Task":
         return replace(self, settings=replace(self.settings, likelihood=name), prior_rows=prior_rows)
 

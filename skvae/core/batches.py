@@ -16,8 +16,8 @@ class Batches:
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_columns)
-    weights : Tensor of shape (n_rows,) or None
-        None stands for all ones.
+    weights : Tensor of shape (n_members, n_rows) or None
+        Of the rows for each of the models that learn from them; None stands for all ones.
     batch_size : int
     shuffle : bool
         Whether each epoch has a permutation of its own.
@@ -43,7 +43,7 @@ class Batches:
         self.weight = weights
         if self.n_batches > 1:
             self.x = rows[: self.batch_size].clone()
-            self.weight = None if weights is None else weights[: self.batch_size].clone()
+            self.weight = None if weights is None else weights[:, : self.batch_size].clone()
         self.new_epoch(shuffle=False)
 
     def new_epoch(self, shuffle: bool | None = None) -> None:
@@ -62,4 +62,4 @@ class Batches:
             return
         torch.index_select(self.rows, 0, self.slices[i], out=self.x)
         if self.weights is not None:
-            torch.index_select(self.weights, 0, self.slices[i], out=self.weight)
+            torch.index_select(self.weights, 1, self.slices[i], out=self.weight)

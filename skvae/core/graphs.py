@@ -17,10 +17,15 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
 
-def compiled(function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor]) -> Callable[[], None]:
-    """One call that runs ``function``, as fast as the device allows, and writes the tensors it returns into ``outputs``."""
+def compiled(
+    function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor], constants: Sequence[Tensor] = ()
+) -> Callable[[], None]:
+    """One call that runs ``function``, as fast as the device allows, and writes the tensors it returns into ``outputs``.
+
+    ``constants`` are tensors that it reads and nothing changes between two calls.
+    """
     if outputs[0].device.type == "cpu":
-        return Recording(function, outputs).replay
+        return Recording(function, outputs, constants).replay
 
     def eager() -> None:
         for output, result in zip(outputs, function(), strict=True):
@@ -38,12 +43,16 @@ class Recording:
         Takes nothing and returns tensors; reads and writes tensors that outlive it (parameters, batches) in place.
     outputs : sequence of Tensor
         Where each returned tensor is to be written. A result that a kernel makes is written there directly, without a copy.
+    constants : sequence of Tensor
+        Tensors that nothing changes between replays, so that what is computed from them alone is computed once.
     """
 
-    def __init__(self, function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self, function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor], constants: Sequence[Tensor] = ()
+    ) -> None:
         with _Tape() as tape:
             results = function()
-        needed = _needed(tape.calls)
+        needed = _needed(tape.calls, {_memory(t) for t in constants})
         homes = _homes(tape.calls, needed, results, outputs)
 
         def home(tensor: Tensor) -> Tensor:
@@ -87,10 +96,13 @@ class _Tape(TorchDispatchMode):
         return result
 
 
-def _needed(calls: list[tuple[Call, Any]]) -> list[tuple[Call, Any]]:
-    """Leave out views, whose memory the replay fills anyway, and constants, which already have their values."""
+def _needed(calls: list[tuple[Call, Any]], constants: set[int]) -> list[tuple[Call, Any]]:
+    """Leave out views, whose memory the replay fills anyway, and what is constant, which already has its values.
+
+    ``constants`` is the memory that nothing changes.
+    """
     mutated = {_memory(t) for call, _ in calls if call[0]._schema.is_mutable for t in _tensors(call[1:])}
-    constants: set[int] = set()
+    constants = constants - mutated
     needed = []
     for call, result in calls:
         func = call[0]
@@ -132,10 +144,14 @@ def _homes(
     for result, output in zip(results, outputs, strict=True):
         memory = _memory(result)
         whole = result.untyped_storage().nbytes() == output.numel() * output.element_size()
-        alike = result.dtype == output.dtype and result.is_contiguous() and output.is_contiguous()
+        alike = result.dtype == output.dtype and result.shape == output.shape and _are_laid_out_alike(result, output)
         if whole and alike and memory in made and memory not in homes and _memory(output) not in operands:
             homes[memory] = output
     return homes
+
+
+def _are_laid_out_alike(first: Tensor, second: Tensor) -> bool:
+    return first.stride() == second.stride() or (first.is_contiguous() and second.is_contiguous())
 
 
 def _into(call: Call, result: Any, home: Callable[[Tensor], Tensor]) -> Call:

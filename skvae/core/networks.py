@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skvae.core.affine import affine
+
 ACTIVATIONS = {
     "identity": lambda x: x,
     "logistic": torch.sigmoid,
@@ -79,13 +81,13 @@ class Network(nn.Module):
     def layers(self, x: Tensor) -> list[Tensor]:
         """The output of every layer, hidden ones first."""
         activation = ACTIVATIONS[self.activation]
-        product = functional.linear if self.training else _aligned_linear
+        product = affine if self.training else _aligned_linear
         outputs = []
         h = x if self.limit is None else x.clamp(-self.limit, self.limit)
         for layer in self.hidden:
-            h = activation(product(h, *layer.parameters()))
+            h = activation(product(h, layer.weight, layer.bias))
             outputs.append(h)
-        y = product(h, *self.out.parameters())
+        y = product(h, self.out.weight, self.out.bias)
         if self.path is not None:
             y = y + product(x, self.path)
         if self.unit is not None:

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean, pvariance
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skvae.core.batches import Batches
 from skvae.core.device import threads_for
 from skvae.core.graphs import compiled
-from skvae.core.inference import DEVICE_CHUNK_ROWS, in_chunks
+from skvae.core.inference import DEVICE_CHUNK_ROWS
+from skvae.core.members import Members
 from skvae.core.model import Autoencoder
 from skvae.core.objective import Objective
 from skvae.core.optimizer import AdamW
@@ -20,8 +21,8 @@ from skvae.core.stopping import NoImprovement
 
 MANY_EPOCHS = 5  # to tell how much a loss goes up and down
 DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
+MOST_JUDGED = 150  # epochs of a training; more choose no better
 PLAIN = Objective()
-ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Judged:
-    """Losses of the validation rows of all runs, at the start and at the best epoch, in nats."""
+    """Losses of all rows held out, at the start and at the best epoch, in nats."""
 
     start: Tensor
     best: Tensor
@@ -65,13 +66,31 @@ class Judged:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What happened. Entry 0 of the validation losses is the start, before any step."""
+    """What happened.
+
+    Attributes
+    ----------
+    losses : list of float
+        Of each epoch, of the last of the members.
+    validation_losses : list of float
+        After each epoch, that of the last one that was judged; entry 0 is the start, before any step. Empty where nothing was
+        held out.
+    best_iter : int
+        The best epoch, 0 for the start.
+    stopped : bool
+        Whether it ended before the last epoch that it could have had.
+    judged_every : int
+        How many epochs lie between two that were judged.
+    judged : Judged or None
+        None where nothing was held out.
+    """
 
     losses: list[float]
     validation_losses: list[float]
     best_iter: int
     stopped: bool
-    judged: Judged | None = field(default=None, compare=False)  # None without validation rows
+    judged_every: int = 1
+    judged: Judged | None = field(default=None, compare=False)
 
     @property
     def still_falling(self) -> bool:
@@ -80,7 +99,7 @@ class TrainingResult:
         Where rows are corrupted or codes drawn the loss goes up and down, and must have fallen by more than that from the last
         tenth but one. The loss is that of the validation rows where there are any.
         """
-        curve = self.validation_losses or self.losses
+        curve = self.validation_losses[:: -self.judged_every][::-1] or self.losses
         if self.stopped or len(curve) < 2:
             return False
         n_late = math.ceil((len(curve) - 1) / 10)
@@ -92,74 +111,80 @@ class TrainingResult:
         return substantial and fmean(before) - fmean(late) > 3 * noise
 
 
-class FlatParameters:
-    """The trainable parameters of a module as views of one vector, and their gradients as views of another.
-
-    The optimiser then makes one call however many layers there are. ``release`` gives every parameter memory of its own again,
-    without which a pickle would hold the whole vector once per parameter.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
-        ends = [0]
-        for p in self.parameters:
-            ends.append(ends[-1] + math.ceil(p.numel() / ALIGNMENT) * ALIGNMENT)
-        first = self.parameters[0]
-        self.vector = torch.zeros(ends[-1], dtype=first.dtype, device=first.device)
-        self.gradient = torch.zeros_like(self.vector)
-        self.gradients = [
-            self.gradient[start : start + p.numel()].view_as(p) for start, p in zip(ends, self.parameters, strict=False)
-        ]
-        for start, p in zip(ends, self.parameters, strict=False):
-            view = self.vector[start : start + p.numel()].view_as(p)
-            view.copy_(p.detach())
-            p.data = view
-
-    def release(self) -> None:
-        for p in self.parameters:
-            p.data = p.data.clone()
-            p.grad = None
-
-
 class Run:
-    """One model on its way: its rows, its optimiser, its step and, where there are any, the rows that it is judged on."""
+    """Models on their way: their rows, their optimiser, their step and, where there are any, the rows that they are judged on.
+
+    All see the same batches, each with its own weights of the rows, so that a row that is held out from a model has a weight of
+    0 there. A single model is the usual case of one member.
+
+    Parameters
+    ----------
+    models : sequence of Autoencoder
+        The members.
+    rows : Tensor of shape (n_rows, n_columns)
+    weights : Tensor of shape (n_members, n_rows) or None
+        With mean 1 over the rows; None stands for all ones.
+    plan : TrainingPlan
+    generator : torch.Generator
+        Source of the permutations; all noise comes from another one.
+    held_out : sequence of (Tensor, Tensor or None)
+        Rows that each of the first members is judged on, and their weights.
+    objective : Objective
+    """
 
     def __init__(
         self,
-        model: Autoencoder,
+        models: Sequence[Autoencoder],
         rows: Tensor,
         weights: Tensor | None,
         plan: TrainingPlan,
         generator: torch.Generator,
-        validation: tuple[Tensor, Tensor | None] | None = None,
+        held_out: Sequence[tuple[Tensor, Tensor | None]] = (),
         objective: Objective = PLAIN,
     ) -> None:
-        self.model = model
         self.objective = objective
         self.plan = plan
-        self.validation = validation
         self.batches = Batches(rows, weights, plan.batch_size, plan.shuffle, generator)
-        self.flat = FlatParameters(model)
-        self.optimizer = AdamW(self.flat.vector, self.flat.gradient, plan.betas, plan.eps, plan.weight_decay)
-        self.work = 6.0 * self.flat.vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
+        self.members = Members(models)
+        vector, gradient = self.members.vector, self.members.gradient
+        self.optimizer = AdamW(vector, gradient, plan.betas, plan.eps, plan.weight_decay)
+        self.work = 6.0 * vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
         self.n_steps = 0
         self.n_epochs = 0
         self.noise = torch.Generator(rows.device).manual_seed(generator.initial_seed() + 1)
-        self.loss = torch.zeros((), dtype=rows.dtype, device=rows.device)
-        self.beta = torch.full_like(self.loss, plan.beta)
-        self.total = torch.zeros_like(self.loss)
-        self.compute = compiled(self._loss_and_gradients, [self.loss, *self.flat.gradients])
+        self.losses = torch.zeros(len(models), dtype=rows.dtype, device=rows.device)
+        self.beta = torch.full_like(self.losses[0], plan.beta)
+        self.scale = torch.full_like(self.losses, plan.gradient_scale)
+        self.totals = torch.zeros_like(self.losses)
+        outputs = [self.losses, *self.members.gradients.values()]
+        self.compute = compiled(self._losses_and_gradients, outputs, self._constants())
+        self.held_out = held_out
         self.judge = self._judge()
-        self.best = self.flat.vector.clone()
+        self.best = vector.clone()
+
+    def _constants(self) -> list[Tensor]:
+        """What no step changes."""
+        constants = [*self.members.fixed(), self.scale]
+        if not self.plan.beta_warmup:
+            constants.append(self.beta)
+        if self.batches.n_batches == 1:
+            constants.append(self.batches.x)
+            if self.batches.weight is not None:
+                constants.append(self.batches.weight)
+        return constants
 
     @torch.enable_grad()
-    def _loss_and_gradients(self) -> list[Tensor]:
-        loss = self.objective.loss(self.model, self.batches.x, self.batches.weight, self.beta, self.noise)
-        scaled = loss if self.plan.gradient_scale == 1 else loss * self.plan.gradient_scale
-        return [loss, *torch.autograd.grad(scaled, self.flat.parameters)]
+    def _losses_and_gradients(self) -> list[Tensor]:
+        parameters = self.members.trainable()
+
+        def loss(model: Autoencoder, x: Tensor, weight: Tensor | None) -> Tensor:
+            return self.objective.loss(model, x, weight, self.beta, self.noise)
+
+        losses = self.members.call(loss, parameters, self.batches.x, self.batches.weight, shared=1)
+        return [losses, *torch.autograd.grad(losses, list(parameters.values()), self.scale)]
 
     def epoch(self) -> float:
-        """Go once through the rows; the mean loss of the steps."""
+        """Go once through the rows; the mean loss of the steps, of the last member."""
         with threads_for(self.work):
             return self._epoch()
 
@@ -167,126 +192,148 @@ class Run:
         self.batches.new_epoch()
         self.n_epochs += 1
         self.beta.fill_(self.plan.beta_in(self.n_epochs))
-        self.total.zero_()
+        self.totals.zero_()
         all_steps = self.plan.max_iter * self.batches.n_batches
         for i in range(self.batches.n_batches):
             self.batches.load(i)
             self.n_steps += 1
             self.compute()
             self.optimizer.step(self.plan.rate(self.n_steps / (all_steps + 1)))
-            self.total += self.loss
-        return self.total.item() / self.batches.n_batches  # the epoch's only wait for the device
+            self.totals += self.losses
+        return self.totals.tolist()[-1] / self.batches.n_batches  # the epoch's only wait for the device
 
     def _judge(self) -> Callable[[], Tensor] | None:
-        """One call that gives the loss of each validation row, in memory that the next call overwrites.
+        """One call that gives the loss of each row held out, those of the first member first.
 
-        The noise is the same in every call, so that two epochs differ by their weights alone.
+        The noise is the same in every call, so that two epochs differ by their weights alone. Members have as many rows each as
+        the one with the most: the others' start again from their first.
         """
-        if self.validation is None:
+        if not self.held_out:
             return None
-        rows = self.validation[0]
-        losses = rows.new_empty(len(rows))
-        noise = torch.Generator(rows.device)
-        of_rows = partial(self.objective.row_losses, self.model, beta=self.plan.beta, generator=noise)
+        most = max(len(rows) for rows, _ in self.held_out)
+        places = [torch.arange(most) % len(rows) for rows, _ in self.held_out]
+        stacked = torch.stack([rows[place.to(rows.device)] for (rows, _), place in zip(self.held_out, places, strict=True)])
+        is_own = torch.cat([torch.arange(most) < len(rows) for rows, _ in self.held_out])
+        losses = stacked.new_empty(stacked.shape[:2])
+        noise = torch.Generator(stacked.device)
+        of_rows = partial(self.objective.row_losses, beta=self.plan.beta, generator=noise)
+        parameters = {name: block[: len(stacked)] for name, block in self.members.parameters.items()}
 
         @torch.no_grad()
         def forward() -> list[Tensor]:
-            return [in_chunks(of_rows, rows, DEVICE_CHUNK_ROWS)]
+            chunks = stacked.tensor_split(max(1, math.ceil(most / DEVICE_CHUNK_ROWS)), dim=1)
+            return [torch.cat([self.members.call(of_rows, parameters, chunk) for chunk in chunks], 1)]
 
-        compute = compiled(forward, [losses])
+        compute = compiled(forward, [losses], [*self.members.fixed(), stacked])
+        work = self.work * min(most, DEVICE_CHUNK_ROWS) / self.batches.batch_size / 3
 
         def judge() -> Tensor:
             noise.manual_seed(self.noise.initial_seed() + 1)
-            with threads_for(self.work * min(len(rows), DEVICE_CHUNK_ROWS) / self.batches.batch_size / 3):
+            with threads_for(work):
                 compute()
-            return losses
+            return losses.flatten().cpu()[is_own].double()
 
         return judge
 
+    @property
+    def held_out_weights(self) -> Tensor:
+        """Of the rows that ``judge`` gives the losses of."""
+        weights = [rows.new_ones(len(rows)) if weight is None else weight for rows, weight in self.held_out]
+        return torch.cat(weights).cpu().double()
+
     def keep(self) -> None:
         """Remember the weights as the best so far."""
-        self.best.copy_(self.flat.vector)
+        self.best.copy_(self.members.vector)
 
     def finish(self, weights: Tensor | None) -> None:
-        """Leave the model with these weights, None for the current ones, in memory of its own."""
+        """Leave the models with these weights, None for the current ones, in memory of their own."""
         if weights is not None:
-            self.flat.vector.copy_(weights)
-        self.flat.release()
+            self.members.vector.copy_(weights)
+        self.members.release()
 
 
 def train(
-    runs: Sequence[Run],
+    run: Run,
     stopping: NoImprovement,
     n_iter: int,
     report: Callable[[int, int, float, float | None], None] | None = None,
+    is_futile: Callable[[float, Judged], bool] | None = None,
 ) -> TrainingResult:
-    """Advance all runs together, epoch by epoch, and leave each with the weights of the epoch that was best for them jointly.
+    """Train epoch by epoch, and leave all members with the weights of the epoch that was best for them jointly.
 
     1. Judge the start: it is epoch 0 and may stay the best.
-    2. Advance every run by an epoch.
-    3. Judge all runs by the weighted mean over their validation rows; remember the weights where it is the best yet.
-    4. Stop when it has not improved for long enough; without validation rows the training loss decides.
+    2. Train for an epoch.
+    3. Judge by the weighted mean over all rows held out, at most ``MOST_JUDGED`` times; remember the weights where it is the
+       best yet.
+    4. Stop when it has not improved for long enough, or has no prospects; without rows held out the training loss decides.
     5. Go back to the best epoch, which may be the start.
 
     Parameters
     ----------
-    runs : sequence of Run
-        One, or the folds of a cross-validation.
+    run : Run
     stopping : NoImprovement
     n_iter : int
         Epochs to go, at most the plan's ``max_iter``, to which the learning rate's schedule refers.
     report : callable, optional
-        Called with epoch, ``n_iter``, loss and validation loss.
+        Called with epoch, ``n_iter``, loss and validation loss, that of the last epoch that was judged.
+    is_futile : callable, optional
+        Called with the share of the epochs that is done and what the best one has brought; True ends the training.
     """
     losses: list[float] = []
-    warmup = runs[0].plan.beta_warmup  # epochs in which the loss rises with its weights, and says nothing of progress
-    ledger = _Ledger(runs) if runs[0].validation is not None else None  # 1)
+    warmup = run.plan.beta_warmup  # epochs in which the loss rises with its weights, and says nothing of progress
+    ledger = _Ledger(run, run.judge, n_iter) if run.judge is not None else None  # 1)
+    stopped = False
     for epoch in range(1, n_iter + 1):
-        losses.append(sum(run.epoch() for run in runs) / len(runs))  # 2)
+        losses.append(run.epoch())  # 2)
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(f"The loss became {losses[-1]} in epoch {epoch}. Lower learning_rate_init.")
-        validation_loss = ledger.judge(epoch, candidate=epoch > warmup) if ledger else None  # 3)
+        is_judged = ledger is not None and ledger.enter(epoch, candidate=epoch > warmup)  # 3)
         if report is not None:
-            report(epoch, n_iter, losses[-1], validation_loss)
+            report(epoch, n_iter, losses[-1], ledger.losses[-1] if ledger else None)
         if epoch > warmup:
-            stopping.update(losses[-1] if validation_loss is None else validation_loss)  # 4)
-        if stopping.should_stop:
+            stopping.update(ledger.losses[-1] if ledger else losses[-1])  # 4)
+            stopped = stopping.should_stop or bool(
+                is_judged and ledger and is_futile and is_futile(epoch / n_iter, ledger.judged)
+            )
+        if stopped:
             break
     if ledger is None:
         if losses[-1] > DIVERGED * (1 + abs(losses[0])):
             raise FloatingPointError(f"The loss rose from {losses[0]:.3g} to {losses[-1]:.3g}. Lower learning_rate_init.")
-        for run in runs:
-            run.finish(None)
-        return TrainingResult(losses, [], len(losses), stopping.should_stop)
-    for run in runs:
-        run.finish(run.best)  # 5)
-    judged = Judged(ledger.start_rows, ledger.best_rows, ledger.weights)
-    return TrainingResult(losses, ledger.losses, ledger.best_iter, stopping.should_stop, judged)
+        run.finish(None)
+        return TrainingResult(losses, [], len(losses), stopped)
+    run.finish(run.best)  # 5)
+    return TrainingResult(losses, ledger.losses, ledger.best_iter, stopped, ledger.every, ledger.judged)
 
 
 class _Ledger:
-    """Validation losses of all runs: their mean per epoch, and those of the rows at the start and at the best epoch."""
+    """Losses of the rows held out: their mean after each epoch, and those of the rows at the start and at the best epoch.
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self.runs = runs
-        self.judges = [run.judge for run in runs if run.judge is not None]
-        held_out = [run.validation for run in runs if run.validation is not None]
-        self.weights = torch.cat([rows.new_ones(len(rows)) if w is None else w for rows, w in held_out]).cpu().double()
-        self.start_rows = self.best_rows = self._rows()
-        self.losses = [weighted_mean(self.start_rows, self.weights)]
+    One of ``every`` epochs is judged, the last among them; the others have the loss of the one before.
+    """
+
+    def __init__(self, run: Run, judge: Callable[[], Tensor], n_iter: int) -> None:
+        self.run = run
+        self.judge = judge
+        self.n_iter = n_iter
+        self.every = math.ceil(n_iter / MOST_JUDGED)
+        self.weights = run.held_out_weights
+        start = judge()
+        self.judged = Judged(start, start, self.weights)
+        self.losses = [weighted_mean(start, self.weights)]
         self.best_iter = 0
 
-    def judge(self, epoch: int, candidate: bool) -> float:
-        rows = self._rows()
+    def enter(self, epoch: int, candidate: bool) -> bool:
+        """Take the epoch that is done; whether it was judged."""
+        if (self.n_iter - epoch) % self.every:
+            self.losses.append(self.losses[-1])
+            return False
+        rows = self.judge()
         self.losses.append(weighted_mean(rows, self.weights))
         if candidate and self.losses[epoch] < self.losses[self.best_iter]:
-            self.best_iter, self.best_rows = epoch, rows
-            for run in self.runs:
-                run.keep()
-        return self.losses[epoch]
-
-    def _rows(self) -> Tensor:
-        return torch.cat([judge() for judge in self.judges]).cpu().double()
+            self.best_iter, self.judged = epoch, replace(self.judged, best=rows)
+            self.run.keep()
+        return True
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> float:
