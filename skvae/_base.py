@@ -1,6 +1,6 @@
 """The fit and apply template that the two transformers share. Think twice before adding anything to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -152,39 +152,41 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         held_out: Table | None = None,
         earlier: Fitted | None = None,
         owner: BaseEstimator | None = None,
-        marginals: Marginals | None = None,
+        siblings: "Sequence[BaseAutoencoder]" = (),
     ) -> Fit:
         """Fit to rows that have been read; by an ``owner``, whose columns this estimator then has too.
 
-        ``marginals`` are those of the rows, where another model has found them already.
+        ``siblings`` differ from this estimator by ``random_state`` alone, and are fitted with it.
         """
+        together = [self, *siblings]
         if owner is not None:
-            share_columns(owner, self)
+            for each in together:
+                share_columns(owner, each)
         n_levels = schema.n_levels_of(table.rows.shape[1])
-        if earlier is not None:
-            marginals = earlier.marginals
-        elif marginals is None:
-            marginals = self._marginals(table, n_levels, schema)
+        marginals = self._marginals(table, n_levels, schema) if earlier is None else earlier.marginals
         judged_on = held_out or table
         normal, held_out = marginals.apply_to(table), held_out and marginals.apply_to(held_out)
-        settings = self._settings(normal, held_out, marginals, n_levels, earlier)
+        settings = [each._settings(normal, held_out, marginals, n_levels, earlier) for each in together]
         before = None if earlier is None else (earlier.module, earlier.scaling)
         with _progress(self.verbose, type(owner or self).__name__) as report:
-            (fit,) = fit_rows([settings], normal, held_out, before, report)
-        self._fitted = Fitted(
-            schema=schema.with_marginals(marginals) if earlier is None else schema,
-            marginals=marginals,
-            scaling=fit.scaling,
-            module=fit.model.eval(),
-            device=settings.device,
-            is_number=n_levels == 0,
-            in_unit_interval=settings.likelihood == "bernoulli",
-            beta=float(settings.beta),
-            seed=settings.seed,
-        )
-        self._log_jacobian = float(np.average(self._fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
-        self._publish(fit, [] if earlier is None else self.loss_curve_)
-        return fit
+            fits = fit_rows(settings, normal, held_out, before, report)
+        if earlier is None:
+            schema = schema.with_marginals(marginals)
+        for each, fit, its in zip(together, fits, settings, strict=True):
+            each._fitted = Fitted(
+                schema=schema,
+                marginals=marginals,
+                scaling=fit.scaling,
+                module=fit.model.eval(),
+                device=its.device,
+                is_number=n_levels == 0,
+                in_unit_interval=its.likelihood == "bernoulli",
+                beta=float(its.beta),
+                seed=its.seed,
+            )
+            each._log_jacobian = float(np.average(each._fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
+            each._publish(fit, [] if earlier is None else self.loss_curve_)
+        return fits[0]
 
     def _marginals(self, table: Table, n_levels: np.ndarray, schema: Schema) -> Marginals:
         """How columns of numbers become what the networks see, before they are standardised.

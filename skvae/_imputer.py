@@ -223,14 +223,11 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         table = merge_equal_rows(rows, None)
         bounds = self._bounds_of(table, schema)
         models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
-        marginals, ended_early = None, False
-        for model in models:
-            ended_early |= model._fit_rows(schema, table, owner=self, marginals=marginals).still_falling
-            marginals = model._fitted.marginals
-        if ended_early:
+        fit = models[0]._fit_rows(schema, table, owner=self, siblings=models[1:])
+        if fit.still_falling:
             warn_of_early_end(self.max_iter)
         self.estimators_, self._bounds = models, bounds
-        self.n_iter_ = max(model.n_iter_ for model in models)
+        self.n_iter_ = models[0].n_iter_
         named = [column.kind == "ignored" and column.n_distinct > 0 for column in schema.columns]
         self._is_ignored = np.array(named or [False] * rows.shape[1])
         self._is_empty = np.isnan(rows).all(axis=0) & ~self._is_ignored
