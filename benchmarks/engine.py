@@ -39,4 +39,4 @@ def run_of(estimator: Any, X: Tensor, seed: int = 0) -> Run:
     model = build_model(task, generator)
     rows = X.to(next(model.parameters()).dtype)
     objective = build_objective(task, table, rows)
-    return Run(model, rows, None, plan_for(task, len(X)), generator, objective=objective)
+    return Run([model], rows, None, plan_for(task, len(X)), generator, objective=objective)

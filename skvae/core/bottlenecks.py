@@ -23,6 +23,10 @@ class Bottleneck:
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
 
+    def drawn(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
+        """The code and, where there is a posterior, its divergence from the prior."""
+        return self(h, generator), None
+
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
@@ -68,11 +72,12 @@ class GaussianPosterior(Bottleneck):
     has_posterior: ClassVar[bool] = True
 
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        return self.moments(h)[0] if generator is None else self.drawn(h, generator)[0]
+
+    def drawn(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.moments(h)
-        if generator is None:
-            return mean
         noise = torch.randn(mean.shape, generator=generator, dtype=h.dtype, device=h.device)
-        return mean + noise * torch.exp(0.5 * log_variance)
+        return mean + noise * torch.exp(0.5 * log_variance), _divergence(mean, log_variance)
 
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, ``(n_rows, n_components)`` each.
@@ -86,8 +91,7 @@ class GaussianPosterior(Bottleneck):
 
     def divergence(self, h: Tensor) -> Tensor:
         """Kullback-Leibler divergence of the posterior from the prior, in nats, per component and row."""
-        mean, log_variance = self.moments(h)
-        return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        return _divergence(*self.moments(h))
 
     def at(self, h: Tensor, noise: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor]:
         """The codes at given noise, and ``log p(z) - log q(z | x)`` of each, summed over components.
@@ -104,3 +108,7 @@ class GaussianPosterior(Bottleneck):
             log_variance = log_variance - total.log()
         code = mean + noise * torch.exp(0.5 * log_variance)
         return code, 0.5 * (noise.square() - code.square() + log_variance).sum(-1)
+
+
+def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    return 0.5 * (mean * mean + torch.expm1(log_variance) - log_variance)

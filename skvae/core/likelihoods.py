@@ -88,7 +88,8 @@ class NormalCells(Likelihood):
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
         squared_error = functional.mse_loss(params, target, reduction="none")  # one kernel forward, one back
-        return squared_error * (-0.5 / self.variance) - 0.5 * torch.log(2 * math.pi * self.variance)
+        variance = self.variance
+        return squared_error * (-0.5 / variance) - 0.5 * torch.log(2 * math.pi * variance)
 
     def mean(self, params: Tensor) -> Tensor:
         return params

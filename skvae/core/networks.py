@@ -81,7 +81,7 @@ class Network(nn.Module):
     def layers(self, x: Tensor) -> list[Tensor]:
         """The output of every layer, hidden ones first."""
         activation = ACTIVATIONS[self.activation]
-        product = affine if self.training else _aligned_linear
+        product = affine if self.training else _aligned_affine
         outputs = []
         h = x if self.limit is None else x.clamp(-self.limit, self.limit)
         for layer in self.hidden:
@@ -89,7 +89,7 @@ class Network(nn.Module):
             outputs.append(h)
         y = product(h, self.out.weight, self.out.bias)
         if self.path is not None:
-            y = y + product(x, self.path)
+            y = product(x, self.path, y)
         if self.unit is not None:
             y = y * self.unit
         return [*outputs, ACTIVATIONS[self.out_activation](y)]
@@ -124,8 +124,8 @@ class Network(nn.Module):
                     tensor.copy_(tensor[outputs])
 
 
-def _aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``functional.linear`` that rounds a row alike wherever in the batch it stands.
+def _aligned_affine(x: Tensor, weight: Tensor, start: Tensor) -> Tensor:
+    """``affine`` that rounds a row alike wherever in the batch it stands.
 
     Kernels treat the start of a row by its alignment in memory, which for odd widths depends on the row's place; so rows are
     filled up with zeros to whole cache lines.
@@ -133,7 +133,7 @@ def _aligned_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     excess = -x.shape[1] % 16
     if excess:
         x, weight = functional.pad(x, (0, excess)), functional.pad(weight, (0, excess))
-    return functional.linear(x, weight, bias)
+    return functional.linear(x, weight, start) if start.ndim == 1 else start + functional.linear(x, weight)
 
 
 class Layer(nn.Linear):

@@ -40,9 +40,10 @@ class Objective:
             weight = self._of_support(model, x, weight)
         seen, target = self._corrupted(model, x, generator)
         *hidden, h = model.encoder.layers(seen)
-        losses = -_total(model.likelihood.log_prob(model.decoder(model.bottleneck(h, generator)), target), weight)
-        if model.bottleneck.has_posterior:
-            losses = losses + beta * _total(model.bottleneck.divergence(h), weight)
+        code, divergence = model.bottleneck.drawn(h, generator)
+        losses = -_total(model.likelihood.log_prob(model.decoder(code), target), weight)
+        if divergence is not None:
+            losses = losses + beta * _total(divergence, weight)
         for charge in self._charges(model, seen, hidden, h, weight, generator):
             losses = losses + _total(charge[:, None], weight)
         return losses / len(x)

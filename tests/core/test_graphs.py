@@ -15,7 +15,7 @@ from skvae.core.graphs import Recording
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.networks import ACTIVATIONS
 from skvae.core.objective import Objective
-from skvae.core.training import ALIGNMENT
+from skvae.core.members import ALIGNMENT
 
 
 def grad(loss, *parameters):
