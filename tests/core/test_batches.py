@@ -12,7 +12,7 @@ each_size = pytest.mark.parametrize(("n_rows", "batch_size"), SIZES)
 def batches(n_rows, batch_size, generator, shuffle=True, weighted=True):
     """Row i holds (i, -i) and has the weight 2 i."""
     number = torch.arange(float(n_rows))
-    return Batches(torch.stack([number, -number], 1), 2 * number if weighted else None, batch_size, shuffle, generator)
+    return Batches(torch.stack([number, -number], 1), 2 * number[None] if weighted else None, batch_size, shuffle, generator)
 
 
 def epoch(batches):
@@ -56,7 +56,7 @@ def test_weights_travel_with_their_rows(n_rows, batch_size, generator):
     for i in range(table.n_batches):
         table.load(i)
         assert torch.equal(table.x[:, 1], -table.x[:, 0])
-        assert torch.equal(table.weight, 2 * table.x[:, 0])
+        assert torch.equal(table.weight, 2 * table.x[None, :, 0])
 
 
 @each_size

@@ -16,7 +16,7 @@ from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.objective import Objective
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 from skvae.core.stopping import NoImprovement
-from skvae.core.training import FlatParameters, Run, TrainingPlan, TrainingResult, train
+from skvae.core.training import Run, TrainingPlan, TrainingResult, train
 
 PLAN = TrainingPlan(
     max_iter=20,
@@ -32,12 +32,14 @@ HARMFUL = replace(PLAN, learning_rate_init=3.0)
 
 
 def run_of(model, rows, weights=None, validation=None, plan=PLAN, objective=training.PLAIN):
-    return Run(model, rows, weights, plan, torch.Generator().manual_seed(0), validation, objective)
+    held_out = [] if validation is None else [validation]
+    weights = None if weights is None else weights[None]
+    return Run([model], rows, weights, plan, torch.Generator().manual_seed(0), held_out, objective)
 
 
-def trained(*runs, **options):
-    plan = runs[0].plan
-    return train(runs, NoImprovement(plan.tol, plan.n_iter_no_change), plan.max_iter, **options)
+def trained(run, **options):
+    plan = run.plan
+    return train(run, NoImprovement(plan.tol, plan.n_iter_no_change), plan.max_iter, **options)
 
 
 def values(model):
@@ -139,66 +141,6 @@ def test_objective_is_the_mean_of_row_losses_summed_over_cells(likelihood, autoe
     torch.testing.assert_close(Objective().loss(model, rows, weights), -(cells.sum(1) * weights).mean())
 
 
-# Flat parameters
-
-
-def tensors(model):
-    return [p for p in model.parameters() if p.requires_grad]
-
-
-def test_flattening_changes_no_value(autoencoder, rows):
-    model = autoencoder()
-    before, output = values(model), model.log_prob(rows)
-    FlatParameters(model)
-    assert_equal(values(model), before)
-    assert torch.equal(model.log_prob(rows), output)
-
-
-def test_flat_parameters_are_views_of_one_vector_each_on_a_cache_line(autoencoder):
-    model = autoencoder()
-    flat = FlatParameters(model)
-    flat.vector.detach().fill_(3.0)
-    flat.gradient.fill_(5.0)
-    assert all((p == 3).all() and p.data_ptr() % 64 == 0 for p in tensors(model))
-    assert all((g == 5).all() and g.shape == p.shape for g, p in zip(flat.gradients, tensors(model), strict=True))
-    places = sorted((p.data_ptr(), p.numel() * p.element_size()) for p in tensors(model))
-    assert all(start + size <= following for (start, size), (following, _) in itertools.pairwise(places))
-
-
-def test_what_is_not_trained_is_left_alone(autoencoder):
-    model = autoencoder()
-    place = model.likelihood.log_excess.data_ptr()
-    FlatParameters(model).vector.detach().fill_(3.0)
-    assert model.likelihood.log_excess.data_ptr() == place
-    assert model.likelihood.variance == pytest.approx(1.0)
-
-
-def assert_owns_its_memory(model):
-    for p in model.parameters():
-        assert p.grad is None
-        assert p.untyped_storage().nbytes() == p.numel() * p.element_size()
-    assert len({p.untyped_storage().data_ptr() for p in model.parameters()}) == len(list(model.parameters()))
-
-
-def test_release_gives_every_parameter_memory_of_its_own(autoencoder):
-    model = autoencoder(hidden=(100, 100))
-    before = values(model)
-    flat = FlatParameters(model)
-    for p, gradient in zip(tensors(model), flat.gradients, strict=True):
-        p.grad = gradient
-    inflated = len(pickle.dumps(model))
-    flat.release()
-    flat.vector.detach().zero_()
-    assert_equal(values(model), before)
-    assert_owns_its_memory(model)
-    assert len(pickle.dumps(model)) < 4 * sum(p.numel() for p in model.parameters()) + 20_000 < inflated
-
-
-@pytest.mark.parametrize("judged", [False, True])
-def test_a_trained_model_owns_its_memory(judged, autoencoder, rows):
-    model = autoencoder()
-    trained(run_of(model, rows[:30], validation=(rows[30:], None) if judged else None))
-    assert_owns_its_memory(model)
 
 
 # The best epoch
@@ -210,8 +152,8 @@ def split(rows):
 
 def history(run, **options):
     """The result of training, and the parameters before it and after every epoch."""
-    seen = [values(run.model)]
-    return trained(run, report=lambda *_: seen.append(values(run.model)), **options), seen
+    seen = [values(run.members.models[0])]
+    return trained(run, report=lambda *_: seen.append(values(run.members.models[0])), **options), seen
 
 
 @pytest.mark.parametrize("rate", [0.003, 0.3])
@@ -276,13 +218,13 @@ def test_validation_rows_are_weighted(autoencoder, rows):
     assert result.validation_losses[0] == pytest.approx(((losses * weights).sum() / weights.sum()).item(), rel=1e-5)
 
 
-def test_several_runs_share_the_epoch_that_is_best_for_all_rows(autoencoder, rows):
+def test_members_share_the_epoch_that_is_best_for_all_rows_held_out(autoencoder, rows):
     plan = replace(PLAN, learning_rate_init=0.1, batch_size=4)
     parts = [torch.arange(len(rows)) % 3 == k for k in range(3)]
     models = [autoencoder() for _ in parts]
-    runs = [run_of(m, rows[~part], validation=(rows[part], None), plan=plan) for m, part in zip(models, parts, strict=True)]
+    run = members_of(models, rows, parts, plan)
     seen = [[values(m) for m in models]]
-    result = trained(*runs, report=lambda *_: seen.append([values(m) for m in models]))
+    result = trained(run, report=lambda *_: seen.append([values(m) for m in models]))
     pooled = [
         torch.cat(
             [
@@ -298,11 +240,14 @@ def test_several_runs_share_the_epoch_that_is_best_for_all_rows(autoencoder, row
     assert_equal([values(m) for m in models], seen[result.best_iter])
 
 
-def test_runs_do_not_influence_each_other(autoencoder, rows):
-    alone, first, second = (autoencoder() for _ in range(3))
-    trained(run_of(alone, rows))
-    trained(run_of(first, rows), run_of(second, rows.flip(1)))
-    assert_equal(values(first), values(alone))
+def members_of(models, rows, parts, plan=PLAN, objective=training.PLAIN):
+    """A run of models from each of which a part of the rows is held out, as long as there are parts."""
+    weights = torch.ones(len(models), len(rows), dtype=rows.dtype)
+    for of_model, part in zip(weights, parts, strict=False):
+        of_model[part] = 0
+    weights = weights / weights.mean(1, keepdim=True)
+    held_out = [(rows[part], None) for part in parts]
+    return Run(models, rows, weights, plan, torch.Generator().manual_seed(0), held_out, objective)
 
 
 # The loop
@@ -326,7 +271,7 @@ def test_it_stops_when_nothing_improves(judged, autoencoder, rows):
 def test_fewer_epochs_follow_the_same_schedule(autoencoder, rows):
     _, seen = history(run_of(autoencoder(), rows))
     model = autoencoder()
-    train([run_of(model, rows)], NoImprovement(0.0, 1000), 7)
+    train(run_of(model, rows), NoImprovement(0.0, 1000), 7)
     assert_equal(values(model), seen[7])
 
 
@@ -391,7 +336,7 @@ def test_every_epoch_is_trained_at_its_own_beta_and_judged_at_the_full_one(varia
     rising = replace(plan, beta_warmup=3)
     first, second = (run_of(variational(dtype=torch.float64), rows, None, (rows, None), p) for p in (plan, rising))
     for epoch in range(1, 7):
-        expected = (4 - rising.beta_in(epoch)) * divergence(first.model, rows)
+        expected = (4 - rising.beta_in(epoch)) * divergence(first.members.models[0], rows)
         assert first.epoch() - second.epoch() == pytest.approx(expected, abs=1e-6)
         torch.testing.assert_close(first.judge(), second.judge())
 
@@ -425,7 +370,7 @@ def test_training_with_a_posterior_twice_gives_the_same_bits(hidden, judged, var
 
 def test_the_runs_generator_determines_the_draws(variational, rows):
     first, same, other = (
-        Run(variational(), rows, None, STILL, torch.Generator().manual_seed(seed)).epoch() for seed in (1, 1, 2)
+        Run([variational()], rows, None, STILL, torch.Generator().manual_seed(seed)).epoch() for seed in (1, 1, 2)
     )
     assert first == same != other
 
@@ -436,7 +381,7 @@ def test_every_step_draws_anew(posterior, autoencoder, variational, rows):
     assert (run.epoch() != run.epoch()) == posterior
 
 
-def eager(function, outputs):
+def eager(function, outputs, constants):
     """In place of a recording: the function itself, called once before like one that is recorded."""
     function()
 
@@ -465,7 +410,7 @@ def test_the_same_weights_are_judged_alike_in_every_epoch(variational, rows):
     assert torch.equal(run.judge(), before)
     run.epoch()
     assert not torch.equal(run.judge(), before)
-    run.flat.vector.detach().copy_(run.best)
+    run.members.vector.copy_(run.best)
     assert torch.equal(run.judge(), before)
 
 
@@ -591,7 +536,7 @@ def test_every_variant_is_judged_alike_in_every_epoch(variant, variant_of, rows)
     assert torch.equal(run.judge(), before)
     run.epoch()
     assert not torch.equal(run.judge(), before)
-    run.flat.vector.detach().copy_(run.best)
+    run.members.vector.copy_(run.best)
     assert torch.equal(run.judge(), before)
 
 
