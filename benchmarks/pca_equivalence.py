@@ -98,10 +98,10 @@ def angle_path(X: np.ndarray, k: int, seed: int, n_steps: int) -> tuple[np.ndarr
     """Steps taken and angle, at the random start and after every epoch: the estimator's training, watched."""
     pca = exact_pca(X, k)
     run = run_of(linear("random, long", X, k, seed, n_steps), torch.from_numpy(X), seed)
-    angles = [angle(run.model, pca)]
+    angles = [angle(run.members.models[0], pca)]
     for _ in range(run.plan.max_iter):
         run.epoch()
-        angles.append(angle(run.model, pca))
+        angles.append(angle(run.members.models[0], pca))
     return np.arange(len(angles)) * run.batches.n_batches, np.array(angles)
 
 

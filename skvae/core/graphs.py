@@ -53,7 +53,7 @@ class Recording:
     ) -> None:
         with _Tape() as tape:
             results = function()
-        needed = _needed(tape.calls, {_memory(t) for t in constants})
+        needed = _read_later(_needed(tape.calls, {_memory(t) for t in constants}), results)
         homes = _homes(tape.calls, needed, results, outputs)
 
         def home(tensor: Tensor) -> Tensor:
@@ -118,6 +118,18 @@ def _needed(calls: list[tuple[Call, Any]], constants: set[int]) -> list[tuple[Ca
         else:
             needed.append((call, result))
     return needed
+
+
+def _read_later(calls: list[tuple[Call, Any]], results: Sequence[Tensor]) -> list[tuple[Call, Any]]:
+    """Leave out what no result depends on. Draws stay, so that a generator is where the computation would leave it."""
+    wanted = {_memory(t) for t in results}
+    kept = []
+    for call, result in reversed(calls):
+        func = call[0]
+        if func._schema.is_mutable or _is_random(func) or not wanted.isdisjoint(_memory(t) for t in _tensors(result)):
+            wanted.update(_memory(t) for t in _tensors(call[1:]))
+            kept.append((call, result))
+    return kept[::-1]
 
 
 def _reads_shape_only(func: Any) -> bool:

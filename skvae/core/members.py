@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from skvae.core.affine import by_columns
 from skvae.core.model import Autoencoder
+from skvae.core.networks import by_columns
 
 ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
 

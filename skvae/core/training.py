@@ -71,7 +71,7 @@ class TrainingResult:
     Attributes
     ----------
     losses : list of float
-        Of each epoch, of the last of the members.
+        Of each epoch, the mean over all members.
     validation_losses : list of float
         After each epoch, that of the last one that was judged; entry 0 is the start, before any step. Empty where nothing was
         held out.
@@ -154,7 +154,6 @@ class Run:
         self.noise = torch.Generator(rows.device).manual_seed(generator.initial_seed() + 1)
         self.losses = torch.zeros(len(models), dtype=rows.dtype, device=rows.device)
         self.beta = torch.full_like(self.losses[0], plan.beta)
-        self.scale = torch.full_like(self.losses, plan.gradient_scale)
         self.totals = torch.zeros_like(self.losses)
         outputs = [self.losses, *self.members.gradients.values()]
         self.compute = compiled(self._losses_and_gradients, outputs, self._constants())
@@ -164,7 +163,7 @@ class Run:
 
     def _constants(self) -> list[Tensor]:
         """What no step changes."""
-        constants = [*self.members.fixed(), self.scale]
+        constants = self.members.fixed()
         if not self.plan.beta_warmup:
             constants.append(self.beta)
         if self.batches.n_batches == 1:
@@ -181,10 +180,11 @@ class Run:
             return self.objective.loss(model, x, weight, self.beta, self.noise)
 
         losses = self.members.call(loss, parameters, self.batches.x, self.batches.weight, shared=1)
-        return [losses, *torch.autograd.grad(losses, list(parameters.values()), self.scale)]
+        total = losses.sum() * self.plan.gradient_scale
+        return [losses, *torch.autograd.grad(total, list(parameters.values()))]
 
     def epoch(self) -> float:
-        """Go once through the rows; the mean loss of the steps, of the last member."""
+        """Go once through the rows; the mean loss of the steps, over all members."""
         with threads_for(self.work):
             return self._epoch()
 
@@ -200,7 +200,7 @@ class Run:
             self.compute()
             self.optimizer.step(self.plan.rate(self.n_steps / (all_steps + 1)))
             self.totals += self.losses
-        return self.totals.tolist()[-1] / self.batches.n_batches  # the epoch's only wait for the device
+        return self.totals.mean().item() / self.batches.n_batches  # the epoch's only wait for the device
 
     def _judge(self) -> Callable[[], Tensor] | None:
         """One call that gives the loss of each row held out, those of the first member first.
