@@ -20,7 +20,7 @@ QUICK = {"max_iter": 4, "hidden_layer_sizes": (4,), "early_stopping": False, "ra
 ESTIMATORS = {
     "autoencoder": AutoencoderTransformer(2, init="random", **QUICK),
     "vae": VAETransformer(2, init="random", **QUICK),
-    "imputer": AutoencoderImputer(**QUICK),
+    "imputer": AutoencoderImputer(**QUICK | {"max_iter": 2}),
     "detector": AEAnomalyDetector(2, cv=2, **QUICK),
 }
 CALLS = [
