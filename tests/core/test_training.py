@@ -1,6 +1,4 @@
-import itertools
 import math
-import pickle
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -509,16 +507,14 @@ def test_every_variant_lowers_its_own_loss(variant, variant_of, rows):
 
 
 @each_variant
-@pytest.mark.parametrize(("weighted", "hidden"), [(True, (8, 3)), (False, ())], ids=["deep", "linear"])
-def test_recorded_training_of_every_variant_is_eager_training(
-    weighted, hidden, variant, variant_of, rows, generator, monkeypatch
-):
-    weights = torch.rand(30, generator=generator) if weighted else None
+@pytest.mark.parametrize(("n_members", "hidden"), [(3, (8, 3)), (1, ())], ids=["three, deep", "one, linear"])
+def test_recorded_training_of_every_variant_is_eager_training(n_members, hidden, variant, variant_of, rows, monkeypatch):
     plan = replace(PLAN, max_iter=5)
+    parts = [torch.arange(len(rows)) < 10, torch.arange(len(rows)) > 25]
 
     def outcome():
-        model, objective = variant_of(hidden, **variant)
-        return trained(run_of(model, rows[:30], weights, (rows[30:], None), plan, objective)), values(model)
+        models, (objective, *_) = zip(*(variant_of(hidden, **variant) for _ in range(n_members)), strict=True)
+        return trained(members_of(models, rows, parts[:n_members], plan, objective)), [values(model) for model in models]
 
     expected = outcome()
     monkeypatch.setattr(training, "compiled", eager)
