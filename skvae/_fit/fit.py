@@ -276,7 +276,10 @@ class _Judgement:
 
     @property
     def _needs_all_rows(self) -> bool:
-        return self.earlier is None and self.held_out is None and len(self.table.rows) < self._guard.refit_below
+        """Whether rows held out would be missed. Of several models each holds out others, so that together they see all."""
+        if self.earlier is not None or self.held_out is not None or len(self.tasks) > 1:
+            return False
+        return len(self.table.rows) < self._guard.refit_below
 
     def _residuals(self, models: list[Autoencoder]) -> Residuals:
         """Of the rows held out."""

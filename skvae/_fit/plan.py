@@ -19,6 +19,7 @@ STEPS_OF_FILLING = 750  # of models that only fill in, of which several are aver
 STEPS_PER_ROOT_ROW_OF_FILLING = 33
 LEAST_PATIENCE = 10  # epochs
 PATIENCE = 10  # its inverse share of the schedule, of whose progress much comes late
+PATIENCE_OF_HIDDEN = 5  # where hidden cells are judged, whose losses go up and down
 
 
 def plan_for(task: Task, n_rows: int) -> TrainingPlan:
@@ -26,6 +27,7 @@ def plan_for(task: Task, n_rows: int) -> TrainingPlan:
     settings, schedule = task.settings, task.settings.schedule
     batch_size = schedule.batch_size or (BATCH_OF_LINEAR if _needs_exact_steps(task) else BATCH)
     max_iter = schedule.max_iter or epochs_of(_n_steps(task, n_rows), n_rows, batch_size)
+    patience = PATIENCE_OF_HIDDEN if settings.hides_cells else PATIENCE
     return TrainingPlan(
         max_iter=max_iter,
         batch_size=batch_size,
@@ -35,7 +37,7 @@ def plan_for(task: Task, n_rows: int) -> TrainingPlan:
         shuffle=schedule.shuffle,
         tol=schedule.tol,
         gradient_scale=task.unit_variance if settings.likelihood == "mse" else 1.0,
-        n_iter_no_change=schedule.n_iter_no_change or max(LEAST_PATIENCE, max_iter // PATIENCE),
+        n_iter_no_change=schedule.n_iter_no_change or max(LEAST_PATIENCE, max_iter // patience),
         beta=settings.beta,
         beta_warmup=settings.beta_warmup,
     )

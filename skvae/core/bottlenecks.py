@@ -5,10 +5,11 @@ is the code, ``(n_rows, n_components)``, and None for the generator means infere
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 OFF = 0.99  # variance of a posterior from which on its component says nothing
 
@@ -76,8 +77,8 @@ class GaussianPosterior(Bottleneck):
 
     def drawn(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.moments(h)
-        noise = torch.randn(mean.shape, generator=generator, dtype=h.dtype, device=h.device)
-        return mean + noise * torch.exp(0.5 * log_variance), _divergence(mean, log_variance)
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        return torch.addcmul(mean, noise, torch.exp(0.5 * log_variance)), _divergence(mean, log_variance)
 
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, ``(n_rows, n_components)`` each.
@@ -87,7 +88,7 @@ class GaussianPosterior(Bottleneck):
         overflows, and unlike under a clamp no gradient is lost.
         """
         mean, a = h.chunk(2, dim=-1)
-        return mean, a.clamp(max=0) + torch.log1p(torch.relu(a))
+        return mean, _Flattened.apply(a)
 
     def divergence(self, h: Tensor) -> Tensor:
         """Kullback-Leibler divergence of the posterior from the prior, in nats, per component and row."""
@@ -111,4 +112,27 @@ class GaussianPosterior(Bottleneck):
 
 
 def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    return 0.5 * (mean * mean + torch.expm1(log_variance) - log_variance)
+    square = functional.mse_loss(mean, torch.zeros_like(mean), reduction="none")  # one kernel forward, one back
+    return 0.5 * (square + torch.expm1(log_variance) - log_variance)
+
+
+class _Flattened(torch.autograd.Function):
+    """The number itself where it is negative, ``log(1 + a)`` where it is positive; its slope is ``1 / (1 + relu(a))``."""
+
+    @staticmethod
+    def forward(a: Tensor) -> Tensor:
+        positive = torch.relu(a)
+        return a - positive + torch.log1p(positive)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (a,) = ctx.saved_tensors
+        return gradients[0] / (1 + torch.relu(a))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], a: Tensor) -> tuple[Tensor, int]:
+        return _Flattened.apply(a), in_dims[0]
