@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 OFF = 0.99  # variance of a posterior from which on its component says nothing
 
@@ -78,7 +77,7 @@ class GaussianPosterior(Bottleneck):
     def drawn(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.moments(h)
         noise = torch.empty_like(mean).normal_(generator=generator)
-        return torch.addcmul(mean, noise, torch.exp(0.5 * log_variance)), _divergence(mean, log_variance)
+        return mean + noise * torch.exp(0.5 * log_variance), _divergence(mean, log_variance)
 
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, ``(n_rows, n_components)`` each.
@@ -112,8 +111,7 @@ class GaussianPosterior(Bottleneck):
 
 
 def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    square = functional.mse_loss(mean, torch.zeros_like(mean), reduction="none")  # one kernel forward, one back
-    return 0.5 * (square + torch.expm1(log_variance) - log_variance)
+    return 0.5 * torch.addcmul(torch.expm1(log_variance) - log_variance, mean, mean)
 
 
 class _Flattened(torch.autograd.Function):

@@ -17,6 +17,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
+DRAWS = {"randn": "normal_", "rand": "uniform_"}  # and the methods that draw the same numbers in place
+
 
 def compiled(
     function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor], constants: Sequence[Tensor] = ()
@@ -111,7 +113,7 @@ def _needed(calls: list[tuple[Call, Any]], constants: set[int]) -> list[tuple[Ca
         made = {_memory(t) for t in _tensors(result)}
         if func._schema.is_mutable:
             needed.append((call, result))
-        elif made <= read:
+        elif made <= read or _has_no_values(func):
             continue
         elif not made & mutated and (_reads_shape_only(func) or (read <= constants and not _is_random(func))):
             constants |= made
@@ -130,6 +132,11 @@ def _read_later(calls: list[tuple[Call, Any]], results: Sequence[Tensor]) -> lis
             wanted.update(_memory(t) for t in _tensors(call[1:]))
             kept.append((call, result))
     return kept[::-1]
+
+
+def _has_no_values(func: Any) -> bool:
+    """Whether a kernel makes memory alone, which a later one fills."""
+    return func.overloadpacket.__name__ in {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 
 
 def _reads_shape_only(func: Any) -> bool:
@@ -173,6 +180,9 @@ def _into(call: Call, result: Any, home: Callable[[Tensor], Tensor]) -> Call:
     args, kwargs = tree_map_only(Tensor, home, (args, kwargs))
     if func._schema.is_mutable:
         return func, args, kwargs
+    draw = DRAWS.get(func.overloadpacket.__name__)
+    if draw is not None:
+        return getattr(home(result), draw), (), {"generator": kwargs.get("generator")}
     variant = _out_variant(func)
     if variant is not None and isinstance(result, Tensor):
         kernel, name = variant

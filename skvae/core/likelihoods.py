@@ -88,8 +88,8 @@ class NormalCells(Likelihood):
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
         squared_error = functional.mse_loss(params, target, reduction="none")  # one kernel forward, one back
-        precision = 1 / self.variance
-        return torch.addcmul(0.5 * torch.log(precision / (2 * math.pi)), squared_error, precision, value=-0.5)
+        factor = -0.5 / self.variance
+        return torch.addcmul(0.5 * torch.log(factor / -math.pi), squared_error, factor)
 
     def mean(self, params: Tensor) -> Tensor:
         return params
