@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from skvae._fit.fit import Fit, Report, fit_rows
+from skvae._fit.plan import step_work
 from skvae._fit.settings import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty, Settings
 from skvae._fitted import Fitted, sum_of_cells
 from skvae._parameters import NestedParameters
@@ -214,7 +215,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             has_held_out=held_out is not None,
             was_marked=None if earlier is None else earlier.module.inputs.marked,
             seed=random_seed(self.random_state),
-            device=resolve_device(self.device),
+            device=resolve_device(self.device, step_work(params, len(n_levels))),
         )
 
     def _publish(self, fit: Fit, earlier_losses: list[float]) -> None:

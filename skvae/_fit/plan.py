@@ -1,6 +1,9 @@
 """How to train on a table: batches, epochs, rate and patience."""
 
 import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
 
 from skvae._fit.task import Task
 from skvae.core.stopping import NoImprovement
@@ -41,6 +44,19 @@ def plan_for(task: Task, n_rows: int) -> TrainingPlan:
         beta=settings.beta,
         beta_warmup=settings.beta_warmup,
     )
+
+
+def step_work(params: Mapping[str, Any], n_columns: int) -> float:
+    """Multiplications and additions of a training step, from the parameters of an estimator.
+
+    By the number of columns, each of them one input: what levels and a code add is left out.
+    """
+    hidden = tuple(params["hidden_layer_sizes"])
+    decoder = params["decoder_layer_sizes"]
+    decoder = hidden[::-1] if decoder is None else tuple(decoder)
+    n_products = sum(math.prod(pair) for sizes in ((n_columns, *hidden), (*decoder, n_columns)) for pair in pairwise(sizes))
+    batch_size = params["batch_size"]
+    return 6.0 * n_products * (BATCH if isinstance(batch_size, str) else batch_size)
 
 
 def stopping_of(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:

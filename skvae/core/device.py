@@ -1,17 +1,19 @@
 """Where the arithmetic runs."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 PARALLEL_WORK = 1e8  # multiplications and additions in one go; below it a second thread waits more than it helps
+GPU_WORK = 1e8  # the same of a training step; a core does these in the time in which a GPU is told to, kernel by kernel
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device that a name stands for; "auto" is CUDA where there is one, else the CPU.
+def resolve_device(name: str, work: float = math.inf) -> torch.device:
+    """The device that a name stands for; "auto" is CUDA where there is one and it pays, else the CPU.
 
-    Apple's "mps" is taken on request only: it has no float64, and small networks are faster on the CPU there.
+    ``work`` is the number of multiplications and additions in one go. The bound is by arithmetic, not by measurement. Apple's "mps" is taken on request only: it has no float64, and small networks are faster on the CPU there.
 
     Raises
     ------
@@ -19,7 +21,7 @@ def resolve_device(name: str) -> torch.device:
         Where the name is none of torch's, or the device is not on this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if work >= GPU_WORK and torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:

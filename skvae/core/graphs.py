@@ -17,15 +17,19 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
+WARM_UP_CALLS = 3  # before a capture, in which libraries set themselves up
 DRAWS = {"randn": "normal_", "rand": "uniform_"}  # and the methods that draw the same numbers in place
 
 
 def compiled(
-    function: Callable[[], Sequence[Tensor]], outputs: Sequence[Tensor], constants: Sequence[Tensor] = ()
+    function: Callable[[], Sequence[Tensor]],
+    outputs: Sequence[Tensor],
+    constants: Sequence[Tensor] = (),
+    generator: torch.Generator | None = None,
 ) -> Callable[[], None]:
     """One call that runs ``function``, as fast as the device allows, and writes the tensors it returns into ``outputs``.
 
-    ``constants`` are tensors that it reads and nothing changes between two calls.
+    ``constants`` are tensors that it reads and nothing changes between two calls; ``generator`` is the one that it draws from.
     """
     if outputs[0].device.type == "cpu":
         return Recording(function, outputs, constants).replay
@@ -34,7 +38,30 @@ def compiled(
         for output, result in zip(outputs, function(), strict=True):
             output.copy_(result.detach())
 
-    return eager
+    return captured(eager, generator) if outputs[0].device.type == "cuda" else eager
+
+
+def captured(function: Callable[[], None], generator: torch.Generator | None) -> Callable[[], None]:
+    """The kernels of ``function`` as one CUDA graph, or the function itself where one of them cannot be captured.
+
+    The generator is left where it was: what is called before the capture draws from it, too.
+    """
+    state = None if generator is None else generator.get_state()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP_CALLS):
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    if generator is not None and state is not None:
+        generator.set_state(state)
+        graph.register_generator_state(generator)
+    try:
+        with torch.cuda.graph(graph):
+            function()
+    except RuntimeError:  # such as of a decomposition that the device hands back to the CPU
+        return function
+    return graph.replay
 
 
 class Recording:

@@ -156,7 +156,7 @@ class Run:
         self.beta = torch.full_like(self.losses[0], plan.beta)
         self.totals = torch.zeros_like(self.losses)
         outputs = [self.losses, *self.members.gradients.values()]
-        self.compute = compiled(self._losses_and_gradients, outputs, self._constants())
+        self.compute = compiled(self._losses_and_gradients, outputs, self._constants(), self.noise)
         self.held_out = held_out
         self.judge = self._judge()
         self.best = vector.clone()
@@ -224,7 +224,7 @@ class Run:
             chunks = stacked.tensor_split(max(1, math.ceil(most / DEVICE_CHUNK_ROWS)), dim=1)
             return [torch.cat([self.members.call(of_rows, parameters, chunk) for chunk in chunks], 1)]
 
-        compute = compiled(forward, [losses], [*self.members.fixed(), stacked])
+        compute = compiled(forward, [losses], [*self.members.fixed(), stacked], noise)
         work = self.work * min(most, DEVICE_CHUNK_ROWS) / self.batches.batch_size / 3
 
         def judge() -> Tensor:

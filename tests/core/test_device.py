@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from skvae.core.device import is_available, resolve_device, threads_for
+from skvae.core.device import GPU_WORK, is_available, resolve_device, threads_for
 
 
 @pytest.fixture
@@ -24,6 +24,13 @@ def machine(monkeypatch):
 def test_auto_is_cuda_where_there_is_one(n_gpus, mps, expected, machine):
     machine(n_gpus, mps)
     assert resolve_device("auto") == torch.device(expected)
+
+
+@pytest.mark.parametrize(("work", "expected"), [(0.9 * GPU_WORK, "cpu"), (GPU_WORK, "cuda")])
+def test_auto_is_the_cpu_where_there_is_little_to_do(work, expected, machine):
+    machine(n_gpus=1)
+    assert resolve_device("auto", work) == torch.device(expected)
+    assert resolve_device("cuda", work) == torch.device("cuda")
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:1", "mps"])

@@ -379,7 +379,7 @@ def test_every_step_draws_anew(posterior, autoencoder, variational, rows):
     assert (run.epoch() != run.epoch()) == posterior
 
 
-def eager(function, outputs, constants):
+def eager(function, outputs, constants, generator):
     """In place of a recording: the function itself, called once before like one that is recorded."""
     function()
 
