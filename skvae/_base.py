@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -38,6 +39,7 @@ from skvae._warnings import warn
 from skvae.core.device import resolve_device
 from skvae.core.inference import jacobian
 from skvae.core.model import Autoencoder
+from skvae.core.training import TrainingResult
 
 
 class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -159,22 +161,22 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
         ``siblings`` differ from this estimator by ``random_state`` alone, and are fitted with it.
         """
-        together = [self, *siblings]
         if owner is not None:
-            for each in together:
+            for each in (self, *siblings):
                 share_columns(owner, each)
         n_levels = schema.n_levels_of(table.rows.shape[1])
         marginals = self._marginals(table, n_levels, schema) if earlier is None else earlier.marginals
         judged_on = held_out or table
         normal, held_out = marginals.apply_to(table), held_out and marginals.apply_to(held_out)
-        settings = [each._settings(normal, held_out, marginals, n_levels, earlier) for each in together]
+        first = self._settings(normal, held_out, marginals, n_levels, earlier)
+        settings = [first, *(replace(first, seed=random_seed(each.random_state)) for each in siblings)]
         before = None if earlier is None else (earlier.module, earlier.scaling)
         with _progress(self.verbose, type(owner or self).__name__) as report:
             fits = fit_rows(settings, normal, held_out, before, report)
         if earlier is None:
             schema = schema.with_marginals(marginals)
-        for each, fit, its in zip(together, fits, settings, strict=True):
-            each._fitted = Fitted(
+        for each, its, fit in zip((self, *siblings), settings, fits, strict=True):
+            fitted = Fitted(
                 schema=schema,
                 marginals=marginals,
                 scaling=fit.scaling,
@@ -185,8 +187,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
                 beta=float(its.beta),
                 seed=its.seed,
             )
-            each._log_jacobian = float(np.average(each._fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
-            each._publish(fit, [] if earlier is None else self.loss_curve_)
+            each._take(fitted, fit.penalties, fit.result, judged_on)
         return fits[0]
 
     def _marginals(self, table: Table, n_levels: np.ndarray, schema: Schema) -> Marginals:
@@ -218,18 +219,19 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             device=resolve_device(self.device, step_work(params, len(n_levels))),
         )
 
-    def _publish(self, fit: Fit, earlier_losses: list[float]) -> None:
+    def _take(self, fitted: Fitted, penalties: tuple[Penalty, ...], result: TrainingResult | None, judged_on: Table) -> None:
         """Turn the outcome of a fit into the attributes that end in an underscore."""
-        result = fit.result
         losses = [] if result is None else result.losses
-        self.penalties_ = fit.penalties
-        self.loss_curve_ = [*earlier_losses, *losses]
+        self._log_jacobian = float(np.average(fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
+        self.loss_curve_ = [*(self.loss_curve_ if self.warm_start and hasattr(self, "_fitted") else []), *losses]
+        self.penalties_ = penalties
         self.validation_scores_ = None
         if result is not None and result.validation_losses:
             self.validation_scores_ = [self._log_jacobian - loss for loss in result.validation_losses]
         self.best_iter_ = 0 if result is None else result.best_iter
         self.n_iter_ = max(1, len(losses))
-        self.noise_variance_ = self._fitted.noise_variance()
+        self.noise_variance_ = fitted.noise_variance()
+        self._fitted = fitted
 
     @property
     def module_(self) -> Autoencoder:

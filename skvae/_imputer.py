@@ -90,7 +90,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     max_iter : int or "auto", default="auto"
     early_stopping : bool or "auto", default="auto"
         Whether the number of epochs is chosen on rows that are held out, by how likely their hidden cells are. ``"auto"`` is
-        with 10 distinct rows or more; fewer get factor analysis. Below 2000 the model is then trained on all of them.
+        with 10 distinct rows or more; fewer get factor analysis. Each of the
+        models holds out other rows, so that together they learn from all; a single one is trained on all rows along with it
+        below 2000.
     validation_fraction : float, default=0.1
         Share of the rows held out.
     random_state : int, RandomState instance or None, default=None
@@ -105,7 +107,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     autoencoder_ : AutoencoderTransformer or VAETransformer
         The first of them, with its ``schema_``, ``validation_scores_`` and more.
     n_iter_ : int
-        The most epochs that one was trained for.
+        Epochs that the models were trained for, together.
     indicator_features_ : ndarray of int
         Columns that had missing cells at fit.
     n_features_in_ : int

@@ -129,7 +129,7 @@ class VAETransformer(BaseAutoencoder):
         An epoch counts as progress when the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
         Whether the number of epochs is chosen on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
-        and the model is then trained on all rows for the number of epochs that was best; large tables have one split. A start
+        and a model of all rows is trained along with those of the folds; large tables have one split. A start
         at a closed solution is kept unless the gain over it is certain and worthwhile; the page "Design" of the documentation
         states both in numbers. ``"auto"`` is True where something nonlinear is trained or ``X_val`` is given. Fewer than 10
         distinct rows are too few to hold any out: the answer is the start, or with ``init="random"`` the last epoch. What is
@@ -137,8 +137,9 @@ class VAETransformer(BaseAutoencoder):
     validation_fraction : float, default=0.1
         Share of the rows held out where there is one split, and with ``warm_start``.
     n_iter_no_change : int or "auto", default="auto"
-        Epochs without progress after which training stops. ``"auto"`` is a fifth of ``max_iter``, and at least 10, where
-        held-out rows judge, because under the cosine schedule much of the progress comes late; else training goes to its end.
+        Epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter`` where held-out rows judge, a
+        fifth where they are judged by cells that are hidden from the model, and at least 10; else training goes to its end.
+        Where what was gained over a closed solution is far from certain, training ends before.
     shuffle : bool, default=True
         Whether each epoch deals the rows anew.
     warm_start : bool, default=False
@@ -174,15 +175,16 @@ class VAETransformer(BaseAutoencoder):
         a column's variance; with missing cells or in a mixed frame never below what rounding to neighbouring values makes, and
         in the latter not below that of cells which the model does not see.
     loss_curve_ : list of float
-        Training loss per epoch of the last training, in nats per row on the scale of the networks, after those of earlier fits
-        with ``warm_start``. Empty where nothing was trained.
+        Training loss per epoch of the last training, the mean over folds where there are any, in nats per row on the scale of
+        the networks, after those of earlier fits with ``warm_start``. Empty where nothing was trained.
     validation_scores_ : list of float or None
         Mean evidence lower bound of the held-out rows, those of all folds, in nats, with the divergence weighed by ``beta``;
-        higher is better. Entry 0 is the start. None where no rows were held out.
+        higher is better. Entry 0 is the start. Of more than 150 epochs some are judged, the others have the score of the one
+        before. None where no rows were held out.
     penalties_ : tuple of penalties
         As they were charged: for ``Contractive`` with ``n_probes`` decided.
     n_iter_ : int
-        Epochs of the last training, at least 1.
+        Epochs of the last training, at least 1. The model has the weights of ``best_iter_``.
     best_iter_ : int
         Epoch that was best on the held-out rows, 0 for the start; without such rows the last one.
     schema_ : Schema

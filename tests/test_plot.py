@@ -179,13 +179,6 @@ def test_a_start_that_was_kept_is_the_only_mark():
     assert legend(display) == ["training", "held out", "start, PCA, kept: 3.500"]
 
 
-def test_training_again_on_all_rows_is_named():
-    display = curve([3.0, 2.0], [-3.5, -2.5, -2.0, -2.2, -2.4], 2)
-    np.testing.assert_array_equal(display.line_.get_xdata(), [1, 2])
-    np.testing.assert_array_equal(display.validation_line_.get_xdata(), [0, 1, 2, 3, 4])
-    assert legend(display)[0] == "training again, on all rows"
-
-
 def test_a_warm_start_is_judged_from_where_it_began():
     estimator = AutoencoderTransformer(2, warm_start=True, **QUICK).fit(WINE)
     before = len(estimator.loss_curve_)

@@ -81,14 +81,12 @@ class LossCurveDisplay:
         losses = np.asarray(self.loss_curve, dtype=float)
         judged = self.log_jacobian - np.asarray([] if self.validation_scores is None else self.validation_scores, dtype=float)
         n_tried = max(0, len(judged) - 1)
-        label = "training again, on all rows" if len(losses) < n_tried else "training"
-        if len(losses) == 0:
-            label = f"nothing trained, {self.start_name} is the answer"
+        label = "training" if len(losses) else f"nothing trained, {self.start_name} is the answer"
         style = {"color": COLORS[0], "linewidth": 1, "marker": "." if len(losses) == 1 else "", **kwargs}
         (self.line_,) = self.ax_.plot(np.arange(1, len(losses) + 1), losses, label=prefix + label, **style)
         self.validation_line_ = self.start_ = self.best_ = None
         if n_tried:
-            self._plot_judged(max(0, len(losses) - n_tried), judged, prefix, kwargs)
+            self._plot_judged(len(losses) - n_tried, judged, prefix, kwargs)
         self.ax_.set(xlabel="epoch", ylabel="loss (nats per row)")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         _limit_height(self.ax_, np.concatenate([losses, judged]), shared)

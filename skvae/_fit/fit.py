@@ -317,18 +317,15 @@ class _Judgement:
         return result.judged is not None and self._guard.is_certain(result.judged) and self._guard.is_worthwhile(gain, unit)
 
 
-def _run(
-    task: Task, plan: TrainingPlan, models: list[Autoencoder], table: Table, splits: Sequence[Split] = ()
-) -> Run:
+def _run(task: Task, plan: TrainingPlan, models: list[Autoencoder], table: Table, splits: Sequence[Split] = ()) -> Run:
     """The training of models on all rows of a table, the first of them without those that a split holds out."""
     settings = task.settings
     if not (settings.variational or settings.marked or settings.is_plain):
         for model in models:
             model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
+    parts = [split.part for split in splits if split.part is not None]
     if len(models) == len(splits) == 1:
         table, parts = splits[0].table, []
-    else:
-        parts = [split.part for split in splits]
     rows, counts = tensors_of(table, models[0], settings.device)
     held_out = [tensors_of(split.held_out, models[0], settings.device) for split in splits]
     weights = _weights(counts, rows, len(models), parts)

@@ -123,7 +123,7 @@ class _Flattened(torch.autograd.Function):
         return a - positive + torch.log1p(positive)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004, torch's signature
         ctx.save_for_backward(*inputs)
 
     @staticmethod
@@ -132,5 +132,5 @@ class _Flattened(torch.autograd.Function):
         return gradients[0] / (1 + torch.relu(a))
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int], a: Tensor) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int], a: Tensor) -> tuple[Tensor, int]:  # noqa: ARG004
         return _Flattened.apply(a), in_dims[0]

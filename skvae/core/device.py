@@ -13,7 +13,8 @@ GPU_WORK = 1e8  # the same of a training step; a core does these in the time in 
 def resolve_device(name: str, work: float = math.inf) -> torch.device:
     """The device that a name stands for; "auto" is CUDA where there is one and it pays, else the CPU.
 
-    ``work`` is the number of multiplications and additions in one go. The bound is by arithmetic, not by measurement. Apple's "mps" is taken on request only: it has no float64, and small networks are faster on the CPU there.
+    ``work`` is the number of multiplications and additions in one go; the bound for it is by arithmetic, not by measurement.
+    Apple's "mps" is taken on request only: it has no float64, and small networks are faster on the CPU there.
 
     Raises
     ------

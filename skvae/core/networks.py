@@ -84,9 +84,9 @@ class Network(nn.Module):
         outputs = []
         h = x if self.limit is None else x.clamp(-self.limit, self.limit)
         for layer in self.hidden:
-            h = activation(product(h, layer.weight, layer.bias))
+            h = activation(product(h, *layer.parameters()))
             outputs.append(h)
-        y = product(h, self.out.weight, self.out.bias)
+        y = product(h, *self.out.parameters())
         if self.path is not None:
             y = product(x, self.path, y)
         if self.unit is not None:
@@ -137,7 +137,7 @@ class Affine(torch.autograd.Function):
         return torch.baddbmm(start if start.ndim == 3 else start[:, None], x, weight.mT)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004, torch's
         x, weight, start = inputs
         ctx.save_for_backward(x, weight)
         ctx.is_bias = start.ndim < x.ndim

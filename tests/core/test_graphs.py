@@ -13,9 +13,9 @@ from torch.nn import functional
 from skvae.core.bottlenecks import Dense, GaussianPosterior
 from skvae.core.graphs import Recording
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
+from skvae.core.members import ALIGNMENT
 from skvae.core.networks import ACTIVATIONS
 from skvae.core.objective import Objective
-from skvae.core.members import ALIGNMENT
 
 
 def grad(loss, *parameters):

@@ -139,8 +139,6 @@ def test_objective_is_the_mean_of_row_losses_summed_over_cells(likelihood, autoe
     torch.testing.assert_close(Objective().loss(model, rows, weights), -(cells.sum(1) * weights).mean())
 
 
-
-
 # The best epoch
 
 
