@@ -39,7 +39,6 @@ from skvae._warnings import warn
 from skvae.core.device import resolve_device
 from skvae.core.inference import jacobian
 from skvae.core.model import Autoencoder
-from skvae.core.training import TrainingResult
 
 
 class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -187,7 +186,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
                 beta=float(its.beta),
                 seed=its.seed,
             )
-            each._take(fitted, fit.penalties, fit.result, judged_on)
+            each._take(fit, fitted, judged_on)
         return fits[0]
 
     def _marginals(self, table: Table, n_levels: np.ndarray, schema: Schema) -> Marginals:
@@ -219,12 +218,13 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             device=resolve_device(self.device, step_work(params, len(n_levels))),
         )
 
-    def _take(self, fitted: Fitted, penalties: tuple[Penalty, ...], result: TrainingResult | None, judged_on: Table) -> None:
+    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table) -> None:
         """Turn the outcome of a fit into the attributes that end in an underscore."""
+        result = fit.result
         losses = [] if result is None else result.losses
         self._log_jacobian = float(np.average(fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
         self.loss_curve_ = [*(self.loss_curve_ if self.warm_start and hasattr(self, "_fitted") else []), *losses]
-        self.penalties_ = penalties
+        self.penalties_ = fit.penalties
         self.validation_scores_ = None
         if result is not None and result.validation_losses:
             self.validation_scores_ = [self._log_jacobian - loss for loss in result.validation_losses]

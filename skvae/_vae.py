@@ -12,7 +12,7 @@ from torch import Tensor
 from skvae._base import BaseAutoencoder
 from skvae._fit.fit import Fit
 from skvae._fit.settings import Corruption, Penalty
-from skvae._fitted import sum_of_cells
+from skvae._fitted import Fitted, sum_of_cells
 from skvae._tables.rows import Table, moments
 from skvae._validation import Interval, StrOptions, check_count, check_is_fitted, random_seed
 from skvae.core.device import widest
@@ -321,8 +321,8 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.device = device
 
-    def _publish(self, fit: Fit, earlier_losses: list[float]) -> None:
-        super()._publish(fit, earlier_losses)
+    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table) -> None:
+        super()._take(fit, fitted, judged_on)
         table = fit.table
         n_rows = min(len(table.rows), ORDERING_ROWS, ORDERING_CODES // self.n_components_ + 1)
         explained = self._explained_variance(table.take(np.arange(n_rows)))
