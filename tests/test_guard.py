@@ -50,7 +50,7 @@ def test_the_page_has_the_numbers_of_the_guard():
     rows = dict(re.findall(r"^\| (.*?) \| (.*) \|$", page, re.MULTILINE))
     numbers = {name: [float(re.match(r"[\d.]+", cell.strip()).group()) for cell in rows[name].split("|")] for name in (
         "distinct rows below which five folds judge",
-        "distinct rows below which the model is trained again on all rows",
+        "distinct rows below which a model of all rows is trained along",
         "standard errors that a gain must exceed",
         "the same where few rows are held out",
         "held-out rows that are few",
@@ -70,6 +70,29 @@ def test_few_rows_ask_for_more_certainty(n_rows):
     gain = judged(falls + 2.5 / np.sqrt(n_rows))
     assert stats.ttest_1samp(gain.start, 0).statistic == pytest.approx(2.5)
     assert guard.is_certain(gain) == (n_rows >= 500)
+
+
+@pytest.mark.parametrize(
+    ("progress", "certainty", "futile"),
+    [(0.02, -9.0, False), (0.03, 0.7, True), (0.03, 0.75, False), (0.2, 1.35, True), (0.2, 1.45, False), (0.9, 1.9, True)],
+)
+def test_a_gain_that_is_far_from_certain_is_given_up(progress, certainty, futile):
+    """With two standard errors asked for: of 0.36 of them at 3 %, 0.7 at a fifth and all from 35 % on."""
+    n_rows = 400
+    falls = stats.zscore(np.random.default_rng(0).normal(size=n_rows), ddof=1)
+    guard = replace(RECONSTRUCTION, standard_errors=2.0, few_rows=0)
+    assert guard.is_futile(progress, judged(falls + certainty / np.sqrt(n_rows))) == futile
+
+
+def test_nothing_is_given_up_where_certainty_is_not_asked_for():
+    assert not replace(RECONSTRUCTION, standard_errors=0.0, of_few=0.0).is_futile(0.9, judged([-1.0] * 20))
+
+
+def test_training_that_cannot_win_ends_early():
+    noise = np.random.default_rng(0).normal(size=(120, 6))
+    model = AutoencoderTransformer(2, random_state=0).fit(noise)
+    assert model.best_iter_ == 0
+    assert model.n_iter_ < 0.2 * 1500  # of as many epochs, as there is one batch
 
 
 def test_a_gain_is_worthwhile_as_a_share_of_its_unit():

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer
 from skvae._fitted import Fitted
 from skvae._tables.schema import Schema
+from skvae.core.training import Run
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(80, 2)) @ RNG.normal(size=(2, 4)) + 0.1 * RNG.normal(size=(80, 4))
@@ -117,3 +118,33 @@ def test_a_copy_shares_no_memory_with_the_estimator(detector, imputer, copied):
     twin = copied(model)
     assert {p.data_ptr() for p in model.module_.parameters()}.isdisjoint(p.data_ptr() for p in twin.module_.parameters())
     np.testing.assert_array_equal(twin.transform(NUMBERS), model.transform(NUMBERS))
+
+
+# Models that are fitted together
+
+
+def holed(table):
+    return np.where(np.random.default_rng(1).random(table.shape) < 0.1, np.nan, table)
+
+
+def test_models_of_an_imputer_differ_and_are_each_as_good():
+    X = holed(NUMBERS)
+    imputer = AutoencoderImputer(**SMALL).fit(X)
+    weights = [model.module_.encoder.out.weight.detach().numpy() for model in imputer.estimators_]
+    assert not any(np.allclose(weights[0], others) for others in weights[1:])
+    scores = [model.score(X) for model in imputer.estimators_]
+    assert np.ptp(scores) < 1.0
+    assert {model.n_iter_ for model in imputer.estimators_} == {imputer.n_iter_}
+
+
+@pytest.mark.parametrize(("n_estimators", "expected"), [(1, 2), (2, 2), (3, 3)])
+def test_a_single_model_of_an_imputer_is_trained_along_with_one_of_all_rows(n_estimators, expected, monkeypatch):
+    seen, start = [], Run.__init__
+
+    def recorded(run, models, *args):
+        seen.append(len(models))
+        start(run, models, *args)
+
+    monkeypatch.setattr(Run, "__init__", recorded)
+    imputer = AutoencoderImputer(n_estimators=n_estimators, max_iter=2, **SMALL).fit(holed(NUMBERS))
+    assert (seen, len(imputer.estimators_)) == ([expected], n_estimators)

@@ -405,6 +405,41 @@ def test_a_running_total_runs():
         assert total.item() == 3 * n
 
 
+def test_what_depends_on_constants_alone_is_computed_once():
+    x, variance = torch.ones(3), torch.full((), 4.0)
+
+    def function():
+        return [x * variance.log().exp().sqrt()]
+
+    usual, folded = Recording(function, [torch.zeros(3)]), Recording(function, [torch.zeros(3)], [variance])
+    assert (len(usual.calls), len(folded.calls)) == (4, 1)
+
+
+def test_a_constant_that_the_computation_changes_is_none():
+    x, count = torch.ones(3), torch.zeros(())
+
+    def function():
+        count.add_(1)
+        return [x * count.exp()]
+
+    result = torch.zeros(3)
+    recording = Recording(function, [result], [count])
+    for n in range(2, 5):
+        recording.replay()
+        torch.testing.assert_close(result, torch.full((3,), math.exp(n)))
+
+
+def test_what_no_result_depends_on_is_left_out_but_for_draws():
+    x, result, generator = torch.ones(3), torch.zeros(3), torch.Generator().manual_seed(0)
+
+    def function():
+        x.exp().sum()
+        torch.randn(2, generator=generator)
+        return [x * 2]
+
+    assert len(Recording(function, [result]).calls) == 2
+
+
 def test_statistics_that_a_layer_keeps_are_kept_by_replays():
     recorded, eager = (torch.nn.BatchNorm1d(4) for _ in range(2))
     x = torch.ones(6, 4)
