@@ -81,6 +81,13 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
+def cpu_timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
+    """The result of a call, the CPU seconds of all threads of this process, and the seconds that passed."""
+    start = time.process_time()
+    result, seconds = timed(function)
+    return result, time.process_time() - start, seconds
+
+
 class Rows:
     """Measured rows, written to a file of JSON lines one by one, where there is a file.
 

@@ -16,6 +16,7 @@ NAMES = [
     "anomaly",
     "codes",
     "denoising",
+    "fit",
     "frames",
     "imputation",
     "likelihood",
