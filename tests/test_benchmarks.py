@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 if not BENCHMARKS.exists():
@@ -78,3 +79,28 @@ def test_what_is_asked_for_comes_before_smoke():
     for given, expected in (([], (5, 5)), (["--smoke"], (1, 2)), (["--seeds", "5", "--smoke"], (1, 5))):
         args = parser.parse_args(given)
         assert (args.splits, args.seeds) == expected
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize("init", ["random", "pca"])
+@pytest.mark.parametrize("name", ["plain", "GaussianNoise", "VAE"])
+def test_loops_by_hand_have_the_loss_and_the_gradients_of_the_package(name, init):
+    step, engine = importlib.import_module("step"), importlib.import_module("engine")
+    X = torch.randn(32, 30, generator=torch.Generator().manual_seed(0))
+    run = engine.run_of(step.estimator(name, batch_size=32, init=init), X)
+    model = run.model
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -0.3, 0.3, generator=run.noise)
+    for buffer in (model.encoder.limit, model.encoder.unit, model.decoder.unit):
+        if buffer is not None:
+            buffer.uniform_(0.5, 2.0, generator=run.noise)
+    loop = step.BY_HAND[name](model, X, 32)
+    with torch.no_grad():
+        loss = loop.step()
+    expected = run.objective.loss(model, X, None, 1.0, torch.Generator().manual_seed(0))
+    expected.backward()
+    torch.testing.assert_close(loss, expected.item(), rtol=1e-5, atol=0)
+    for parameter in model.parameters():
+        parameter.data = parameter if parameter.grad is None else parameter.grad
+    for key, gradient in loop.weights_of(model).items():
+        torch.testing.assert_close(loop.gradients[key], gradient, rtol=1e-4, atol=1e-5, msg=key)
