@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ if not BENCHMARKS.exists():
 NAMES = [
     "anomaly",
     "codes",
+    "compare",
     "denoising",
     "fit",
     "frames",
@@ -69,6 +72,11 @@ def test_script_runs(name, monkeypatch, tmp_path, capsys):
     assert re.search(r"^\| .* \|\n\| -+ \|", capsys.readouterr().out, re.MULTILINE)
     assert all(json.loads(line) for line in rows.read_text().splitlines())
     assert not draws or figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_comparison_of_versions_imports_neither():
+    code = "import sys, compare; sys.exit('skvae' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(BENCHMARKS)}, check=True)
 
 
 @pytest.mark.usefixtures("benchmarks")
