@@ -30,6 +30,7 @@ NAMES = [
     "planted_errors",
     "reconstruction",
     "step",
+    "time_to_error",
     "vae_mnist",
 ]
 SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(BENCHMARKS.glob("*.py"))}
