@@ -190,7 +190,7 @@ def run_tables(args: argparse.Namespace, contenders: list[str], budgets: list[fl
 def medians(rows: list[Row], contender: str, budgets: list[float]) -> list[float]:
     """Over tables, after each budget."""
     of_contender = [row for row in rows if row["contender"] == contender]
-    return [float(np.quantile([after(row, t) for row in of_contender], 0.5, method="higher")) for t in budgets]
+    return [float(np.median([after(row, t) for row in of_contender])) for t in budgets]
 
 
 def say_errors(rows: list[Row], contenders: list[str], budgets: list[float]) -> None:
