@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from by_hand import Denoising, Plain, Variational
-from engine import run_of
+from engine import model_of, run_of
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, Contractive, VAETransformer
 from skvae.core.objective import Objective
@@ -64,7 +64,7 @@ Steps = Callable[[], object]
 def skvae_steps(X: Tensor, batch_size: int, kind: type, init: str, n_epochs: int) -> dict[str, Steps]:
     """An epoch of training, and as many eager passes through the same model."""
     estimator = kind(8, init=init, likelihood="gaussian", batch_size=batch_size, max_iter=n_epochs, **NETWORK)
-    run, eager = run_of(estimator, X), run_of(estimator, X).model
+    run, eager = run_of(estimator, X), model_of(estimator, X)
     weights = [p for p in eager.parameters() if p.requires_grad]
     x, generator = X[:batch_size].clone(), torch.Generator().manual_seed(0)
 
@@ -90,7 +90,7 @@ def estimator(name: str, **options: Any) -> AutoencoderTransformer | VAETransfor
 def by_hand_steps(X: Tensor, name: str, batch_size: int, init: str, n_epochs: int) -> dict[str, Steps]:
     """An epoch of training, and one of the loop that is written by hand, from the same weights."""
     ours = estimator(name, batch_size=batch_size, init=init, max_iter=n_epochs)
-    return {STEP: run_of(ours, X).epoch, HAND: BY_HAND[name](run_of(ours, X).model, X, batch_size).epoch}
+    return {STEP: run_of(ours, X).epoch, HAND: BY_HAND[name](model_of(ours, X), X, batch_size).epoch}
 
 
 def textbook_steps(X: Tensor, batch_size: int) -> Steps:

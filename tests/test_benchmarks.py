@@ -96,17 +96,18 @@ def test_what_is_asked_for_comes_before_smoke():
 def test_loops_by_hand_have_the_loss_and_the_gradients_of_the_package(name, init):
     step, engine = importlib.import_module("step"), importlib.import_module("engine")
     X = torch.randn(32, 30, generator=torch.Generator().manual_seed(0))
-    run = engine.run_of(step.estimator(name, batch_size=32, init=init), X)
-    model = run.model
+    estimator = step.estimator(name, batch_size=32, init=init)
+    model, objective = engine.model_of(estimator, X), engine.run_of(estimator, X).objective
+    generator = torch.Generator().manual_seed(1)
     for parameter in model.parameters():
-        torch.nn.init.uniform_(parameter, -0.3, 0.3, generator=run.noise)
+        torch.nn.init.uniform_(parameter, -0.3, 0.3, generator=generator)
     for buffer in (model.encoder.limit, model.encoder.unit, model.decoder.unit):
         if buffer is not None:
-            buffer.uniform_(0.5, 2.0, generator=run.noise)
+            buffer.uniform_(0.5, 2.0, generator=generator)
     loop = step.BY_HAND[name](model, X, 32)
     with torch.no_grad():
         loss = loop.step()
-    expected = run.objective.loss(model, X, None, 1.0, torch.Generator().manual_seed(0))
+    expected = objective.loss(model, X, None, 1.0, torch.Generator().manual_seed(0))
     expected.backward()
     torch.testing.assert_close(loss, expected.item(), rtol=1e-5, atol=0)
     for parameter in model.parameters():
