@@ -144,6 +144,11 @@ def standardiser() -> Pipeline:
     return make_pipeline(VarianceThreshold(), StandardScaler())
 
 
+def standardise(X: np.ndarray) -> np.ndarray:
+    """All rows, columns that are constant dropped and the others standardised."""
+    return standardiser().fit_transform(X)
+
+
 def split(X: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training and test rows: a random 75/25, columns dropped and standardised by what they are on the training rows."""
     train, test = train_test_split(X, test_size=0.25, random_state=seed)

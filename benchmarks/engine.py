@@ -13,6 +13,7 @@ from skvae._fit.plan import plan_for
 from skvae._fit.settings import Settings
 from skvae._fit.task import Task
 from skvae._tables.rows import Scaling, Table
+from skvae.core.model import Autoencoder
 from skvae.core.training import Run
 
 
@@ -29,6 +30,12 @@ def task_for(estimator: Any, X: np.ndarray, seed: int = 0) -> Task:
         device=torch.device("cpu"),
     )
     return task_of(settings, Table(X, None), Scaling.standard(Table(X, None)), None)
+
+
+def model_of(estimator: Any, X: Tensor, seed: int = 0) -> Autoencoder:
+    """An untrained model of standardised rows."""
+    task = task_for(estimator, X.double().numpy(), seed)
+    return build_model(task, task.generator())
 
 
 def run_of(estimator: Any, X: Tensor, seed: int = 0) -> Run:

@@ -14,8 +14,6 @@ import sklearn
 import torch
 from threadpoolctl import threadpool_limits
 
-import skvae
-
 say = partial(print, flush=True)
 
 
@@ -67,6 +65,8 @@ def asked_for(args: argparse.Namespace, option: str, known: Iterable[str], defau
 
 def begin(args: argparse.Namespace) -> None:
     """Set the threads and say under what everything is measured."""
+    import skvae  # here, as compare.py must not: it measures versions of the package in other processes
+
     if args.threads is not None:
         torch.set_num_threads(args.threads)
         threadpool_limits(args.threads)
@@ -79,6 +79,13 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = function()
     return result, time.perf_counter() - start
+
+
+def cpu_timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
+    """The result of a call, the CPU seconds of all threads of this process, and the seconds that passed."""
+    start = time.process_time()
+    result, seconds = timed(function)
+    return result, time.process_time() - start, seconds
 
 
 class Rows:

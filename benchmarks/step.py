@@ -11,10 +11,12 @@ rounds in microseconds, after warm-up; the ratio is the median of the rounds' ra
 forward and backward pass alone.
 
 ``--variants`` times instead the step of every corruption, penalty and sparse code over that of the plain autoencoder, batches
-of 128. ``--rivals`` adds, for context and on the plain network, a textbook loop (DataLoader, Adam) and scikit-learn's
-MLPRegressor.
+of 128. ``--by-hand`` times instead the step over that of a loop written by hand for this one network, in ``by_hand.py``: of the
+plain autoencoder, of one that sees noise and of the VAE. 1 is the least that a step can be expected to cost. ``--rivals`` adds,
+for context and on the plain network, a textbook loop (DataLoader, Adam) and scikit-learn's MLPRegressor.
 """
 
+import argparse
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -25,15 +27,17 @@ from sklearn.neural_network import MLPRegressor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from engine import run_of
+from by_hand import Denoising, Plain, Variational
+from engine import model_of, run_of
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, Contractive, VAETransformer
 from skvae.core.objective import Objective
 
 BATCH_SIZES = (32, 256, 1024)
+BATCH_SIZES_BY_HAND = (32, 128, 256, 1024)
 N_BATCHES = 32  # steps per measurement
 WARM_UP = 3  # rounds
-STEP, PASS = "step", "forward + backward"
+STEP, PASS, HAND = "step", "forward + backward", "by hand"
 
 NETWORK: dict[str, Any] = {"hidden_layer_sizes": (64,), "activation": "relu"}
 PLAIN = "plain"
@@ -52,13 +56,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "Contractive, one probe": {"penalty": Contractive(n_probes=1)},
 }
 
+BY_HAND = {PLAIN: Plain, "GaussianNoise": Denoising, "VAE": Variational}
+
 Steps = Callable[[], object]
 
 
 def skvae_steps(X: Tensor, batch_size: int, kind: type, init: str, n_epochs: int) -> dict[str, Steps]:
     """An epoch of training, and as many eager passes through the same model."""
     estimator = kind(8, init=init, likelihood="gaussian", batch_size=batch_size, max_iter=n_epochs, **NETWORK)
-    run, eager = run_of(estimator, X), run_of(estimator, X).model
+    run, eager = run_of(estimator, X), model_of(estimator, X)
     weights = [p for p in eager.parameters() if p.requires_grad]
     x, generator = X[:batch_size].clone(), torch.Generator().manual_seed(0)
 
@@ -73,6 +79,18 @@ def variant_steps(X: Tensor, batch_size: int, n_epochs: int) -> dict[str, Steps]
     """An epoch of training of each variant."""
     options = {"init": "random", "batch_size": batch_size, "max_iter": n_epochs, **NETWORK}
     return {name: run_of(AutoencoderTransformer(8, **options, **variant), X).epoch for name, variant in VARIANTS.items()}
+
+
+def estimator(name: str, **options: Any) -> AutoencoderTransformer | VAETransformer:
+    """The estimator that a loop by hand stands beside."""
+    kind = VAETransformer if name == "VAE" else AutoencoderTransformer
+    return kind(8, likelihood="gaussian", **NETWORK, **VARIANTS.get(name, {}), **options)
+
+
+def by_hand_steps(X: Tensor, name: str, batch_size: int, init: str, n_epochs: int) -> dict[str, Steps]:
+    """An epoch of training, and one of the loop that is written by hand, from the same weights."""
+    ours = estimator(name, batch_size=batch_size, init=init, max_iter=n_epochs)
+    return {STEP: run_of(ours, X).epoch, HAND: BY_HAND[name](model_of(ours, X), X, batch_size).epoch}
 
 
 def textbook_steps(X: Tensor, batch_size: int) -> Steps:
@@ -135,17 +153,20 @@ def compare_variants(n_rounds: int, rows: Rows) -> None:
     say_table(["variant", "step, us", "over plain"], lines)
 
 
-def main() -> None:
-    options = parser(__doc__, rounds=1, rivals=True)
-    options.add_argument("--rounds", type=int, default=50, metavar="N", help="turns of each contender; default 50")
-    options.add_argument("--rivals", action="store_true", help="time other loops, too")
-    options.add_argument("--variants", action="store_true", help="time the variants of the autoencoder against each other")
-    args = options.parse_args()
-    begin(args)
-    rows = Rows(args.json)
-    if args.variants:
-        compare_variants(args.rounds, rows)
-        return
+def compare_by_hand(n_rounds: int, rows: Rows) -> None:
+    lines = []
+    for name, init, batch_size in product(BY_HAND, ("random", "pca"), BATCH_SIZES_BY_HAND):
+        X = torch.randn(N_BATCHES * batch_size, 30, generator=torch.Generator().manual_seed(0))
+        times = interleaved(by_hand_steps(X, name, batch_size, init, WARM_UP + n_rounds), n_rounds)
+        medians = {contender: float(np.median(values)) for contender, values in times.items()}
+        key = {"model": name, "init": init, "batch": batch_size}
+        row = rows.add(key | medians | {"over by hand": float(np.median(times[STEP] / times[HAND]))})
+        lines.append([*key.values(), f"{row[STEP]:.0f}", f"{row[HAND]:.0f}", f"{row['over by hand']:.2f}"])
+        say(f"{name} init={init} batch {batch_size}: step {row[STEP]:.0f}, by hand {row[HAND]:.0f}")
+    say_table(["model", "init", "batch", STEP, HAND, "ratio"], lines)
+
+
+def compare_passes(args: argparse.Namespace, rows: Rows) -> None:
     columns, lines = [STEP, PASS, "ratio"], []
     if args.rivals:
         columns += ["DataLoader + Adam", "MLPRegressor"]
@@ -159,6 +180,23 @@ def main() -> None:
                 + ", ".join(f"{c} {v}" for c, v in zip(columns, cells, strict=True) if v)
             )
     say_table(["model", "init", "batch", *columns], lines)
+
+
+def main() -> None:
+    options = parser(__doc__, rounds=1, rivals=True, by_hand=True)
+    options.add_argument("--rounds", type=int, default=50, metavar="N", help="turns of each contender; default 50")
+    options.add_argument("--rivals", action="store_true", help="time other loops, too")
+    options.add_argument("--variants", action="store_true", help="time the variants of the autoencoder against each other")
+    options.add_argument("--by-hand", action="store_true", help="time the step against loops that are written by hand")
+    args = options.parse_args()
+    begin(args)
+    rows = Rows(args.json)
+    if args.variants:
+        compare_variants(args.rounds, rows)
+    if args.by_hand:
+        compare_by_hand(args.rounds, rows)
+    if args.smoke or not (args.variants or args.by_hand):
+        compare_passes(args, rows)
 
 
 if __name__ == "__main__":

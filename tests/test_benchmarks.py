@@ -2,11 +2,14 @@
 
 import importlib
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 if not BENCHMARKS.exists():
@@ -15,7 +18,9 @@ if not BENCHMARKS.exists():
 NAMES = [
     "anomaly",
     "codes",
+    "compare",
     "denoising",
+    "fit",
     "frames",
     "imputation",
     "likelihood",
@@ -25,6 +30,7 @@ NAMES = [
     "planted_errors",
     "reconstruction",
     "step",
+    "time_to_error",
     "vae_mnist",
 ]
 SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(BENCHMARKS.glob("*.py"))}
@@ -69,6 +75,11 @@ def test_script_runs(name, monkeypatch, tmp_path, capsys):
     assert not draws or figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_comparison_of_versions_imports_neither():
+    code = "import sys, compare; sys.exit('skvae' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(BENCHMARKS)}, check=True)
+
+
 @pytest.mark.usefixtures("benchmarks")
 def test_what_is_asked_for_comes_before_smoke():
     parser = importlib.import_module("report").parser("", splits=1, seeds=lambda: 2)
@@ -77,3 +88,29 @@ def test_what_is_asked_for_comes_before_smoke():
     for given, expected in (([], (5, 5)), (["--smoke"], (1, 2)), (["--seeds", "5", "--smoke"], (1, 5))):
         args = parser.parse_args(given)
         assert (args.splits, args.seeds) == expected
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize("init", ["random", "pca"])
+@pytest.mark.parametrize("name", ["plain", "GaussianNoise", "VAE"])
+def test_loops_by_hand_have_the_loss_and_the_gradients_of_the_package(name, init):
+    step, engine = importlib.import_module("step"), importlib.import_module("engine")
+    X = torch.randn(32, 30, generator=torch.Generator().manual_seed(0))
+    estimator = step.estimator(name, batch_size=32, init=init)
+    model, objective = engine.model_of(estimator, X), engine.run_of(estimator, X).objective
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -0.3, 0.3, generator=generator)
+    for buffer in (model.encoder.limit, model.encoder.unit, model.decoder.unit):
+        if buffer is not None:
+            buffer.uniform_(0.5, 2.0, generator=generator)
+    loop = step.BY_HAND[name](model, X, 32)
+    with torch.no_grad():
+        loss = loop.step()
+    expected = objective.loss(model, X, None, 1.0, torch.Generator().manual_seed(0))
+    expected.backward()
+    torch.testing.assert_close(loss, expected.item(), rtol=1e-5, atol=0)
+    for parameter in model.parameters():
+        parameter.data = parameter if parameter.grad is None else parameter.grad
+    for key, gradient in loop.weights_of(model).items():
+        torch.testing.assert_close(loop.gradients[key], gradient, rtol=1e-4, atol=1e-5, msg=key)
