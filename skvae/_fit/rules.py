@@ -11,7 +11,7 @@ from skvae.core.training import Judged, weighted_mean
 N_FOLDS = 5  # of a cross-validation; with fewer than two rows in each nothing is held out
 CAPPED_FROM = 500  # held-out rows; among fewer, a rise of the loss as large as its falls could have been missed
 HIDDEN_CELLS_REFIT_BELOW = 2000  # rows; the rows held out of more are hardly missed by a model that sees each many times
-FUTILE_FROM = 0.03  # share of the training from which on it may be given up
+FUTILE_FROM = 0.1  # share of the training from which on it may be given up; up to half of that, steps are not of full size
 FUTILE_AT_FIRST, FUTILE_RISE = 0.3, 2.0  # share of the certainty asked for that it must show, and how it rises; 1 after a third
 
 
