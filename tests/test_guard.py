@@ -74,10 +74,10 @@ def test_few_rows_ask_for_more_certainty(n_rows):
 
 @pytest.mark.parametrize(
     ("progress", "certainty", "futile"),
-    [(0.02, -9.0, False), (0.03, 0.7, True), (0.03, 0.75, False), (0.2, 1.35, True), (0.2, 1.45, False), (0.9, 1.9, True)],
+    [(0.09, -9.0, False), (0.1, 0.95, True), (0.1, 1.05, False), (0.2, 1.35, True), (0.2, 1.45, False), (0.9, 1.9, True)],
 )
 def test_a_gain_that_is_far_from_certain_is_given_up(progress, certainty, futile):
-    """With two standard errors asked for: of 0.36 of them at 3 %, 0.7 at a fifth and all from 35 % on."""
+    """With two standard errors asked for: half of them at a tenth, 0.7 at a fifth and all from 35 % on."""
     n_rows = 400
     falls = stats.zscore(np.random.default_rng(0).normal(size=n_rows), ddof=1)
     guard = replace(RECONSTRUCTION, standard_errors=2.0, few_rows=0)
