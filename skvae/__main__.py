@@ -16,9 +16,13 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import AEAnomalyDetector, AutoencoderTransformer, SaltAndPepper, VAETransformer, __version__
 
-SETS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
+LINEAR_SETS: dict[str, tuple[Callable[..., Any], int]] = {
     "breast cancer": (load_breast_cancer, 5),
-    "digits": (load_digits, 8),
+    "wine": (load_wine, 3),
+}
+SETS: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
+    "breast cancer": (load_breast_cancer, (2, 8)),
+    "digits": (load_digits, (8,)),
 }
 DENSITY_SETS: dict[str, tuple[Callable[..., Any], int]] = {
     "breast cancer": (load_breast_cancer, 5),
@@ -46,7 +50,7 @@ def linear_equals_pca() -> None:
         "Same subspace, same error: from the PCA start exactly, from random weights by gradient descent.",
     )
     row("table", "code", "start", "error / PCA's", "largest angle", "seconds")
-    for name, (load, k) in SETS.items():
+    for name, (load, k) in LINEAR_SETS.items():
         X = StandardScaler().fit_transform(load().data)
         pca = PCA(k).fit(X)
         for init in ("pca", "random"):
@@ -65,12 +69,12 @@ def nonlinear_beats_pca() -> None:
         "Squared error on a quarter of the rows, held out; columns standardised; default settings.",
     )
     row("table", "code", "PCA", "autoencoder", "ratio", "seconds")
-    for name, (load, _) in SETS.items():
+    for name, (load, sizes) in SETS.items():
         train, test = train_test_split(load().data, random_state=0)
         varies = train.std(axis=0) > 0
         scaler = StandardScaler().fit(train[:, varies])
         train, test = scaler.transform(train[:, varies]), scaler.transform(test[:, varies])
-        for k in (2, 8):
+        for k in sizes:
             model = AutoencoderTransformer(k, random_state=0)
             seconds = timed(model.fit, train)
             error, pca_error = squared_error(model, test), squared_error(PCA(k).fit(train), test)
