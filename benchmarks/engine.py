@@ -16,8 +16,10 @@ from skvae._tables.rows import Scaling, Table
 from skvae.core.model import Autoencoder
 from skvae.core.training import Run
 
+CPU = torch.device("cpu")
 
-def task_for(estimator: Any, X: np.ndarray, seed: int = 0) -> Task:
+
+def task_for(estimator: Any, X: np.ndarray, seed: int = 0, device: torch.device = CPU) -> Task:
     """What ``estimator.fit`` would fit to a standardised table of numbers."""
     settings = Settings.of(
         estimator.get_params(),
@@ -27,7 +29,7 @@ def task_for(estimator: Any, X: np.ndarray, seed: int = 0) -> Task:
         has_held_out=False,
         was_marked=None,
         seed=seed,
-        device=torch.device("cpu"),
+        device=device,
     )
     return task_of(settings, Table(X, None), Scaling.standard(Table(X, None)), None)
 
@@ -38,12 +40,12 @@ def model_of(estimator: Any, X: Tensor, seed: int = 0) -> Autoencoder:
     return build_model(task, task.generator())
 
 
-def run_of(estimator: Any, X: Tensor, seed: int = 0) -> Run:
+def run_of(estimator: Any, X: Tensor, seed: int = 0, device: torch.device = CPU) -> Run:
     """An untrained model of standardised rows, ready to train."""
     table = Table(X.double().numpy(), None)
-    task = task_for(estimator, table.rows, seed)
+    task = task_for(estimator, table.rows, seed, device)
     generator = task.generator()
-    model = build_model(task, generator)
-    rows = X.to(next(model.parameters()).dtype)
+    model = build_model(task, generator).to(device)
+    rows = X.to(next(model.parameters()).dtype).to(device)
     objective = build_objective(task, table, rows)
     return Run([model], rows, None, plan_for(task, len(X)), generator, objective=objective)

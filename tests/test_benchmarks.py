@@ -22,6 +22,7 @@ NAMES = [
     "denoising",
     "fit",
     "frames",
+    "gpu",
     "imputation",
     "likelihood",
     "mnist",
