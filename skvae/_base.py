@@ -1,7 +1,7 @@
 """The fit and apply template that the two transformers share. Think twice before adding anything to it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -549,26 +549,18 @@ def warn_of_early_end(max_iter: int | str) -> None:
 
 @contextmanager
 def _progress(verbose: int, name: str) -> Iterator[Report | None]:
-    """A progress bar per phase of the training, with epoch, loss and validation loss; or nothing."""
+    """A progress bar of the training, with epoch, loss and validation loss; or nothing."""
     if not verbose:
         yield None
         return
-    bars: list[tqdm] = []
+    with ExitStack() as bars:
+        opened: list[tqdm] = []
 
-    def report(epoch: int, n_iter: int, loss: float, validation_loss: float | None) -> None:
-        judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
-        if epoch == 1:
-            phase = "choosing epochs" if judged else "training"
-            close()
-            bars.append(tqdm(desc=f"{name}, {phase}", total=n_iter, unit="epoch"))
-        bars[-1].set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
-        bars[-1].update()
+        def report(epoch: int, n_iter: int, loss: float, validation_loss: float | None) -> None:
+            if epoch == 1:
+                opened.append(bars.enter_context(tqdm(desc=f"{name}, training", total=n_iter, unit="epoch")))
+            judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+            opened[0].set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
+            opened[0].update()
 
-    def close() -> None:
-        for bar in bars:
-            bar.close()
-
-    try:
         yield report
-    finally:
-        close()
