@@ -27,7 +27,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         is PCA. One layer of 128 was the smallest that took most of the gain over PCA on the tables that we tried; images gain
         from more, e.g. ``(512, 256)``.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
-        Of the hidden layers. Smooth ones reconstructed held-out rows better than ``"relu"`` on nearly all tables that we tried.
+        Of the hidden layers. On 32 tables that the default was not chosen on, ``"relu"`` takes a fifth less time
+        and errs as much at the median, but up to 3.6 times as much on single tables; ``"silu"`` and ``"tanh"`` are worse.
     decoder_layer_sizes : tuple of int or None, default=None
         Widths of the decoder's hidden layers, code side first. None mirrors the encoder.
     init : {"pca", "random"}, default="pca"
