@@ -28,7 +28,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         from more, e.g. ``(512, 256)``.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
         Of the hidden layers. On 32 tables that the default was not chosen on, ``"relu"`` takes a fifth less time
-        and errs as much at the median, but up to 3.6 times as much on single tables; ``"silu"`` and ``"tanh"`` are worse.
+        and errs as much at the median, but up to 3.6 times as much on single tables; ``"silu"`` and ``"tanh"``
+        err more on average.
     decoder_layer_sizes : tuple of int or None, default=None
         Widths of the decoder's hidden layers, code side first. None mirrors the encoder.
     init : {"pca", "random"}, default="pca"
