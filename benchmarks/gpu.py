@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor
 
 from engine import run_of
 from report import Rows, begin, parser, say, say_table
 from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
+from step import textbook_steps
 
 BATCH, N_BATCHES = 256, 32
 WIDE_BATCH = 4096
@@ -49,30 +49,12 @@ def normal(n_rows: int, n_columns: int) -> Tensor:
     return torch.randn(n_rows, n_columns, generator=torch.Generator().manual_seed(0))
 
 
-def textbook(X: Tensor, device: torch.device) -> Callable[[], None]:
-    """An epoch of the loop of the tutorials."""
-    relu = nn.ReLU()
-    layers = nn.Linear(30, 64), relu, nn.Linear(64, 8), nn.Linear(8, 64), relu, nn.Linear(64, 30)
-    model = nn.Sequential(*layers).to(device)
-    optimizer = torch.optim.Adam(model.parameters())
-    loader = DataLoader(TensorDataset(X), batch_size=BATCH, shuffle=True)
-
-    def epoch() -> None:
-        for (rows,) in loader:
-            x = rows.to(device)
-            optimizer.zero_grad()
-            nn.functional.mse_loss(model(x), x).backward()
-            optimizer.step()
-
-    return epoch
-
-
 def small_step(device: torch.device, n_rounds: int) -> dict[str, Any]:
     """Microseconds of a step of the small network, ours and the textbook's."""
     X = normal(N_BATCHES * BATCH, 30)
     options = {"hidden_layer_sizes": (64,), "activation": "relu", "init": "random", "batch_size": BATCH}
     run = run_of(AutoencoderTransformer(8, max_iter=WARM_UP + n_rounds, **options), X, device=device)
-    ours, usual = (seconds(f, device, n_rounds) / N_BATCHES * 1e6 for f in (run.epoch, textbook(X, device)))
+    ours, usual = (seconds(f, device, n_rounds) / N_BATCHES * 1e6 for f in (run.epoch, textbook_steps(X, BATCH, device)))
     return {"what": "step", "ours, us": ours, "textbook, us": usual, "ratio": usual / ours}
 
 

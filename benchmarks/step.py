@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from by_hand import Denoising, Plain, Variational
-from engine import model_of, run_of
+from engine import CPU, model_of, run_of
 from report import Rows, begin, parser, say, say_table, timed
 from skvae import AutoencoderTransformer, Contractive, VAETransformer
 from skvae.core.objective import Objective
@@ -93,15 +93,16 @@ def by_hand_steps(X: Tensor, name: str, batch_size: int, init: str, n_epochs: in
     return {STEP: run_of(ours, X).epoch, HAND: BY_HAND[name](model_of(ours, X), X, batch_size).epoch}
 
 
-def textbook_steps(X: Tensor, batch_size: int) -> Steps:
+def textbook_steps(X: Tensor, batch_size: int, device: torch.device = CPU) -> Steps:
     """An epoch of the loop of the tutorials."""
     relu = nn.ReLU()
-    model = nn.Sequential(nn.Linear(30, 64), relu, nn.Linear(64, 8), nn.Linear(8, 64), relu, nn.Linear(64, 30))
+    model = nn.Sequential(nn.Linear(30, 64), relu, nn.Linear(64, 8), nn.Linear(8, 64), relu, nn.Linear(64, 30)).to(device)
     optimizer = torch.optim.Adam(model.parameters())
     loader = DataLoader(TensorDataset(X), batch_size=batch_size, shuffle=True)
 
     def epoch() -> None:
-        for (x,) in loader:
+        for (rows,) in loader:
+            x = rows.to(device)
             optimizer.zero_grad()
             nn.functional.mse_loss(model(x), x).backward()
             optimizer.step()

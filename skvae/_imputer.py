@@ -90,9 +90,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     max_iter : int or "auto", default="auto"
     early_stopping : bool or "auto", default="auto"
         Whether the number of epochs is chosen on rows that are held out, by how likely their hidden cells are. ``"auto"`` is
-        with 10 distinct rows or more; fewer get factor analysis. Each of the
-        models holds out other rows, so that together they learn from all; a single one is trained on all rows along with it
-        below 2000.
+        with 10 distinct rows or more; fewer get factor analysis. Each of the models holds out other rows, so that together they
+        learn from all. Beside a single one, a model of all rows is trained below 2000 rows, which is the one that stays.
     validation_fraction : float, default=0.1
         Share of the rows held out.
     random_state : int, RandomState instance or None, default=None

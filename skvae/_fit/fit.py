@@ -97,20 +97,19 @@ def fit_rows(
     task = task_of(first, table, scaling, model)
     too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
     judged = first.early_stopping and not too_few
-    splits = _splits(task, table, held_out, whole=model is not None) if judged else []  # 2)
+    seeds = [each.seed for each in settings]
+    splits = _splits(task, seeds, table, held_out, whole=model is not None) if judged else []  # 2)
     if model is not None:
         task = likelihood.as_before(task, model)
     task, splits = likelihood.decided(task, table, splits, given=held_out is not None)  # 3)
     model = model and _resumed(task, model)
-    tasks = [task.with_seed(each.seed) for each in settings]
+    tasks = [task.with_seed(seed) for seed in seeds]
     stays_at_start = model is None and first.from_pca and first.early_stopping and too_few
     if task.settings.is_solved_by_pca or stays_at_start:  # 4)
         models, result = [_stay_at_start(each, table, held_out) for each in tasks], None
     elif not judged:
         models, result = _fit_without_validation(tasks, table, model, report)
     else:
-        if len(tasks) > 1:
-            splits = [split for each in tasks for split in single_split(each, table)]
         models, result = _Judgement(tasks, table, held_out, splits, model, report).fit()
     return [Fit(model, scaling, table, task.penalties, result) for model in models]
 
@@ -151,16 +150,16 @@ def _n_components(settings: Settings, encoding: Encoding, table: Table, earlier:
     return components.n_for_share(settings.n_components)
 
 
-def _splits(task: Task, table: Table, held_out: Table | None, whole: bool) -> list[Split]:
-    """Training and held-out part: the caller's, the folds of a small table, or one random split.
+def _splits(task: Task, seeds: list[int], table: Table, held_out: Table | None, whole: bool) -> list[Split]:
+    """Training and held-out part: the caller's, the folds of a small table, or one random split per seed.
 
     ``whole`` says that a model goes on which has seen all rows, so that folds would tell nothing.
     """
     if held_out is not None:
         return [Split(table, held_out)]
-    if len(table.rows) < guard_of(task.settings).folds_below and not whole:
+    if len(seeds) == 1 and len(table.rows) < guard_of(task.settings).folds_below and not whole:
         return folds(task, table)
-    return single_split(task, table)
+    return [split for seed in seeds for split in single_split(task.with_seed(seed), table)]
 
 
 def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Autoencoder:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from skvae._fit.settings import Schedule, layer_sizes
 from skvae._fit.task import Task
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import TrainingPlan
@@ -51,12 +52,9 @@ def step_work(params: Mapping[str, Any], n_columns: int) -> float:
 
     By the number of columns, each of them one input: what levels and a code add is left out.
     """
-    hidden = tuple(params["hidden_layer_sizes"])
-    decoder = params["decoder_layer_sizes"]
-    decoder = hidden[::-1] if decoder is None else tuple(decoder)
+    hidden, decoder = layer_sizes(params)
     n_products = sum(math.prod(pair) for sizes in ((n_columns, *hidden), (*decoder, n_columns)) for pair in pairwise(sizes))
-    batch_size = params["batch_size"]
-    return 6.0 * n_products * (BATCH if isinstance(batch_size, str) else batch_size)
+    return 6.0 * n_products * (Schedule.of(params).batch_size or BATCH)
 
 
 def stopping_of(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:

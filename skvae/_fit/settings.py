@@ -12,7 +12,7 @@ from skvae.core.corruptions import Corruption, GaussianNoise, Masking, SaltAndPe
 from skvae.core.networks import ACTIVATIONS
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity, Penalty
 
-__all__ = ["ACTIVATIONS", "CORRUPTIONS", "PENALTIES", "Corruption", "Masking", "Penalty", "Settings", "is_auto"]
+__all__ = ["ACTIVATIONS", "CORRUPTIONS", "PENALTIES", "Corruption", "Masking", "Penalty", "Settings", "is_auto", "layer_sizes"]
 
 CORRUPTIONS: dict[str, type[Corruption]] = {
     "gaussian": GaussianNoise,
@@ -141,9 +141,7 @@ class Settings:
         seed : int
         device : torch.device
         """
-        hidden = tuple(params["hidden_layer_sizes"])
-        decoder = params["decoder_layer_sizes"]
-        decoder = hidden[::-1] if decoder is None else tuple(decoder)
+        hidden, decoder = layer_sizes(params)
         is_mixed = bool(n_levels.any())
         corruption = _as_corruption(params["corruption"], is_mixed)
         only_fills_in = corruption is not None and corruption.hidden_only
@@ -247,6 +245,12 @@ class Settings:
             activation = getattr(self, name)
             if activation not in BOUNDED:
                 raise ValueError(f'{rate}, which {name}={activation!r} does not bound. Set {name}="logistic".')
+
+
+def layer_sizes(params: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths of the hidden layers of encoder and decoder; the latter mirror the former where nothing is said of them."""
+    hidden, decoder = tuple(params["hidden_layer_sizes"]), params["decoder_layer_sizes"]
+    return hidden, hidden[::-1] if decoder is None else tuple(decoder)
 
 
 def is_auto(value: Any) -> bool:

@@ -76,7 +76,7 @@ class GaussianPosterior(Bottleneck):
 
     def drawn(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.moments(h)
-        noise = torch.empty_like(mean).normal_(generator=generator)
+        noise = torch.randn(mean.shape, generator=generator, dtype=h.dtype, device=h.device)
         return mean + noise * torch.exp(0.5 * log_variance), _divergence(mean, log_variance)
 
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:

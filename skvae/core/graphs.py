@@ -140,7 +140,7 @@ def _needed(calls: list[tuple[Call, Any]], constants: set[int]) -> list[tuple[Ca
         made = {_memory(t) for t in _tensors(result)}
         if func._schema.is_mutable:
             needed.append((call, result))
-        elif made <= read or _has_no_values(func):
+        elif made <= read:
             continue
         elif not made & mutated and (_reads_shape_only(func) or (read <= constants and not _is_random(func))):
             constants |= made
@@ -159,11 +159,6 @@ def _read_later(calls: list[tuple[Call, Any]], results: Sequence[Tensor]) -> lis
             wanted.update(_memory(t) for t in _tensors(call[1:]))
             kept.append((call, result))
     return kept[::-1]
-
-
-def _has_no_values(func: Any) -> bool:
-    """Whether a kernel makes memory alone, which a later one fills."""
-    return func.overloadpacket.__name__ in {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 
 
 def _reads_shape_only(func: Any) -> bool:

@@ -14,9 +14,10 @@ POINT_SPACING = 2.0**-30  # of Sobol points, which may be zero
 DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
 
 
-def in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor, chunk_rows: int) -> Tensor:
-    """``function(rows)``, computed in chunks as even as can be. ``function`` maps ``(n, ...)`` to ``(n, ...)``."""
-    return torch.cat([function(chunk) for chunk in rows.tensor_split(max(1, math.ceil(len(rows) / chunk_rows)))])
+def in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor, chunk_rows: int, dim: int = 0) -> Tensor:
+    """``function(rows)``, computed in chunks of the rows, which are along ``dim`` of it and its result, as even as can be."""
+    n_chunks = max(1, math.ceil(rows.shape[dim] / chunk_rows))
+    return torch.cat([function(chunk) for chunk in rows.tensor_split(n_chunks, dim)], dim)
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from torch import Tensor
 from skvae.core.batches import Batches
 from skvae.core.device import threads_for
 from skvae.core.graphs import compiled
-from skvae.core.inference import DEVICE_CHUNK_ROWS
+from skvae.core.inference import DEVICE_CHUNK_ROWS, in_chunks
 from skvae.core.members import Members
 from skvae.core.model import Autoencoder
 from skvae.core.objective import Objective
@@ -221,8 +221,7 @@ class Run:
 
         @torch.no_grad()
         def forward() -> list[Tensor]:
-            chunks = stacked.tensor_split(max(1, math.ceil(most / DEVICE_CHUNK_ROWS)), dim=1)
-            return [torch.cat([self.members.call(of_rows, parameters, chunk) for chunk in chunks], 1)]
+            return [in_chunks(partial(self.members.call, of_rows, parameters), stacked, DEVICE_CHUNK_ROWS, dim=1)]
 
         compute = compiled(forward, [losses], [*self.members.fixed(), stacked], noise)
         work = self.work * min(most, DEVICE_CHUNK_ROWS) / self.batches.batch_size / 3

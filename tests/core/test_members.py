@@ -15,30 +15,12 @@ from skvae.core.networks import affine
 from skvae.core.objective import Objective
 from skvae.core.penalties import Contractive
 from skvae.core.stopping import NoImprovement
-from skvae.core.training import Run, TrainingPlan, train
-
-PLAN = TrainingPlan(
-    max_iter=20,
-    batch_size=16,
-    learning_rate="cosine",
-    learning_rate_init=0.01,
-    weight_decay=0.0,
-    shuffle=True,
-    tol=0.0,
-    n_iter_no_change=1000,
-)
+from skvae.core.training import Run, train
+from tests.core.runs import PLAN, assert_equal, members_of, values
 
 
 def trained_parameters(model):
     return [p for p in model.parameters() if p.requires_grad]
-
-
-def values(model):
-    return [p.detach().clone() for p in model.parameters()]
-
-
-def assert_equal(first, second):
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
 @pytest.fixture
@@ -127,23 +109,13 @@ def assert_owns_its_memory(model):
 @pytest.mark.parametrize("judged", [False, True])
 def test_trained_models_own_their_memory(judged, different, rows):
     models = different(2)
-    run = run_of(models, rows, [torch.arange(len(rows)) < 5] if judged else [])
+    run = members_of(models, rows, [torch.arange(len(rows)) < 5] if judged else [])
     train(run, NoImprovement(0.0, 1000), PLAN.max_iter)
     for model in models:
         assert_owns_its_memory(model)
 
 
 # Losses and gradients
-
-
-def run_of(models, rows, parts=(), plan=PLAN, objective=None):
-    """Training of models from each of which a part of the rows is held out, as long as there are parts."""
-    weights = torch.ones(len(models), len(rows), dtype=rows.dtype)
-    for of_model, part in zip(weights, parts, strict=False):
-        of_model[part] = 0
-    held_out = [(rows[part], None) for part in parts]
-    weights = weights / weights.mean(1, keepdim=True) if len(parts) else None
-    return Run(models, rows, weights, plan, torch.Generator().manual_seed(0), held_out, objective or Objective())
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -168,10 +140,10 @@ def test_losses_and_gradients_are_those_of_each_model_by_itself(hidden, penaltie
 
 def test_a_member_is_trained_as_if_it_were_alone(different, rows):
     among, alone = different(3), different(3)
-    run = run_of(among, rows)
+    run = members_of(among, rows)
     train(run, NoImprovement(0.0, 1000), PLAN.max_iter)
     for together, model in zip(among, alone, strict=True):
-        train(run_of([model], rows), NoImprovement(0.0, 1000), PLAN.max_iter)
+        train(members_of([model], rows), NoImprovement(0.0, 1000), PLAN.max_iter)
         torch.testing.assert_close(values(together), values(model), rtol=1e-4, atol=1e-5)
 
 
@@ -181,7 +153,7 @@ def test_a_member_does_not_see_the_rows_that_are_held_out_from_it(different, row
     results = []
     for table in (rows, changed):
         models = different(2)
-        run = run_of(models, table, [part])
+        run = members_of(models, table, [part])
         for _ in range(5):
             run.epoch()
         results.append([values(m) for m in models])
@@ -194,7 +166,7 @@ def test_a_member_does_not_see_the_rows_that_are_held_out_from_it(different, row
 def test_each_member_is_judged_on_its_own_rows(bottleneck, different, rows):
     models = different(3, bottleneck=bottleneck, likelihood=lambda d: Gaussian(d, learned=bottleneck.has_posterior))
     parts = [torch.arange(len(rows)) < 7, torch.arange(len(rows)) >= 28]
-    run = run_of(models, rows, parts)
+    run = members_of(models, rows, parts)
     losses = run.judge()
     assert len(losses) == len(run.held_out_weights) == 7 + 12
     if bottleneck.has_posterior:

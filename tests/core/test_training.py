@@ -14,18 +14,9 @@ from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
 from skvae.core.objective import Objective
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 from skvae.core.stopping import NoImprovement
-from skvae.core.training import Run, TrainingPlan, TrainingResult, train
+from skvae.core.training import Run, TrainingResult, train
+from tests.core.runs import PLAN, assert_equal, members_of, values
 
-PLAN = TrainingPlan(
-    max_iter=20,
-    batch_size=16,
-    learning_rate="cosine",
-    learning_rate_init=0.01,
-    weight_decay=0.0,
-    shuffle=True,
-    tol=0.0,
-    n_iter_no_change=1000,
-)
 HARMFUL = replace(PLAN, learning_rate_init=3.0)
 
 
@@ -38,14 +29,6 @@ def run_of(model, rows, weights=None, validation=None, plan=PLAN, objective=trai
 def trained(run, **options):
     plan = run.plan
     return train(run, NoImprovement(plan.tol, plan.n_iter_no_change), plan.max_iter, **options)
-
-
-def values(model):
-    return [p.detach().clone() for p in model.parameters()]
-
-
-def assert_equal(first, second):
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
 # The learning rate
@@ -234,16 +217,6 @@ def test_members_share_the_epoch_that_is_best_for_all_rows_held_out(autoencoder,
     assert result.validation_losses == pytest.approx(expected, rel=1e-5)
     assert result.best_iter == expected.index(min(expected))
     assert_equal([values(m) for m in models], seen[result.best_iter])
-
-
-def members_of(models, rows, parts, plan=PLAN, objective=training.PLAIN):
-    """A run of models from each of which a part of the rows is held out, as long as there are parts."""
-    weights = torch.ones(len(models), len(rows), dtype=rows.dtype)
-    for of_model, part in zip(weights, parts, strict=False):
-        of_model[part] = 0
-    weights = weights / weights.mean(1, keepdim=True)
-    held_out = [(rows[part], None) for part in parts]
-    return Run(models, rows, weights, plan, torch.Generator().manual_seed(0), held_out, objective)
 
 
 # The loop
