@@ -13,6 +13,7 @@ from skvae._fit.plan import plan_for
 from skvae._fit.settings import Settings
 from skvae._fit.task import Task
 from skvae._tables.rows import Scaling, Table
+from skvae.core.batches import Batches
 from skvae.core.model import Autoencoder
 from skvae.core.training import Run
 
@@ -48,4 +49,6 @@ def run_of(estimator: Any, X: Tensor, seed: int = 0, device: torch.device = CPU)
     model = build_model(task, generator).to(device)
     rows = X.to(next(model.parameters()).dtype).to(device)
     objective = build_objective(task, table, rows)
-    return Run([model], rows, None, plan_for(task, len(X)), generator, objective=objective)
+    plan = plan_for(task, len(X))
+    batches = Batches(rows, None, plan.batch_size, plan.shuffle, generator)
+    return Run([model], batches, plan, objective=objective)

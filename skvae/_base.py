@@ -19,7 +19,7 @@ from skvae._fitted import Fitted, sum_of_cells
 from skvae._parameters import NestedParameters
 from skvae._tables.libraries import index_of, library_of, table_like
 from skvae._tables.marginals import BY_QUANTILES, ROBUST, Marginals
-from skvae._tables.rows import Table, merge_equal_rows
+from skvae._tables.rows import Rows, Table, merge_equal_rows, without_copies
 from skvae._tables.schema import Schema
 from skvae._validation import (
     Interval,
@@ -131,6 +131,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         schema = Schema.of(X, self.categorical_features) if earlier is None else earlier.schema
         rows = check_rows(self, X, schema, reset=earlier is None, in_unit_interval=self.likelihood == "bernoulli")
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
+        del rows  # where they are a copy, memory would hold two
         fit = self._fit_rows(schema, table, self._held_out(X_val, sample_weight_val, schema), earlier)
         if fit.still_falling:
             warn_of_early_end(self.max_iter)
@@ -150,7 +151,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
     def _fit_rows(
         self,
         schema: Schema,
-        table: Table,
+        rows: Rows,
         held_out: Table | None = None,
         earlier: Fitted | None = None,
         owner: BaseEstimator | None = None,
@@ -163,10 +164,11 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         if owner is not None:
             for each in (self, *siblings):
                 share_columns(owner, each)
-        n_levels = schema.n_levels_of(table.rows.shape[1])
-        marginals = self._marginals(table, n_levels, schema) if earlier is None else earlier.marginals
-        judged_on = held_out or table
-        normal, held_out = marginals.apply_to(table), held_out and marginals.apply_to(held_out)
+        rows = without_copies(rows)
+        n_levels = schema.n_levels_of(rows.n_columns)
+        marginals = self._marginals(rows, n_levels, schema) if earlier is None else earlier.marginals
+        judged_on = (held_out or rows).sample()
+        normal, held_out = marginals.apply_to(rows), held_out and marginals.apply_to(held_out).gathered()
         first = self._settings(normal, held_out, marginals, n_levels, earlier)
         settings = [first, *(replace(first, seed=random_seed(each.random_state)) for each in siblings)]
         before = None if earlier is None else (earlier.module, earlier.scaling)
@@ -189,7 +191,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             each._take(fit, fitted, judged_on)
         return fits[0]
 
-    def _marginals(self, table: Table, n_levels: np.ndarray, schema: Schema) -> Marginals:
+    def _marginals(self, rows: Rows, n_levels: np.ndarray, schema: Schema) -> Marginals:
         """How columns of numbers become what the networks see, before they are standardised.
 
         Clocks stay as they are, because later rows go on where the table ends.
@@ -198,10 +200,10 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         if self.likelihood == "bernoulli" or not (by_quantiles or self.standardize == "robust"):
             return Marginals.none(len(n_levels))
         bent = (n_levels == 0) & ~schema.clocks_of(len(n_levels))[0]
-        return Marginals.of(table, n_levels, bent, BY_QUANTILES if by_quantiles else ROBUST)
+        return Marginals.of(rows, n_levels, bent, BY_QUANTILES if by_quantiles else ROBUST)
 
     def _settings(
-        self, table: Table, held_out: Table | None, marginals: Marginals, n_levels: np.ndarray, earlier: Fitted | None
+        self, rows: Rows, held_out: Table | None, marginals: Marginals, n_levels: np.ndarray, earlier: Fitted | None
     ) -> Settings:
         """The parameters of this fit, read from the attributes: those of a subclass may have other names."""
         params = {name: getattr(self, name) for name in self._parameter_constraints}
@@ -211,7 +213,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             marginals.n_levels(n_levels),
             marginals.column_of,
             variational=self._variational,
-            is_complete=table.is_complete and (held_out is None or held_out.is_complete),
+            is_complete=rows.is_complete and (held_out is None or held_out.is_complete),
             has_held_out=held_out is not None,
             was_marked=None if earlier is None else earlier.module.inputs.marked,
             seed=random_seed(self.random_state),
@@ -318,7 +320,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             estimator was fitted on one; integers are then rounded.
         """
         rows = self._admit(X)
-        result = self._fitted.reconstructed(rows).astype(rows.dtype, copy=False)
+        result = self._fitted.reconstructed(rows)
         if library_of(X) == "numpy" and self.schema_.library != "numpy":
             return result
         return self.schema_.restore(result, index_of(X))

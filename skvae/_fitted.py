@@ -82,8 +82,12 @@ class Fitted:
         return self.marginals.inverse(self.scaling.invert(scaled))
 
     def reconstructed(self, rows: np.ndarray) -> np.ndarray:
-        """Each row decoded from its own code, in the units of the input."""
-        return self.in_units(self.map_rows(self.module.reconstruct, rows, dtype=np.float64))
+        """Each row decoded from its own code, in the units and the dtype of the input."""
+
+        def reconstructed(block: np.ndarray) -> np.ndarray:
+            return self.in_units(self.map_rows(self.module.reconstruct, block, dtype=np.float64)).astype(rows.dtype, copy=False)
+
+        return in_blocks(reconstructed, rows)
 
     def expected(self, rows: np.ndarray) -> np.ndarray:
         """The cells that the model expects given each row's own code, with the noise around it."""
@@ -95,6 +99,9 @@ class Fitted:
 
     def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
         """Log density in input units minus log density on the scale of the networks, of each row over its cells."""
+        return in_blocks(self._log_jacobians, rows)
+
+    def _log_jacobians(self, rows: np.ndarray) -> np.ndarray:
         of_scaling = self.scaling.log_jacobians(self.marginals.scored(rows))
         return of_scaling if self.marginals.are_plain else of_scaling + self.marginals.log_jacobians(rows).sum(axis=1)
 

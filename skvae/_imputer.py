@@ -11,7 +11,7 @@ from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._fit.settings import Masking
 from skvae._fitted import expected_jointly
 from skvae._tables.libraries import with_columns, without_columns
-from skvae._tables.rows import Table, extremes, merge_equal_rows
+from skvae._tables.rows import Table, merge_equal_rows
 from skvae._tables.schema import Schema
 from skvae._vae import VAETransformer
 from skvae._validation import (
@@ -260,7 +260,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def _bound(self, name: str, table: Table, schema: Schema) -> np.ndarray:
         """One of them: what the column has where no number is given, as for dates."""
-        observed, n_columns = extremes(table)[0 if name == "min_value" else 1], table.rows.shape[1]
+        observed, n_columns = table.extremes()[0 if name == "min_value" else 1], table.rows.shape[1]
         value = getattr(self, name)
         try:
             bound = np.asarray(np.nan if value is None else value, dtype=np.float64)

@@ -13,7 +13,7 @@ from skvae._base import BaseAutoencoder
 from skvae._fit.fit import Fit
 from skvae._fit.settings import Corruption, Penalty
 from skvae._fitted import Fitted, sum_of_cells
-from skvae._tables.rows import Table, moments
+from skvae._tables.rows import Table
 from skvae._validation import Interval, StrOptions, check_count, check_is_fitted, random_seed
 from skvae.core.device import widest
 
@@ -323,9 +323,9 @@ class VAETransformer(BaseAutoencoder):
 
     def _take(self, fit: Fit, fitted: Fitted, judged_on: Table) -> None:
         super()._take(fit, fitted, judged_on)
-        table = fit.table
-        n_rows = min(len(table.rows), ORDERING_ROWS, ORDERING_CODES // self.n_components_ + 1)
-        explained = self._explained_variance(table.take(np.arange(n_rows)))
+        table = fit.rows.sample()
+        n_rows = min(ORDERING_ROWS, ORDERING_CODES // self.n_components_ + 1)
+        explained = self._explained_variance(table.take(slice(n_rows)))
         if self.best_iter_ > 0 or self.init == "random":  # a closed solution is in order
             order = np.argsort(-explained, kind="stable")
             self.module_.reorder_components_(torch.from_numpy(order).to(self.device_))
@@ -334,7 +334,7 @@ class VAETransformer(BaseAutoencoder):
         divergences = self._fitted.map_scaled(self.module_.divergence, table.rows, dtype=np.float64)
         self.kl_per_component_ = np.average(divergences, axis=0, weights=table.counts)
         codes = self._fitted.map_scaled(self.module_.encode, table.rows, dtype=np.float64)
-        self.active_units_ = moments(Table(codes, table.weights))[1] ** 2 > ACTIVE
+        self.active_units_ = Table(codes, table.weights).moments()[1] ** 2 > ACTIVE
 
     def _explained_variance(self, table: Table) -> np.ndarray:
         """Mean square, summed over columns, by which each row's reconstruction moves when a component is set to zero."""

@@ -1,5 +1,6 @@
 """Admission of input. The only importer of scikit-learn's private helpers."""
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn.utils.validation import (
 from skvae._tables.libraries import as_table, library_of, without_objects
 from skvae._tables.recognise import TO_FRAME, check_columns_of
 from skvae._tables.remedies import finite
+from skvae._tables.rows import BLOCK_ROWS
 from skvae._tables.schema import Schema
 
 __all__ = [
@@ -66,10 +68,10 @@ def check_rows(
         if getattr(estimator, "warm_start", False) and "features as input" in str(error):
             raise ValueError(f"{error} With warm_start=True a fit goes on from the earlier one's columns.") from error
         raise
-    if np.isinf(rows).any():
-        where, _ = _first_cell(X, rows, np.isinf(rows))
+    infinite = _first(rows, np.isinf)
+    if infinite is not None:
         raise ValueError(
-            f"Input {name} contains infinity: first in {where}. {type(estimator).__name__} takes finite numbers and missing "
+            f"Input {name} contains infinity: first in {_in_words(X, *infinite)}. {type(estimator).__name__} takes finite numbers and missing "
             f"cells; replace infinities, e.g. {finite(library_of(X), name)}."
         )
     if in_unit_interval:
@@ -114,19 +116,26 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
 
 def _check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:
     """Refuse cells of columns of numbers that are no probabilities."""
-    bad = ((rows < 0) | (rows > 1)) & numbers
-    if bad.any():
-        where, cell = _first_cell(X, rows, bad)
+    bad = _first(rows, lambda block: ((block < 0) | (block > 1)) & numbers)
+    if bad is not None:
         raise ValueError(
-            f"likelihood='bernoulli' needs cells in [0, 1], but {where} holds {cell:g}. "
+            f"likelihood='bernoulli' needs cells in [0, 1], but {_in_words(X, *bad)} holds {rows[bad]:g}. "
             "Scale X, e.g. with sklearn.preprocessing.MinMaxScaler, or use likelihood='gaussian'."
         )
 
 
-def _first_cell(X: Any, rows: np.ndarray, bad: np.ndarray) -> tuple[str, float]:
-    """Where the first bad cell stands, in words, and what it holds."""
-    row, column = np.argwhere(bad)[0]
-    return f"row {row} of {_name(X, column)}", rows[row, column]
+def _first(rows: np.ndarray, are_bad: Callable[[np.ndarray], np.ndarray]) -> tuple[int, int] | None:
+    """Row and column of the first bad cell; None where there is none."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        bad = are_bad(rows[start : start + BLOCK_ROWS])
+        if bad.any():
+            row, column = np.argwhere(bad)[0].tolist()
+            return start + row, column
+    return None
+
+
+def _in_words(X: Any, row: int, column: int) -> str:
+    return f"row {row} of {_name(X, column)}"
 
 
 def _text_column(X: Any) -> str:

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae._fit import pca as pca_module
 from skvae._fit.pca import components_of_covariance, principal_components
-from skvae._tables.rows import Scaling, Table, extremes, least_variances, merge_equal_rows, moments, resolutions
+from skvae._tables.rows import Scaling, Table, least_variances, merge_equal_rows, resolutions
 
 DATA = {
     "iris": load_iris().data,
@@ -166,7 +166,7 @@ def test_taking_rows_takes_their_weights(few):
 
 @each_data
 def test_moments_are_numpys_and_scikit_learns(X):
-    mean, std = moments(Table(X, None))
+    mean, std = Table(X, None).moments()
     scaler = StandardScaler().fit(X)
     np.testing.assert_allclose(mean, X.mean(0), rtol=1e-13, atol=1e-14)
     np.testing.assert_allclose(std, X.std(0), rtol=1e-10, atol=1e-14)
@@ -177,8 +177,8 @@ def test_moments_are_numpys_and_scikit_learns(X):
 @each_data
 def test_weighted_moments_are_those_of_repeated_rows(X, rng):
     counts = rng.integers(1, 5, size=len(X))
-    weighted = moments(Table(X, counts.astype(float)))
-    for ours, repeated in zip(weighted, moments(Table(np.repeat(X, counts, axis=0), None)), strict=True):
+    weighted = Table(X, counts.astype(float)).moments()
+    for ours, repeated in zip(weighted, Table(np.repeat(X, counts, axis=0), None).moments(), strict=True):
         np.testing.assert_allclose(ours, repeated, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(weighted[0], np.average(X, axis=0, weights=counts), rtol=1e-12, atol=1e-14)
 
@@ -186,7 +186,7 @@ def test_weighted_moments_are_those_of_repeated_rows(X, rng):
 def test_columns_of_any_magnitude_stand_side_by_side(rng):
     Z = rng.normal(size=(50, 1))
     X = Z * SCALES
-    mean, std = moments(Table(X, None))
+    mean, std = Table(X, None).moments()
     np.testing.assert_allclose(mean / SCALES, Z.mean(), rtol=1e-12)
     np.testing.assert_allclose(std / SCALES, Z.std(), rtol=1e-12)
     scaled = Scaling.standard(Table(X, None)).apply(X)
@@ -197,7 +197,7 @@ def test_columns_of_any_magnitude_stand_side_by_side(rng):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_constant_column_is_exact(value, weighted, rng):
     table = Table(np.full((7, 1), value), rng.random(7) if weighted else None)
-    mean, std = moments(table)
+    mean, std = table.moments()
     assert (mean[0], std[0]) == (value, 0.0)
     scaling = Scaling.standard(table)
     assert scaling.apply(table.rows).tolist() == [[0.0]] * 7
@@ -266,7 +266,7 @@ def gaps(rng):
 def test_moments_are_those_of_the_cells_that_are_there(weighted, gaps, rng):
     counts = rng.integers(1, 5, size=50) if weighted else np.ones(50, dtype=int)
     table = Table(gaps, counts.astype(float) if weighted else None)
-    mean, std = moments(table)
+    mean, std = table.moments()
     unit = np.array([1e-200, 1, 1, 1e200, 1, 1, 1])
     repeated = np.repeat(gaps, counts, axis=0) / unit
     np.testing.assert_allclose(mean[:6] / unit[:6], np.nanmean(repeated[:, :6], axis=0), rtol=1e-12)
@@ -277,7 +277,7 @@ def test_moments_are_those_of_the_cells_that_are_there(weighted, gaps, rng):
 
 
 def test_extremes_are_those_of_the_cells_that_are_there(gaps):
-    lowest, highest = extremes(Table(gaps, None))
+    lowest, highest = Table(gaps, None).extremes()
     np.testing.assert_array_equal(lowest[:6], np.nanmin(gaps[:, :6], axis=0))
     np.testing.assert_array_equal(highest[:6], np.nanmax(gaps[:, :6], axis=0))
     assert np.isnan([lowest[6], highest[6]]).all()

@@ -25,7 +25,8 @@ from skvae._fit.splits import Split, folds, single_split
 from skvae._fit.starts import completed, started
 from skvae._fit.task import Task
 from skvae._tables.encoding import Encoding
-from skvae._tables.rows import Scaling, Table, least_variances, resolutions
+from skvae._tables.rows import Rows, Scaling, Table, least_variances, resolutions
+from skvae.core.batches import Batches, StreamedBatches
 from skvae.core.model import Autoencoder
 from skvae.core.penalties import Penalty
 from skvae.core.training import DIVERGED, Judged, Run, TrainingPlan, TrainingResult, train
@@ -44,8 +45,8 @@ class Fit:
     model : Autoencoder
     scaling : Scaling
         From the units of the input to what the networks see.
-    table : Table
-        The rows as the networks see them.
+    rows : Rows
+        As the networks see them.
     penalties : tuple of Penalty
         As they were charged.
     result : TrainingResult or None
@@ -54,7 +55,7 @@ class Fit:
 
     model: Autoencoder
     scaling: Scaling
-    table: Table
+    rows: Rows
     penalties: tuple[Penalty, ...]
     result: TrainingResult | None
 
@@ -66,7 +67,7 @@ class Fit:
 
 def fit_rows(
     settings: Sequence[Settings],
-    table: Table,
+    rows: Rows,
     held_out: Table | None = None,
     earlier: tuple[Autoencoder, Scaling] | None = None,
     report: Report | None = None,
@@ -82,8 +83,8 @@ def fit_rows(
     ----------
     settings : sequence of Settings
         Of each model; several differ by their seed alone, and are trained together.
-    table : Table
-        Distinct rows in the units of the input.
+    rows : Rows
+        In the units of the input; of a table in memory the distinct ones.
     held_out : Table or None
         The caller's own validation rows; None leaves the choice of rows to this function.
     earlier : tuple of Autoencoder and Scaling, or None
@@ -92,81 +93,81 @@ def fit_rows(
         Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
     """
     first = settings[0]
-    model, scaling = earlier or (None, _scaling_of(first, table))
-    table, held_out = scaling.apply_to(table), held_out and scaling.apply_to(held_out)  # 1)
-    task = task_of(first, table, scaling, model)
-    too_few = held_out is None and len(table.rows) < 2 * N_FOLDS
+    model, scaling = earlier or (None, _scaling_of(first, rows))
+    rows, held_out = scaling.apply_to(rows), held_out and scaling.apply_to(held_out).gathered()  # 1)
+    task = task_of(first, rows, scaling, model)
+    too_few = held_out is None and rows.n_rows < 2 * N_FOLDS
     judged = first.early_stopping and not too_few
     seeds = [each.seed for each in settings]
-    splits = _splits(task, seeds, table, held_out, whole=model is not None) if judged else []  # 2)
+    splits = _splits(task, seeds, rows, held_out, whole=model is not None) if judged else []  # 2)
     if model is not None:
         task = likelihood.as_before(task, model)
-    task, splits = likelihood.decided(task, table, splits, given=held_out is not None)  # 3)
+    task, splits = likelihood.decided(task, rows, splits, given=held_out is not None)  # 3)
     model = model and _resumed(task, model)
     tasks = [task.with_seed(seed) for seed in seeds]
     stays_at_start = model is None and first.from_pca and first.early_stopping and too_few
     if task.settings.is_solved_by_pca or stays_at_start:  # 4)
-        models, result = [_stay_at_start(each, table, held_out) for each in tasks], None
+        models, result = [_stay_at_start(each, rows, held_out) for each in tasks], None
     elif not judged:
-        models, result = _fit_without_validation(tasks, table, model, report)
+        models, result = _fit_without_validation(tasks, rows, model, report)
     else:
-        models, result = _Judgement(tasks, table, held_out, splits, model, report).fit()
-    return [Fit(model, scaling, table, task.penalties, result) for model in models]
+        models, result = _Judgement(tasks, rows, held_out, splits, model, report).fit()
+    return [Fit(model, scaling, rows, task.penalties, result) for model in models]
 
 
-def _scaling_of(settings: Settings, table: Table) -> Scaling:
+def _scaling_of(settings: Settings, rows: Rows) -> Scaling:
     if settings.likelihood == "bernoulli":
-        return Scaling.none(table)
+        return Scaling.none(rows)
     numbers = settings.n_levels == 0
-    return Scaling.standard(table, numbers) if settings.standardize else Scaling.common(table, numbers)
+    return Scaling.standard(rows, numbers) if settings.standardize else Scaling.common(rows, numbers)
 
 
-def task_of(settings: Settings, table: Table, scaling: Scaling, earlier: Autoencoder | None) -> Task:
+def task_of(settings: Settings, rows: Rows, scaling: Scaling, earlier: Autoencoder | None) -> Task:
     """What is to be fitted to a scaled table."""
-    encoding = Encoding.of(table, settings.n_levels)
-    n_components = _n_components(settings, encoding, table, earlier)
+    encoding = Encoding.of(rows, settings.n_levels)
+    n_components = _n_components(settings, encoding, rows, earlier)
     settings.check(n_components)
-    floors = least_variances(table)
+    floors = least_variances(rows)
     return Task(
         settings=settings,
         encoding=encoding,
         n_components=n_components,
         penalties=settings.penalties_for(n_components),
         unit_variance=1.0 / max(scaling.error_unit, np.finfo(np.float64).tiny),
-        floors=np.maximum(floors, resolutions(table)) if settings.marked else floors,
+        floors=np.maximum(floors, resolutions(rows)) if settings.marked else floors,
     )
 
 
-def _n_components(settings: Settings, encoding: Encoding, table: Table, earlier: Autoencoder | None) -> int:
+def _n_components(settings: Settings, encoding: Encoding, rows: Rows, earlier: Autoencoder | None) -> int:
     """Size of the code: the number that is given, or as many as explain the share of the variance that is given."""
     if settings.n_components >= 1:
         return int(settings.n_components)
     if earlier is not None:
         return earlier.n_components
     if settings.marked:
-        components = completed(settings, encoding, table, MANY_COMPONENTS).components
+        components = completed(settings, encoding, rows, MANY_COMPONENTS).components
     else:
-        components = principal_components(table)
+        components = principal_components(rows)
     return components.n_for_share(settings.n_components)
 
 
-def _splits(task: Task, seeds: list[int], table: Table, held_out: Table | None, whole: bool) -> list[Split]:
+def _splits(task: Task, seeds: list[int], rows: Rows, held_out: Table | None, whole: bool) -> list[Split]:
     """Training and held-out part: the caller's, the folds of a small table, or one random split per seed.
 
     ``whole`` says that a model goes on which has seen all rows, so that folds would tell nothing.
     """
     if held_out is not None:
-        return [Split(table, held_out)]
-    if len(seeds) == 1 and len(table.rows) < guard_of(task.settings).folds_below and not whole:
-        return folds(task, table)
-    return [split for seed in seeds for split in single_split(task.with_seed(seed), table)]
+        return [Split(rows, held_out)]
+    if len(seeds) == 1 and rows.n_rows < guard_of(task.settings).folds_below and not whole:
+        return folds(task, rows)
+    return [split for seed in seeds for split in single_split(task.with_seed(seed), rows)]
 
 
-def _start(task: Task, table: Table, linear: LinearGaussian | None = None) -> Autoencoder:
+def _start(task: Task, rows: Rows, linear: LinearGaussian | None = None) -> Autoencoder:
     """A new model on the task's device, at the closed solution for these rows where that is asked for."""
-    model = started(task, table, linear)
+    model = started(task, rows, linear)
     if task.settings.from_pca and not task.settings.variational:
-        set_noise(task, model, Residuals.of([(model, table)], task, torch.device("cpu")))
+        set_noise(task, model, Residuals.of_training(model, rows, task, torch.device("cpu")))
     return model.to(task.settings.device)
 
 
@@ -191,33 +192,33 @@ def _resumed(task: Task, earlier: Autoencoder) -> Autoencoder:
     return model.to(task.settings.device)
 
 
-def _stay_at_start(task: Task, table: Table, held_out: Table | None) -> Autoencoder:
-    model = _start(task, table)
+def _stay_at_start(task: Task, rows: Rows, held_out: Table | None) -> Autoencoder:
+    model = _start(task, rows)
     if held_out is not None:
         set_noise(task, model, Residuals.of([(model, held_out)], task))
     return model
 
 
 def _fit_without_validation(
-    tasks: list[Task], table: Table, earlier: Autoencoder | None, report: Report | None
+    tasks: list[Task], rows: Rows, earlier: Autoencoder | None, report: Report | None
 ) -> tuple[list[Autoencoder], TrainingResult | None]:
     task = tasks[0]
-    models = [earlier or _start(each, table) for each in tasks]
-    if _is_exact(task, table, models[0]):
+    models = [earlier or _start(each, rows) for each in tasks]
+    if _is_exact(task, rows, models[0]):
         return models, None
-    plan = plan_for(task, len(table.rows))
-    result = train(_run(task, plan, models, table), stopping_of(task, plan, judged=False), plan.max_iter, report)
+    plan = plan_for(task, rows.n_rows)
+    result = train(_run(task, plan, models, rows), stopping_of(task, plan, judged=False), plan.max_iter, report)
     for each, model in zip(tasks, models, strict=True):
-        set_noise(each, model, Residuals.of([(model, table)], each))
+        set_noise(each, model, Residuals.of_training(model, rows, each))
     return models, result
 
 
-def _is_exact(task: Task, table: Table, model: Autoencoder) -> bool:
+def _is_exact(task: Task, rows: Rows, model: Autoencoder) -> bool:
     """Whether a model reconstructs all rows already, so that every step of a training would take it away from there."""
     settings = task.settings
     if settings.variational or settings.marked or not (settings.is_plain and settings.likelihood == "gaussian"):
         return False
-    return Residuals.of([(model, table)], task).mean <= float(task.floors.max())
+    return Residuals.of_training(model, rows, task).mean <= float(task.floors.max())
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ class _Judgement:
     """
 
     tasks: list[Task]
-    table: Table
+    rows: Rows
     held_out: Table | None
     splits: list[Split]
     earlier: Autoencoder | None
@@ -241,10 +242,10 @@ class _Judgement:
 
     def fit(self) -> tuple[list[Autoencoder], TrainingResult]:
         task = self.tasks[0]
-        plan = plan_for(task, len(self.table.rows))
-        judged = [self.earlier or _start(each, split.table, split.start) for each, split in self._by_split]
-        of_all = [_start(each, self.table) for each in self.tasks] if self._needs_all_rows else []
-        run = _run(task, plan, judged + of_all, self.table, self.splits)
+        plan = plan_for(task, self.rows.n_rows)
+        judged = [self.earlier or _start(each, split.rows, split.start) for each, split in self._by_split]
+        of_all = [_start(each, self.rows) for each in self.tasks] if self._needs_all_rows else []
+        run = _run(task, plan, judged + of_all, self.rows, self.splits)
         of_start = self._residuals(judged)
         stopping = stopping_of(task, plan, judged=True)
         result = train(run, stopping, plan.max_iter, self.report, self._is_futile)  # 1)
@@ -254,7 +255,7 @@ class _Judgement:
             result, residuals = replace(result, best_iter=0), of_start
         models = of_all or judged
         if self.earlier is None and result.best_iter == 0:
-            models = [_start(each, self.table) for each in self.tasks]
+            models = [_start(each, self.rows) for each in self.tasks]
         for each, model in zip(self.tasks, models, strict=True):  # 3)
             set_noise(each, model, self._with_those_of_training(residuals, each, model))
         return models, result
@@ -278,7 +279,7 @@ class _Judgement:
         """Whether rows held out would be missed. Of several models each holds out others, so that together they see all."""
         if self.earlier is not None or self.held_out is not None or len(self.tasks) > 1:
             return False
-        return len(self.table.rows) < self._guard.refit_below
+        return self.rows.n_rows < self._guard.refit_below
 
     def _residuals(self, models: list[Autoencoder]) -> Residuals:
         """Of the rows held out."""
@@ -289,7 +290,7 @@ class _Judgement:
         """No less than those of the rows trained on, where cells may be missing."""
         if not task.settings.marked:
             return residuals
-        return residuals.at_least(Residuals.of([(model, self.table)], task).errors)
+        return residuals.at_least(Residuals.of_training(model, self.rows, task).errors)
 
     def _check_converged(self, result: TrainingResult) -> None:
         start = result.validation_losses[0]
@@ -316,7 +317,7 @@ class _Judgement:
         return result.judged is not None and self._guard.is_certain(result.judged) and self._guard.is_worthwhile(gain, unit)
 
 
-def _run(task: Task, plan: TrainingPlan, models: list[Autoencoder], table: Table, splits: Sequence[Split] = ()) -> Run:
+def _run(task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows, splits: Sequence[Split] = ()) -> Run:
     """The training of models on all rows of a table, the first of them without those that a split holds out."""
     settings = task.settings
     if not (settings.variational or settings.marked or settings.is_plain):
@@ -324,11 +325,19 @@ def _run(task: Task, plan: TrainingPlan, models: list[Autoencoder], table: Table
             model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
     parts = [split.part for split in splits if split.part is not None]
     if len(models) == len(splits) == 1:
-        table, parts = splits[0].table, []
-    rows, counts = tensors_of(table, models[0], settings.device)
+        rows, parts = splits[0].rows, []
     held_out = [tensors_of(split.held_out, models[0], settings.device) for split in splits]
-    weights = _weights(counts, rows, len(models), parts)
-    return Run(models, rows, weights, plan, task.generator(), held_out, build_objective(task, table, rows))
+    batches = _batches(task, plan, models, rows, parts)
+    return Run(models, batches, plan, held_out, build_objective(task, rows, batches.x))
+
+
+def _batches(
+    task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows, parts: list[np.ndarray]
+) -> Batches | StreamedBatches:
+    """What the models are trained on: rows on the device, or those of blocks that are read anew in each pass."""
+    cells, counts = tensors_of(rows, models[0], task.settings.device)
+    weights = _weights(counts, cells, len(models), parts)
+    return Batches(cells, weights, plan.batch_size, plan.shuffle, task.generator())
 
 
 def _weights(counts: Tensor | None, rows: Tensor, n_models: int, parts: list[np.ndarray]) -> Tensor | None:

@@ -14,7 +14,7 @@ from skvae._fit.rules import DENSITY, gain_in_standard_errors
 from skvae._fit.splits import Split, folds
 from skvae._fit.starts import linear_gaussian
 from skvae._fit.task import Task
-from skvae._tables.rows import Table
+from skvae._tables.rows import Rows
 from skvae.core.model import Autoencoder
 
 FOLDS_BELOW = 20_000  # distinct rows; what is closed is cheap to cross-validate
@@ -28,7 +28,7 @@ def as_before(task: Task, earlier: Autoencoder) -> Task:
     return task.with_likelihood("gaussian_diag" if earlier.likelihood.per_column else "gaussian")
 
 
-def decided(task: Task, table: Table, splits: list[Split], given: bool) -> tuple[Task, list[Split]]:
+def decided(task: Task, rows: Rows, splits: list[Split], given: bool) -> tuple[Task, list[Split]]:
     """The task with its likelihood decided, and the splits with the closed solutions that are known now.
 
     ``given`` says that the held-out rows are the caller's own, which alone judge then.
@@ -37,8 +37,8 @@ def decided(task: Task, table: Table, splits: list[Split], given: bool) -> tuple
         return task, splits
     if not splits:
         return task.with_likelihood("gaussian"), splits
-    trained_on_these = given or len(splits) > 1 or len(table.rows) >= FOLDS_BELOW
-    judges = splits if trained_on_these else folds(task, table)
+    trained_on_these = given or len(splits) > 1 or rows.n_rows >= FOLDS_BELOW
+    judges = splits if trained_on_these else folds(task, rows)
     weights = torch.from_numpy(np.concatenate([split.held_out.counts for split in judges]))
     best, *others = (_Candidate(task.with_likelihood(name, prior_rows), judges) for name, prior_rows in CANDIDATES)
     for other in others:
@@ -57,6 +57,6 @@ class _Candidate:
     def __init__(self, task: Task, splits: list[Split]) -> None:
         self.task = task
         density = replace(task, settings=replace(task.settings, beta=1.0))  # another beta's solution is no density's maximum
-        self.solutions = [linear_gaussian(density, split.table) for split in splits]
+        self.solutions = [linear_gaussian(density, split.rows) for split in splits]
         pairs = zip(self.solutions, splits, strict=True)
         self.log_likelihood = np.concatenate([solution.log_likelihood(split.held_out.rows) for solution, split in pairs])

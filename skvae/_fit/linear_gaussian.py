@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from skvae._fit.pca import PrincipalComponents, components_of_covariance, principal_components
-from skvae._tables.rows import EPS, Table
+from skvae._tables.rows import EPS, Lazy, Rows
 
 EM_STEPS = 30
 EM_COST = 1e8  # multiplications per step; of a table that would take more, some rows
@@ -96,7 +96,7 @@ def _noise_left(variances: np.ndarray, k: int, beta: float) -> tuple[float, int]
     return float(variances.mean()), 0
 
 
-def factor_analysis(table: Table, n_components: int, floor: np.ndarray, prior_rows: float = 0.0) -> LinearGaussian:
+def factor_analysis(table: Rows, n_components: int, floor: np.ndarray, prior_rows: float = 0.0) -> LinearGaussian:
     """Factor analysis by maximum likelihood: noise with a variance per column, none below its ``floor``.
 
     Given the noise, the best loadings are closed: the principal axes of the columns divided by their noise. What is left is a
@@ -106,14 +106,11 @@ def factor_analysis(table: Table, n_components: int, floor: np.ndarray, prior_ro
     The likelihood may be highest where a column has no noise at all, which makes other rows impossible. ``prior_rows`` is the
     number of further observations of each column's noise, each of the size that probabilistic PCA finds.
     """
-    X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
-    mean = np.average(X, axis=0, weights=counts)
-    rows = (X - mean) * np.sqrt(counts / counts.sum())[:, None]
-    variances = np.maximum((rows**2).sum(axis=0), floor)
-    k = min(n_components, len(mean) - 1, len(rows) - 1)
-    share = prior_rows / counts.sum()
+    k = min(n_components, table.n_columns - 1, table.n_rows - 1)
+    mean, variances, axes_of = _closed_loadings(table, k)
+    variances = np.maximum(variances, floor)
+    share = prior_rows / table.total
     prior = probabilistic_pca(principal_components(table), k).noise if prior_rows else np.zeros(len(mean))
-    axes_of = _axes_of_scaled(rows, k)
 
     def loss_and_gradient(log_excess: np.ndarray) -> tuple[float, np.ndarray]:
         noise = floor + np.exp(log_excess)
@@ -135,21 +132,45 @@ def factor_analysis(table: Table, n_components: int, floor: np.ndarray, prior_ro
     return LinearGaussian(mean, loadings, noise)
 
 
-def _axes_of_scaled(rows: np.ndarray, k: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The k largest eigenvalues, falling, and eigenvectors of the covariance of columns divided by sqrt(noise)."""
+Axes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def _closed_loadings(table: Rows, k: int) -> tuple[np.ndarray, np.ndarray, Axes]:
+    """Means, variances, and a function of the noise: the k largest eigenvalues, falling, and eigenvectors of the covariance.
+
+    It is that of columns divided by sqrt(noise).
+    """
+    if isinstance(table, Lazy):
+        covariance = table.summary.covariance(table.total)
+        return table.moments()[0], np.diag(covariance), _axes_of_covariance(covariance, k)
+    held = table.gathered()
+    X, counts = np.asarray(held.rows, dtype=np.float64), held.counts
+    mean = np.average(X, axis=0, weights=counts)
+    rows = (X - mean) * np.sqrt(counts / counts.sum())[:, None]
+    n, d = rows.shape
+    axes = _axes_of_rows(rows, k) if n < d else _axes_of_covariance(rows.T @ rows, k)
+    return mean, (rows**2).sum(axis=0), axes
+
+
+def _axes_of_rows(rows: np.ndarray, k: int) -> Axes:
+    """Of fewer rows than columns: the same eigenvalues belong to the small matrix of products of rows."""
     n, d = rows.shape
     if k == 0:
         return lambda _: (np.empty(0), np.empty((0, d)))
-    if n < d:  # the same eigenvalues belong to the small matrix of products of rows
 
-        def from_products(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            scaled = rows / np.sqrt(noise)
-            values, vectors = linalg.eigh(scaled @ scaled.T, subset_by_index=[n - k, n - 1])
-            values, vectors = np.maximum(values[::-1], np.finfo(np.float64).tiny), vectors[:, ::-1]
-            return values, (scaled.T @ vectors / np.sqrt(values)).T
+    def from_products(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        scaled = rows / np.sqrt(noise)
+        values, vectors = linalg.eigh(scaled @ scaled.T, subset_by_index=[n - k, n - 1])
+        values, vectors = np.maximum(values[::-1], np.finfo(np.float64).tiny), vectors[:, ::-1]
+        return values, (scaled.T @ vectors / np.sqrt(values)).T
 
-        return from_products
-    covariance = rows.T @ rows
+    return from_products
+
+
+def _axes_of_covariance(covariance: np.ndarray, k: int) -> Axes:
+    d = len(covariance)
+    if k == 0:
+        return lambda _: (np.empty(0), np.empty((0, d)))
 
     def from_covariance(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         deviations = np.sqrt(noise)

@@ -1,5 +1,6 @@
 """Variance of the noise, from the residuals of rows that a model was not trained on where there are any."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from skvae._fit.pieces import build_objective, tensors_of
 from skvae._fit.task import Task
-from skvae._tables.rows import Table
+from skvae._tables.rows import Rows, Table
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
 
@@ -22,13 +23,21 @@ class Residuals:
     weights: Tensor
 
     @classmethod
-    def of(cls, parts: list[tuple[Autoencoder, Table]], task: Task, device: torch.device | None = None) -> "Residuals":
+    def of(cls, parts: Iterable[tuple[Autoencoder, Table]], task: Task, device: torch.device | None = None) -> "Residuals":
         """Of several tables, each reconstructed by its own model, on the task's device where no other is given."""
         device = task.settings.device if device is None else device
-        errors, weights = zip(*(_squared_error(model, table, task, device) for model, table in parts), strict=True)
-        total = sum(weights)
-        pooled = sum(error * weight for error, weight in zip(errors, weights, strict=True))
+        total, pooled = torch.zeros(2, task.n_columns, dtype=torch.float64)
+        for model, table in parts:
+            error, weight = _squared_error(model, table, task, device)
+            total += weight
+            pooled += error * weight
         return cls(pooled / total.clamp(min=torch.finfo(total.dtype).tiny), total)
+
+    @classmethod
+    def of_training(cls, model: Autoencoder, rows: Rows, task: Task, device: torch.device | None = None) -> "Residuals":
+        """Of the rows that a model is fitted to: all for a linear model, else a sample where there are many."""
+        blocks = (rows if task.settings.is_linear else rows.sample()).blocks()
+        return cls.of(((model, block) for block in blocks), task, device)
 
     @property
     def mean(self) -> float:

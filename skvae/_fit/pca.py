@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from skvae._tables.rows import Table
+from skvae._tables.rows import Lazy, Rows
 
 SVD_COST = 3e8  # multiplications; above it the covariance's eigenvectors, which lose half the digits, are much cheaper
 
@@ -32,12 +32,15 @@ class PrincipalComponents:
         return min(int(np.searchsorted(cumulative, share, side="right")) + 1, len(self.variances))
 
 
-def principal_components(table: Table) -> PrincipalComponents:
+def principal_components(table: Rows) -> PrincipalComponents:
     """PCA of weighted rows without missing cells, with scikit-learn's signs: the largest loading of each axis is positive."""
-    X, counts = np.asarray(table.rows, dtype=np.float64), table.counts
-    mean = np.average(X, axis=0, weights=counts)
-    total = counts.sum()
+    total = table.total
     divisor = max(total - 1, total / 2)  # weights that hardly sum to a row must not blow up the variances
+    if isinstance(table, Lazy):
+        return components_of_covariance(table.moments()[0], table.summary.covariance(divisor))
+    held = table.gathered()
+    X, counts = np.asarray(held.rows, dtype=np.float64), held.counts
+    mean = np.average(X, axis=0, weights=counts)
     rows = (X - mean) * np.sqrt(counts / divisor)[:, None]
     n, d = rows.shape
     if n * d * min(n, d) <= SVD_COST or n < d:

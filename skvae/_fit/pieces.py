@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skvae._fit.task import Task
 from skvae._tables.encoding import BOOLEAN
-from skvae._tables.rows import Table, extremes, moments
+from skvae._tables.rows import Rows, Table
 from skvae.core.corruptions import Columns
 from skvae.core.device import widest
 from skvae.core.inputs import Inputs
@@ -85,7 +85,7 @@ def _of_numbers(task: Task, floors: np.ndarray, dtype: torch.dtype) -> Likelihoo
     return Gaussian(len(floors), dtype=dtype, floor=floor, learned=task.settings.variational)
 
 
-def build_objective(task: Task, table: Table, like: Tensor) -> Objective:
+def build_objective(task: Task, table: Rows, like: Tensor) -> Objective:
     """The loss of a model of these rows, on the device and in the dtype of a tensor.
 
     With ``likelihood="mse"`` squared errors count in the units of the input; penalties are brought to the same, so that their
@@ -98,15 +98,15 @@ def build_objective(task: Task, table: Table, like: Tensor) -> Objective:
     return Objective(bound, penalties, settings.only_fills_in, settings.support_fraction)
 
 
-def _columns(task: Task, table: Table, like: Tensor) -> Columns:
+def _columns(task: Task, table: Rows, like: Tensor) -> Columns:
     """What a corruption may know of the columns of these rows."""
-    blank = np.full(task.n_columns, np.nan) if task.settings.marked else moments(table)[0]
+    blank = np.full(task.n_columns, np.nan) if task.settings.marked else table.moments()[0]
     numbers, column_of = task.encoding.n_levels == 0, task.settings.column_of
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(like.dtype).to(like.device)
 
-    lowest, highest = extremes(table)
+    lowest, highest = table.extremes()
     return Columns(
         tensor(blank),
         tensor(lowest),
@@ -116,10 +116,16 @@ def _columns(task: Task, table: Table, like: Tensor) -> Columns:
     )
 
 
-def tensors_of(table: Table, model: Autoencoder, device: torch.device) -> tuple[Tensor, Tensor | None]:
+def tensors_of(rows: Rows, model: Autoencoder, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Rows and weights in the model's precision and on its device."""
-    like = next(model.parameters())
-    rows = torch.from_numpy(table.rows).to(like.dtype).to(device)
-    if table.weights is None:
-        return rows, None
-    return rows, torch.from_numpy(table.weights).to(like.dtype).to(device)
+    dtype = next(model.parameters()).dtype
+    if isinstance(rows, Table):
+        weights = None if rows.weights is None else torch.from_numpy(rows.weights).to(dtype).to(device)
+        return torch.from_numpy(rows.rows).to(dtype).to(device), weights
+    cells, counts, start = torch.empty(rows.n_rows, rows.n_columns, dtype=dtype), torch.ones(rows.n_rows, dtype=dtype), 0
+    for block in rows.blocks():
+        some = slice(start, start + block.n_rows)
+        cells[some] = torch.from_numpy(block.rows)
+        counts[some] = torch.from_numpy(block.counts)
+        start = some.stop
+    return cells.to(device), None if bool((counts == 1).all()) else counts.to(device)

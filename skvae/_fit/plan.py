@@ -7,6 +7,7 @@ from typing import Any
 
 from skvae._fit.settings import Schedule, layer_sizes
 from skvae._fit.task import Task
+from skvae.core.batches import dealt
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import TrainingPlan
 
@@ -27,7 +28,7 @@ PATIENCE_OF_HIDDEN = 5  # where hidden cells are judged, whose losses go up and 
 
 
 def plan_for(task: Task, n_rows: int) -> TrainingPlan:
-    """How to train on ``n_rows`` distinct rows."""
+    """How to train on ``n_rows`` rows."""
     settings, schedule = task.settings, task.settings.schedule
     batch_size = schedule.batch_size or (BATCH_OF_LINEAR if _needs_exact_steps(task) else BATCH)
     max_iter = schedule.max_iter or epochs_of(_n_steps(task, n_rows), n_rows, batch_size)
@@ -66,7 +67,7 @@ def stopping_of(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
 
 def epochs_of(n_steps: float, n_rows: int, batch_size: int) -> int:
     """Epochs that make at least ``n_steps`` steps."""
-    return math.ceil(n_steps / math.ceil(n_rows / batch_size))
+    return math.ceil(n_steps / dealt(n_rows, batch_size)[0])
 
 
 def _needs_exact_steps(task: Task) -> bool:

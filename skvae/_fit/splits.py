@@ -7,7 +7,7 @@ import numpy as np
 from skvae._fit.linear_gaussian import LinearGaussian
 from skvae._fit.rules import N_FOLDS
 from skvae._fit.task import Task
-from skvae._tables.rows import Table
+from skvae._tables.rows import Rows, Table
 
 
 @dataclass(frozen=True)
@@ -17,28 +17,28 @@ class Split:
     ``part`` says which rows of the whole table are held out; it is None where they are the caller's own.
     """
 
-    table: Table
+    rows: Rows
     held_out: Table
     part: np.ndarray | None = None
     start: LinearGaussian | None = None
 
 
-def folds(task: Task, table: Table) -> list[Split]:
+def folds(task: Task, rows: Rows) -> list[Split]:
     """Every row is held out once."""
-    return [_hold_out(table, part) for part in np.array_split(_order(task, table), N_FOLDS)]
+    return [_hold_out(rows, part) for part in np.array_split(_order(task, rows), N_FOLDS)]
 
 
-def single_split(task: Task, table: Table) -> list[Split]:
+def single_split(task: Task, rows: Rows) -> list[Split]:
     """Hold out a random share of the rows, with at least ``N_FOLDS`` rows on either side."""
-    order = _order(task, table)
+    order = _order(task, rows)
     n_held_out = round(task.settings.validation_fraction * len(order))
-    return [_hold_out(table, order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)])]
+    return [_hold_out(rows, order[: min(max(n_held_out, N_FOLDS), len(order) - N_FOLDS)])]
 
 
-def _order(task: Task, table: Table) -> np.ndarray:
-    return np.random.default_rng(task.settings.seed).permutation(len(table.rows))
+def _order(task: Task, rows: Rows) -> np.ndarray:
+    return np.random.default_rng(task.settings.seed).permutation(rows.n_rows)
 
 
-def _hold_out(table: Table, part: np.ndarray) -> Split:
+def _hold_out(rows: Rows, part: np.ndarray) -> Split:
     part = np.sort(part)
-    return Split(table.take(np.setdiff1d(np.arange(len(table.rows)), part)), table.take(part), part)
+    return Split(rows.take(np.setdiff1d(np.arange(rows.n_rows), part)), rows.take(part).gathered(), part)

@@ -12,7 +12,7 @@ from skvae._fit.pieces import OUTLYING, build_model
 from skvae._fit.settings import ACTIVATIONS, Settings
 from skvae._fit.task import MOST_FACTORS_OF_LINEAR, Task, n_factors
 from skvae._tables.encoding import BOOLEAN, Encoding
-from skvae._tables.rows import Table
+from skvae._tables.rows import Rows
 from skvae.core.likelihoods import LARGEST_CURVATURE, LARGEST_VARIANCE
 from skvae.core.model import Autoencoder
 
@@ -27,7 +27,7 @@ ALMOST_LINEAR = {  # offset and gain with which an activation does little more t
 NARROWEST = 1e-12  # variance of a posterior to start from, where it should be zero
 
 
-def started(task: Task, table: Table, linear: LinearGaussian | None = None) -> Autoencoder:
+def started(task: Task, table: Rows, linear: LinearGaussian | None = None) -> Autoencoder:
     """A new model on the CPU, at the closed solution for these rows where that is asked for.
 
     ``linear`` is this solution where it is known already. The noise of a model with an exact code is left to the caller.
@@ -43,7 +43,7 @@ def started(task: Task, table: Table, linear: LinearGaussian | None = None) -> A
     return model
 
 
-def linear_gaussian(task: Task, table: Table) -> LinearGaussian:
+def linear_gaussian(task: Task, table: Rows) -> LinearGaussian:
     """The linear model that a model with a posterior starts at."""
     settings = task.settings
     if settings.marked:
@@ -55,14 +55,15 @@ def linear_gaussian(task: Task, table: Table) -> LinearGaussian:
     return probabilistic_pca(principal_components(table), task.n_components, settings.beta, noise, task.floors.min())
 
 
-def completed(settings: Settings, encoding: Encoding, table: Table, n_components: int) -> Completed:
+def completed(settings: Settings, encoding: Encoding, table: Rows, n_components: int) -> Completed:
     """The linear model that missing cells of these rows are filled in by, and the moments of the rows so completed."""
     factors = n_factors(settings, encoding, n_components)
-    features = encoding.features(table.rows)
-    return expectation_maximisation(features, table.counts, factors, shared=settings.is_solved_by_pca)
+    sample = table.sample()
+    features = encoding.features(sample.rows)
+    return expectation_maximisation(features, sample.counts, factors, shared=settings.is_solved_by_pca)
 
 
-def _of_features(task: Task, table: Table) -> LinearGaussian:
+def _of_features(task: Task, table: Rows) -> LinearGaussian:
     """Factor analysis of features.
 
     Levels and booleans are taken as normal with so much noise that their likelihood is bounded from below.
@@ -73,14 +74,15 @@ def _of_features(task: Task, table: Table) -> LinearGaussian:
     noise[n_levels == BOOLEAN] = LARGEST_VARIANCE
     noise[n_levels > BOOLEAN] = LARGEST_CURVATURE
     factors = min(task.n_components, len(noise), MOST_FACTORS_OF_LINEAR)
-    features = encoding.features(table.rows)
-    linear = expectation_maximisation(features, table.counts, factors, shared=False, noise=noise / encoding.unit**2).linear
+    sample = table.sample()
+    features = encoding.features(sample.rows)
+    linear = expectation_maximisation(features, sample.counts, factors, shared=False, noise=noise / encoding.unit**2).linear
     loadings = np.zeros((len(noise), task.n_components))
     loadings[:, :factors] = linear.loadings
     return replace(linear, loadings=loadings)
 
 
-def _start_inputs(model: Autoencoder, task: Task, table: Table) -> PrincipalComponents:
+def _start_inputs(model: Autoencoder, task: Task, table: Rows) -> PrincipalComponents:
     """Let missing cells be filled in from what the others say; the principal components of the rows so completed."""
     if task.settings.marked:
         filled = completed(task.settings, task.encoding, table, task.n_components)

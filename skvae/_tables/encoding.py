@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skvae._tables.rows import EPS, Table
+from skvae._tables.rows import EPS, Rows
 
 BOOLEAN = 1  # in place of a number of levels: one feature tells two apart
 
@@ -28,11 +28,12 @@ class Encoding:
     unit: np.ndarray
 
     @classmethod
-    def of(cls, table: Table, n_levels: np.ndarray) -> "Encoding":
-        """The encoding of a scaled table."""
+    def of(cls, rows: Rows, n_levels: np.ndarray) -> "Encoding":
+        """The encoding of scaled rows, of which a sample says how frequent levels are where there are many."""
         plain = cls(n_levels, *np.array([[0.0], [1.0]]).repeat(np.maximum(n_levels, 1).sum(), axis=1))
         if not plain.is_mixed:
             return plain
+        table = rows.sample()
         values, counts = plain.features(table.rows), table.counts
         seen = np.maximum(counts @ ~np.isnan(values), np.finfo(np.float64).tiny)
         share = np.where(plain.is_number, 0.0, counts @ np.nan_to_num(values) / seen)

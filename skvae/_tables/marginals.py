@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from skvae._tables.encoding import BOOLEAN, Encoding
-from skvae._tables.rows import SQUARABLE, Table, median_gap, moments
+from skvae._tables.rows import SQUARABLE, Rows, Table, median_gap
 from skvae._tables.spline import Spline
 from skvae._tables.squashing import MEAN_TO_STD, TAILS
 
@@ -239,19 +239,21 @@ class Marginals:
         return cls((None,) * n_columns)
 
     @classmethod
-    def of(cls, table: Table, n_levels: np.ndarray, bent: np.ndarray, shapes: tuple[Shape, ...]) -> "Marginals":
+    def of(cls, rows: Rows, n_levels: np.ndarray, bent: np.ndarray, shapes: tuple[Shape, ...]) -> "Marginals":
         """For some columns of numbers the marginals that held-out cells are likeliest under, given the others of their rows.
 
         Parameters
         ----------
-        table : Table
+        rows : Rows
+            Of which a sample stands for all where there are many.
         n_levels : ndarray of shape (n_columns,)
         bent : ndarray of bool of shape (n_columns,)
             Columns of numbers that need not stay as they are.
         shapes : tuple of functions
             That a column may have, the simplest first.
         """
-        some = table.take(np.arange(min(len(table.rows), MOST_ROWS)))
+        table = rows.sample()
+        some = table.take(slice(MOST_ROWS))
         telling, column_of = _telling(some, n_levels), np.repeat(np.arange(len(n_levels)), np.maximum(n_levels, 1))
         columns: list[Marginal | None] = [None] * len(n_levels)
         for j in np.flatnonzero(bent).tolist():
@@ -296,8 +298,8 @@ class Marginals:
             normal[:, j] = np.where(spike.holds(rows[:, j]), np.nan, normal[:, j])
         return normal
 
-    def apply_to(self, table: Table) -> Table:
-        return Table(self.apply(table.rows), table.weights)
+    def apply_to(self, rows: Rows) -> Rows:
+        return rows if self.are_plain else rows.changed(self.apply)
 
     def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
         """Log-density of each cell in input units minus log-density of what the networks see of it; 0 where it is missing."""
@@ -364,7 +366,7 @@ def _telling(table: Table, n_levels: np.ndarray) -> np.ndarray:
         if spline is not None:
             normal[:, j] = spline(normal[:, j])
     features = Encoding.of(Table(normal, table.weights), n_levels).features(normal)
-    mean, std = moments(Table(features, table.weights))
+    mean, std = Table(features, table.weights).moments()
     return np.nan_to_num((features - mean) / np.where(std > 0, std, 1.0))
 
 

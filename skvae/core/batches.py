@@ -1,9 +1,12 @@
-"""Rows that stay on the device, dealt out in batches of one size."""
+"""Rows dealt out in batches of one size: of a table that stays on the device, or of blocks that are read again and again."""
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+EPOCH_ROWS = 1 << 20  # the most that an epoch deals, so that a large table is judged more often than once a pass
 
 
 class Batches:
@@ -11,7 +14,8 @@ class Batches:
 
     All batches have the same number of rows, as a recorded step needs: the table is dealt into the fewest batches of at most
     ``batch_size`` rows, as evenly as can be, and the last one is filled up from the start of the permutation. A table that fits
-    in one batch is that batch, uncopied.
+    in one batch is that batch, uncopied. Of more than ``EPOCH_ROWS`` rows an epoch deals that many, and the next one goes on
+    from there.
 
     Parameters
     ----------
@@ -28,6 +32,8 @@ class Batches:
     ----------
     x, weight : Tensor
         The current batch, always the same memory.
+    is_whole : bool
+        Whether all rows are in every batch, in one order.
     """
 
     def __init__(
@@ -37,29 +43,150 @@ class Batches:
         self.weights = weights
         self.shuffle = shuffle
         self.generator = generator
-        self.n_batches = math.ceil(len(rows) / batch_size)
-        self.batch_size = math.ceil(len(rows) / self.n_batches)
+        self.n_batches, self.batch_size = dealt(len(rows), batch_size)
+        self.is_whole = self.n_batches == 1
         self.x = rows
         self.weight = weights
-        if self.n_batches > 1:
+        if not self.is_whole:
             self.x = rows[: self.batch_size].clone()
             self.weight = None if weights is None else weights[:, : self.batch_size].clone()
+        self.left = torch.empty(0, dtype=torch.int64)  # of a permutation that the last epoch did not end
         self.new_epoch(shuffle=False)
+        self.left = self.left[:0]
 
     def new_epoch(self, shuffle: bool | None = None) -> None:
         """Deal the rows anew."""
-        if self.n_batches == 1:
+        if self.is_whole:
             return
-        n = len(self.rows)
+        n, n_dealt = len(self.rows), self.n_batches * self.batch_size
         shuffled = self.shuffle if shuffle is None else shuffle
-        order = torch.randperm(n, generator=self.generator) if shuffled else torch.arange(n)
-        order = torch.cat([order, order[: self.n_batches * self.batch_size - n]])
+        order = self.left
+        if len(order) < n_dealt:
+            new = torch.randperm(n, generator=self.generator) if shuffled else torch.arange(n)
+            order = torch.cat([order, new])
+        if n_dealt >= n:
+            order = torch.cat([order, order[: n_dealt - n]])
+        order, self.left = order[:n_dealt], order[n_dealt:].clone()
         self.slices = order.to(self.rows.device).view(self.n_batches, self.batch_size).unbind()
 
     def load(self, i: int) -> None:
         """Make batch i of the epoch the current one."""
-        if self.n_batches == 1:
+        if self.is_whole:
             return
         torch.index_select(self.rows, 0, self.slices[i], out=self.x)
         if self.weights is not None:
             torch.index_select(self.weights, 1, self.slices[i], out=self.weight)
+
+
+class StreamedBatches:
+    """Batches of rows that are read block by block, for tables that are larger than memory.
+
+    Blocks are read in random order, and their rows take the places of random ones in a pool, which are dealt. So a batch holds
+    rows of many blocks, and a file in which like rows lie together trains like a shuffled one (CorgiPile: L. Xu et al., SIGMOD
+    2022). A pass over the blocks deals as many rows as it reads; an epoch may end in the midst of it.
+
+    Parameters
+    ----------
+    read : callable
+        From the number of a block to its rows, of any number.
+    weighted : bool
+        Whether the last column of what is read is no cell but the weight of the row, with mean 1 over the table.
+    n_blocks : int
+    n_rows : int
+        Of all blocks.
+    pool_rows : int
+        Rows that are mixed.
+    batch_size : int
+    shuffle : bool
+        Whether blocks and rows are dealt in random order, and not in their own.
+    generator : torch.Generator
+        Source of the orders, on the CPU.
+    device : torch.device
+
+    Attributes
+    ----------
+    x, weight : Tensor
+        The current batch, always the same memory.
+    """
+
+    is_whole = False
+
+    def __init__(
+        self,
+        read: Callable[[int], Tensor],
+        weighted: bool,
+        n_blocks: int,
+        n_rows: int,
+        pool_rows: int,
+        batch_size: int,
+        shuffle: bool,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self.read = read
+        self.weighted = weighted
+        self.n_blocks = n_blocks
+        self.pool_rows = min(pool_rows, n_rows)
+        self.shuffle = shuffle
+        self.generator = generator
+        self.n_batches, self.batch_size = dealt(n_rows, batch_size)
+        self.stream = self._batches()
+        x, weight = self._next()
+        self.x = x.to(device, copy=True)
+        self.weight = None if weight is None else weight.to(device, copy=True)
+
+    def new_epoch(self) -> None:
+        """Go on where the last epoch ended."""
+
+    def load(self, i: int) -> None:
+        """Make the next batch the current one."""
+        x, weight = self._next()
+        self.x.copy_(x)
+        if self.weight is not None and weight is not None:
+            self.weight.copy_(weight)
+
+    def _next(self) -> tuple[Tensor, Tensor | None]:
+        batch = next(self.stream)
+        return (batch[:, :-1], batch[None, :, -1]) if self.weighted else (batch, None)
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Rows that were dealt, in batches; without end."""
+        left: Tensor | None = None
+        for rows in self._mixed() if self.shuffle else self._blocks():
+            rows = rows if left is None else torch.cat([left, rows])
+            n_full = len(rows) // self.batch_size * self.batch_size
+            yield from rows[:n_full].split(self.batch_size)
+            left = rows[n_full:].clone()
+
+    def _mixed(self) -> Iterator[Tensor]:
+        """Random rows of the pool, as many at once as it takes in."""
+        blocks = self._blocks()
+        parts = [next(blocks)]
+        while sum(map(len, parts)) < self.pool_rows:
+            parts.append(next(blocks))
+        pool = torch.cat(parts)
+        del parts
+        places = self._permutation(len(pool))
+        for block in blocks:
+            for rows in block.split(len(pool)):
+                if len(places) < len(rows):
+                    places = self._permutation(len(pool))
+                place, places = places[: len(rows)], places[len(rows) :]
+                yield pool[place]
+                pool[place] = rows
+
+    def _blocks(self) -> Iterator[Tensor]:
+        """The rows of all blocks, again and again."""
+        while True:
+            order = self._permutation(self.n_blocks) if self.shuffle else torch.arange(self.n_blocks)
+            yield from map(self.read, order.tolist())
+
+    def _permutation(self, n: int) -> Tensor:
+        return torch.randperm(n, generator=self.generator)
+
+
+def dealt(n_rows: int, batch_size: int) -> tuple[int, int]:
+    """How many batches an epoch has, and how many rows each has: at most ``batch_size``."""
+    n_dealt = min(n_rows, EPOCH_ROWS)
+    n_batches = math.ceil(n_dealt / batch_size)
+    return n_batches, math.ceil(n_dealt / n_batches)

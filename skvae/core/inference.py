@@ -1,6 +1,5 @@
 """Applying a model to any number of rows."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -12,12 +11,6 @@ from skvae.core.model import Autoencoder
 CHUNK_ROWS = 64  # on the CPU, where a single row must stay cheap
 POINT_SPACING = 2.0**-30  # of Sobol points, which may be zero
 DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
-
-
-def in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor, chunk_rows: int, dim: int = 0) -> Tensor:
-    """``function(rows)``, computed in chunks of the rows, which are along ``dim`` of it and its result, as even as can be."""
-    n_chunks = max(1, math.ceil(rows.shape[dim] / chunk_rows))
-    return torch.cat([function(chunk) for chunk in rows.tensor_split(n_chunks, dim)], dim)
 
 
 @torch.inference_mode()
@@ -62,17 +55,12 @@ def mean_squared_error(model: Autoencoder, seen: Tensor, rows: Tensor, weights: 
     Means over rows, weighted, of the cells that are observed, reconstructed from the rows that the model sees; a column without
     any has an error and a weight of zero.
     """
-    errors = (
-        torch.cat(
-            [
-                model.squared_error_given(some, cells)
-                for some, cells in zip(seen.split(DEVICE_CHUNK_ROWS), rows.split(DEVICE_CHUNK_ROWS), strict=True)
-            ]
-        )
-        .cpu()
-        .double()
-    )
     weights = torch.ones(len(rows)) if weights is None else weights.cpu()
-    counts = model.likelihood.scored(rows).cpu() * weights[:, None].double()
-    total = counts.sum(0)
-    return (errors * counts).sum(0) / total.clamp(min=torch.finfo(torch.float64).tiny), total
+    total, squares = torch.zeros(2, rows.shape[1], dtype=torch.float64)
+    for start in range(0, len(rows), DEVICE_CHUNK_ROWS):
+        some = slice(start, start + DEVICE_CHUNK_ROWS)
+        errors = model.squared_error_given(seen[some], rows[some]).cpu().double()
+        counts = model.likelihood.scored(rows[some]).cpu() * weights[some, None].double()
+        total += counts.sum(0)
+        squares += (errors * counts).sum(0)
+    return squares / total.clamp(min=torch.finfo(torch.float64).tiny), total

@@ -9,10 +9,10 @@ from statistics import fmean, pvariance
 import torch
 from torch import Tensor
 
-from skvae.core.batches import Batches
+from skvae.core.batches import Batches, StreamedBatches
 from skvae.core.device import threads_for
 from skvae.core.graphs import compiled
-from skvae.core.inference import DEVICE_CHUNK_ROWS, in_chunks
+from skvae.core.inference import DEVICE_CHUNK_ROWS
 from skvae.core.members import Members
 from skvae.core.model import Autoencoder
 from skvae.core.objective import Objective
@@ -121,12 +121,9 @@ class Run:
     ----------
     models : sequence of Autoencoder
         The members.
-    rows : Tensor of shape (n_rows, n_columns)
-    weights : Tensor of shape (n_members, n_rows) or None
-        With mean 1 over the rows; None stands for all ones.
+    batches : Batches or StreamedBatches
+        Of the rows to train on, with weights for each member. All noise comes from another generator than theirs.
     plan : TrainingPlan
-    generator : torch.Generator
-        Source of the permutations; all noise comes from another one.
     held_out : sequence of (Tensor, Tensor or None)
         Rows that each of the first members is judged on, and their weights.
     objective : Objective
@@ -135,24 +132,22 @@ class Run:
     def __init__(
         self,
         models: Sequence[Autoencoder],
-        rows: Tensor,
-        weights: Tensor | None,
+        batches: Batches | StreamedBatches,
         plan: TrainingPlan,
-        generator: torch.Generator,
         held_out: Sequence[tuple[Tensor, Tensor | None]] = (),
         objective: Objective = PLAIN,
     ) -> None:
         self.objective = objective
         self.plan = plan
-        self.batches = Batches(rows, weights, plan.batch_size, plan.shuffle, generator)
+        self.batches = batches
         self.members = Members(models)
         vector, gradient = self.members.vector, self.members.gradient
         self.optimizer = AdamW(vector, gradient, plan.betas, plan.eps, plan.weight_decay)
         self.work = 6.0 * vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
         self.n_steps = 0
         self.n_epochs = 0
-        self.noise = torch.Generator(rows.device).manual_seed(generator.initial_seed() + 1)
-        self.losses = torch.zeros(len(models), dtype=rows.dtype, device=rows.device)
+        self.noise = torch.Generator(batches.x.device).manual_seed(batches.generator.initial_seed() + 1)
+        self.losses = batches.x.new_zeros(len(models))
         self.beta = torch.full_like(self.losses[0], plan.beta)
         self.totals = torch.zeros_like(self.losses)
         outputs = [self.losses, *self.members.gradients.values()]
@@ -166,7 +161,7 @@ class Run:
         constants = self.members.fixed()
         if not self.plan.beta_warmup:
             constants.append(self.beta)
-        if self.batches.n_batches == 1:
+        if self.batches.is_whole:
             constants.append(self.batches.x)
             if self.batches.weight is not None:
                 constants.append(self.batches.weight)
@@ -211,25 +206,34 @@ class Run:
         if not self.held_out:
             return None
         most = max(len(rows) for rows, _ in self.held_out)
-        places = [torch.arange(most) % len(rows) for rows, _ in self.held_out]
+        n_chunks = math.ceil(most / DEVICE_CHUNK_ROWS)
+        size = math.ceil(most / n_chunks)
+        places = [torch.arange(n_chunks * size) % len(rows) for rows, _ in self.held_out]
         stacked = torch.stack([rows[place.to(rows.device)] for (rows, _), place in zip(self.held_out, places, strict=True)])
-        is_own = torch.cat([torch.arange(most) < len(rows) for rows, _ in self.held_out])
+        is_own = torch.cat([torch.arange(n_chunks * size) < len(rows) for rows, _ in self.held_out])
         losses = stacked.new_empty(stacked.shape[:2])
+        chunk, of_chunk = (stacked, losses) if n_chunks == 1 else (stacked[:, :size].clone(), losses[:, :size].clone())
         noise = torch.Generator(stacked.device)
         of_rows = partial(self.objective.row_losses, beta=self.plan.beta, generator=noise)
         parameters = {name: block[: len(stacked)] for name, block in self.members.parameters.items()}
+        constants = [*self.members.fixed(), *([stacked] if n_chunks == 1 else [])]
 
         @torch.no_grad()
         def forward() -> list[Tensor]:
-            return [in_chunks(partial(self.members.call, of_rows, parameters), stacked, DEVICE_CHUNK_ROWS, dim=1)]
+            return [self.members.call(of_rows, parameters, chunk)]
 
-        compute = compiled(forward, [losses], [*self.members.fixed(), stacked], noise)
-        work = self.work * min(most, DEVICE_CHUNK_ROWS) / self.batches.batch_size / 3
+        compute = compiled(forward, [of_chunk], constants, noise)  # one chunk, so that memory does not grow with the rows
+        work = self.work * size / self.batches.batch_size / 3
 
         def judge() -> Tensor:
             noise.manual_seed(self.noise.initial_seed() + 1)
             with threads_for(work):
-                compute()
+                for i in range(0, n_chunks * size, size):
+                    if n_chunks > 1:
+                        chunk.copy_(stacked[:, i : i + size])
+                    compute()
+                    if n_chunks > 1:
+                        losses[:, i : i + size] = of_chunk
             return losses.flatten().cpu()[is_own].double()
 
         return judge

@@ -2,6 +2,7 @@
 
 import torch
 
+from skvae.core.batches import Batches
 from skvae.core.objective import Objective
 from skvae.core.training import Run, TrainingPlan
 
@@ -24,7 +25,12 @@ def members_of(models, rows, parts=(), plan=PLAN, objective=None):
         of_model[part] = 0
     held_out = [(rows[part], None) for part in parts]
     weights = weights / weights.mean(1, keepdim=True) if len(parts) else None
-    return Run(models, rows, weights, plan, torch.Generator().manual_seed(0), held_out, objective or Objective())
+    return Run(models, batches_of(rows, weights, plan), plan, held_out, objective or Objective())
+
+
+def batches_of(rows, weights=None, plan=PLAN, seed=0):
+    """The rows in batches as a plan has them."""
+    return Batches(rows, weights, plan.batch_size, plan.shuffle, torch.Generator().manual_seed(seed))
 
 
 def values(model):

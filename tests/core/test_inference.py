@@ -5,7 +5,7 @@ import torch
 from skvae.core import inference
 from skvae.core import model as model_module
 from skvae.core.bottlenecks import GaussianPosterior
-from skvae.core.inference import CHUNK_ROWS, apply, in_chunks, mean_squared_error
+from skvae.core.inference import CHUNK_ROWS, apply, mean_squared_error
 from skvae.core.inputs import Inputs
 from skvae.core.likelihoods import Bernoulli, Gaussian
 from skvae.core.networks import ACTIVATIONS
@@ -90,11 +90,6 @@ def test_the_function_may_do_as_it_likes_with_its_rows(function, generator):
 
 def test_the_result_needs_no_gradient(autoencoder, rows):
     assert not apply(autoencoder().encode, rows, CPU).requires_grad
-
-
-@pytest.mark.parametrize("chunk_rows", [1, 7, 40, 1000])
-def test_in_chunks_is_the_function(chunk_rows, rows):
-    assert torch.equal(in_chunks(lambda x: x.exp().sum(1), rows, chunk_rows), rows.exp().sum(1))
 
 
 @pytest.mark.parametrize(("n_columns", "n_factors"), [(2, 0), (5, 1), (19, 3), (19, 1)])

@@ -16,7 +16,7 @@ from skvae.core.objective import Objective
 from skvae.core.penalties import Contractive
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import Run, train
-from tests.core.runs import PLAN, assert_equal, members_of, values
+from tests.core.runs import PLAN, assert_equal, batches_of, members_of, values
 
 
 def trained_parameters(model):
@@ -131,7 +131,8 @@ def test_losses_and_gradients_are_those_of_each_model_by_itself(hidden, penaltie
     for k, model in enumerate(models):
         loss = objective.loss(model, rows, None if weights is None else weights[k])
         expected.append([loss.detach(), *torch.autograd.grad(loss, trained_parameters(model))])
-    run = Run(models, rows, weights, replace(PLAN, batch_size=100), torch.Generator(), objective=objective)
+    plan = replace(PLAN, batch_size=100)
+    run = Run(models, batches_of(rows, weights, plan), plan, objective=objective)
     run.compute()
     for k, (loss, *gradients) in enumerate(expected):
         torch.testing.assert_close(run.losses[k], loss)

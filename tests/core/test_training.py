@@ -15,7 +15,7 @@ from skvae.core.objective import Objective
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import Run, TrainingResult, train
-from tests.core.runs import PLAN, assert_equal, members_of, values
+from tests.core.runs import PLAN, assert_equal, batches_of, members_of, values
 
 HARMFUL = replace(PLAN, learning_rate_init=3.0)
 
@@ -23,7 +23,7 @@ HARMFUL = replace(PLAN, learning_rate_init=3.0)
 def run_of(model, rows, weights=None, validation=None, plan=PLAN, objective=training.PLAIN):
     held_out = [] if validation is None else [validation]
     weights = None if weights is None else weights[None]
-    return Run([model], rows, weights, plan, torch.Generator().manual_seed(0), held_out, objective)
+    return Run([model], batches_of(rows, weights, plan), plan, held_out, objective)
 
 
 def trained(run, **options):
@@ -338,9 +338,7 @@ def test_training_with_a_posterior_twice_gives_the_same_bits(hidden, judged, var
 
 
 def test_the_runs_generator_determines_the_draws(variational, rows):
-    first, same, other = (
-        Run([variational()], rows, None, STILL, torch.Generator().manual_seed(seed)).epoch() for seed in (1, 1, 2)
-    )
+    first, same, other = (Run([variational()], batches_of(rows, plan=STILL, seed=seed), STILL).epoch() for seed in (1, 1, 2))
     assert first == same != other
 
 
