@@ -12,7 +12,8 @@ from skvae._fit.pieces import build_model, build_objective
 from skvae._fit.plan import plan_for
 from skvae._fit.settings import Settings
 from skvae._fit.task import Task
-from skvae._tables.rows import Scaling, Table
+from skvae._tables.rows import Table
+from skvae._tables.scaling import Scaling
 from skvae.core.batches import Batches
 from skvae.core.model import Autoencoder
 from skvae.core.training import Run

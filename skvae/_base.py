@@ -17,10 +17,14 @@ from skvae._fit.plan import step_work
 from skvae._fit.settings import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty, Settings
 from skvae._fitted import Fitted, sum_of_cells
 from skvae._parameters import NestedParameters
+from skvae._streams import LEAST_ROWS, by_block, progress, survey_of
+from skvae._tables.lazy import Lazy, without_copies
 from skvae._tables.libraries import index_of, library_of, table_like
 from skvae._tables.marginals import BY_QUANTILES, ROBUST, Marginals
-from skvae._tables.rows import Rows, Table, merge_equal_rows, without_copies
+from skvae._tables.rows import Rows, Table, merge_equal_rows
 from skvae._tables.schema import Schema
+from skvae._tables.sources import Source
+from skvae._tables.survey import Streamed
 from skvae._validation import (
     Interval,
     RealNotInt,
@@ -34,6 +38,7 @@ from skvae._validation import (
     fit_context,
     random_seed,
     share_columns,
+    streamed,
 )
 from skvae._warnings import warn
 from skvae.core.device import resolve_device
@@ -128,13 +133,33 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _fit(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         earlier = self._fitted if self.warm_start and hasattr(self, "_fitted") else None
+        source = streamed(X)
+        if source is None:
+            fit = self._fit_table(X, sample_weight, X_val, sample_weight_val, earlier)
+        else:
+            fit = self._fit_stream(source, sample_weight, X_val, sample_weight_val, earlier)
+        if fit.still_falling:
+            warn_of_early_end(self.max_iter)
+
+    def _fit_table(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any, earlier: Fitted | None) -> Fit:
+        """Fit to a table in memory."""
         schema = Schema.of(X, self.categorical_features) if earlier is None else earlier.schema
         rows = check_rows(self, X, schema, reset=earlier is None, in_unit_interval=self.likelihood == "bernoulli")
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
         del rows  # where they are a copy, memory would hold two
-        fit = self._fit_rows(schema, table, self._held_out(X_val, sample_weight_val, schema), earlier)
-        if fit.still_falling:
-            warn_of_early_end(self.max_iter)
+        return self._fit_rows(schema, table, self._held_out(X_val, sample_weight_val, schema), earlier)
+
+    def _fit_stream(
+        self, source: Source, sample_weight: Any, X_val: Any, sample_weight_val: Any, earlier: Fitted | None
+    ) -> Fit:
+        """Fit to a table that is read block by block."""
+        in_unit_interval = self.likelihood == "bernoulli"
+        schema = earlier.schema if earlier else Schema.of_source(source, self.categorical_features, progress(self, "counting"))
+        check_rows(self, source.head(LEAST_ROWS), schema, reset=earlier is None, in_unit_interval=in_unit_interval)
+        held_out = self._held_out(X_val, sample_weight_val, schema)
+        share = self.validation_fraction if held_out is None and self.early_stopping is not False else 0.0
+        survey = survey_of(self, source, schema, sample_weight, share, in_unit_interval)
+        return self._fit_rows(schema.with_constants(survey.of_all), Lazy(Streamed(survey)), held_out, earlier)
 
     def _held_out(self, X_val: Any, sample_weight_val: Any, schema: Schema) -> Table | None:
         """The caller's own rows to choose the number of epochs on."""
@@ -168,7 +193,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         n_levels = schema.n_levels_of(rows.n_columns)
         marginals = self._marginals(rows, n_levels, schema) if earlier is None else earlier.marginals
         judged_on = (held_out or rows).sample()
-        normal, held_out = marginals.apply_to(rows), held_out and marginals.apply_to(held_out).gathered()
+        normal, held_out = rows.changed(marginals), held_out and held_out.changed(marginals)
         first = self._settings(normal, held_out, marginals, n_levels, earlier)
         settings = [first, *(replace(first, seed=random_seed(each.random_state)) for each in siblings)]
         before = None if earlier is None else (earlier.module, earlier.scaling)
@@ -272,7 +297,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     # Applying
 
-    def transform(self, X: Any) -> np.ndarray:
+    @by_block
+    def transform(self, X: Any, *, out: Any = None) -> np.ndarray:
         """Encode rows.
 
         Parameters
@@ -306,7 +332,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         rows = self._fitted.decoded(codes).astype(codes.dtype, copy=False)
         return self.schema_.restore(rows, index_of(X))
 
-    def reconstruct(self, X: Any) -> Any:
+    @by_block
+    def reconstruct(self, X: Any, *, out: Any = None) -> Any:
         """Encode rows and decode them again.
 
         Parameters
@@ -325,7 +352,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             return result
         return self.schema_.restore(result, index_of(X))
 
-    def reconstruction_error(self, X: Any) -> np.ndarray:
+    @by_block
+    def reconstruction_error(self, X: Any, *, out: Any = None) -> np.ndarray:
         """Squared error of each row's reconstruction, summed over columns.
 
         Parameters
@@ -343,7 +371,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         errors = self._fitted.map_rows(lambda x: self.module_.squared_error(x).sum(1), rows, dtype=np.float64)
         return errors * self._fitted.scaling.error_unit
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    @by_block
+    def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
         """Log-likelihood of each row given its own code, ``log p(x | encoder(x))``.
 
         Comparable between models with equally many components only: a larger code leaves less to be explained, and what the

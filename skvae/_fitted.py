@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from skvae._tables.marginals import Marginals
-from skvae._tables.rows import Scaling, in_blocks
+from skvae._tables.rows import in_blocks
+from skvae._tables.scaling import Scaling
 from skvae._tables.schema import Schema
 from skvae._warnings import warn
 from skvae.core.device import is_available, threads_for, widest

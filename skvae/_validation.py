@@ -5,6 +5,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
@@ -21,6 +22,7 @@ from skvae._tables.recognise import TO_FRAME, check_columns_of
 from skvae._tables.remedies import finite
 from skvae._tables.rows import BLOCK_ROWS
 from skvae._tables.schema import Schema
+from skvae._tables.sources import BLOCK_BYTES, Source, source_of
 
 __all__ = [
     "Interval",
@@ -37,6 +39,7 @@ __all__ = [
     "fit_context",
     "random_seed",
     "share_columns",
+    "streamed",
 ]
 
 FLOATS = [np.float64, np.float32]
@@ -71,12 +74,20 @@ def check_rows(
     infinite = _first(rows, np.isinf)
     if infinite is not None:
         raise ValueError(
-            f"Input {name} contains infinity: first in {_in_words(X, *infinite)}. {type(estimator).__name__} takes finite numbers and missing "
-            f"cells; replace infinities, e.g. {finite(library_of(X), name)}."
+            f"Input {name} contains infinity: first in {_in_words(X, *infinite)}. {type(estimator).__name__} takes finite "
+            f"numbers and missing cells; replace infinities, e.g. {finite(library_of(X), name)}."
         )
     if in_unit_interval:
         _check_unit_interval(X, rows, schema.n_levels_of(rows.shape[1]) == 0)
     return rows
+
+
+def streamed(X: Any, block_bytes: int = BLOCK_BYTES) -> Source | None:
+    """The blocks of a table that is not to be held in memory; None for all other tables.
+
+    Arrays are held up to the size of scikit-learn's ``working_memory``.
+    """
+    return source_of(X, get_config()["working_memory"] * 2**20, block_bytes)
 
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:

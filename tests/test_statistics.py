@@ -8,7 +8,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae._fit import pca as pca_module
 from skvae._fit.pca import components_of_covariance, principal_components
-from skvae._tables.rows import Scaling, Table, least_variances, merge_equal_rows, resolutions
+from skvae._tables.rows import Table, merge_equal_rows
+from skvae._tables.scaling import Scaling, least_variances, resolutions
 
 DATA = {
     "iris": load_iris().data,

@@ -18,14 +18,16 @@ from skvae._fit.linear_gaussian import LinearGaussian
 from skvae._fit.noise import Residuals, set_noise
 from skvae._fit.pca import principal_components
 from skvae._fit.pieces import build_model, build_objective, tensors_of
-from skvae._fit.plan import plan_for, stopping_of
+from skvae._fit.plan import n_mixed, plan_for, stopping_of
 from skvae._fit.rules import N_FOLDS, Guard, guard_of
 from skvae._fit.settings import Settings
 from skvae._fit.splits import Split, folds, single_split
 from skvae._fit.starts import completed, started
 from skvae._fit.task import Task
 from skvae._tables.encoding import Encoding
-from skvae._tables.rows import Rows, Scaling, Table, least_variances, resolutions
+from skvae._tables.lazy import Lazy
+from skvae._tables.rows import Rows, Table
+from skvae._tables.scaling import Scaling, least_variances, resolutions
 from skvae.core.batches import Batches, StreamedBatches
 from skvae.core.model import Autoencoder
 from skvae.core.penalties import Penalty
@@ -94,21 +96,19 @@ def fit_rows(
     """
     first = settings[0]
     model, scaling = earlier or (None, _scaling_of(first, rows))
-    rows, held_out = scaling.apply_to(rows), held_out and scaling.apply_to(held_out).gathered()  # 1)
+    rows, held_out = rows.changed(scaling), held_out and held_out.changed(scaling)  # 1)
     task = task_of(first, rows, scaling, model)
-    too_few = held_out is None and rows.n_rows < 2 * N_FOLDS
-    judged = first.early_stopping and not too_few
     seeds = [each.seed for each in settings]
-    splits = _splits(task, seeds, rows, held_out, whole=model is not None) if judged else []  # 2)
+    splits = _splits(task, seeds, rows, held_out, whole=model is not None) if first.early_stopping else []  # 2)
     if model is not None:
         task = likelihood.as_before(task, model)
     task, splits = likelihood.decided(task, rows, splits, given=held_out is not None)  # 3)
     model = model and _resumed(task, model)
     tasks = [task.with_seed(seed) for seed in seeds]
-    stays_at_start = model is None and first.from_pca and first.early_stopping and too_few
+    stays_at_start = model is None and first.from_pca and first.early_stopping and not splits
     if task.settings.is_solved_by_pca or stays_at_start:  # 4)
         models, result = [_stay_at_start(each, rows, held_out) for each in tasks], None
-    elif not judged:
+    elif not splits:
         models, result = _fit_without_validation(tasks, rows, model, report)
     else:
         models, result = _Judgement(tasks, rows, held_out, splits, model, report).fit()
@@ -152,12 +152,19 @@ def _n_components(settings: Settings, encoding: Encoding, rows: Rows, earlier: A
 
 
 def _splits(task: Task, seeds: list[int], rows: Rows, held_out: Table | None, whole: bool) -> list[Split]:
-    """Training and held-out part: the caller's, the folds of a small table, or one random split per seed.
+    """Training and held-out part: the caller's, the folds of a small table, that of a stream, or one random split per seed.
+
+    None where there are too few rows for that.
 
     ``whole`` says that a model goes on which has seen all rows, so that folds would tell nothing.
     """
     if held_out is not None:
         return [Split(rows, held_out)]
+    if isinstance(rows, Lazy) and rows.is_streamed:
+        training, of_stream = rows.split()
+        return [Split(training, of_stream)] if min(training.n_rows, of_stream.n_rows) >= N_FOLDS else []
+    if rows.n_rows < 2 * N_FOLDS:
+        return []
     if len(seeds) == 1 and rows.n_rows < guard_of(task.settings).folds_below and not whole:
         return folds(task, rows)
     return [split for seed in seeds for split in single_split(task.with_seed(seed), rows)]
@@ -279,7 +286,7 @@ class _Judgement:
         """Whether rows held out would be missed. Of several models each holds out others, so that together they see all."""
         if self.earlier is not None or self.held_out is not None or len(self.tasks) > 1:
             return False
-        return self.rows.n_rows < self._guard.refit_below
+        return not self.rows.is_streamed and self.rows.n_rows < self._guard.refit_below
 
     def _residuals(self, models: list[Autoencoder]) -> Residuals:
         """Of the rows held out."""
@@ -335,9 +342,32 @@ def _batches(
     task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows, parts: list[np.ndarray]
 ) -> Batches | StreamedBatches:
     """What the models are trained on: rows on the device, or those of blocks that are read anew in each pass."""
+    if isinstance(rows, Lazy) and rows.is_streamed:
+        return _streamed_batches(task, plan, rows, next(models[0].parameters()).dtype)
     cells, counts = tensors_of(rows, models[0], task.settings.device)
     weights = _weights(counts, cells, len(models), parts)
     return Batches(cells, weights, plan.batch_size, plan.shuffle, task.generator())
+
+
+def _streamed_batches(task: Task, plan: TrainingPlan, rows: Lazy, dtype: torch.dtype) -> StreamedBatches:
+    weighted, unit = rows.reader.is_weighted, rows.total / rows.n_rows
+
+    def read(i: int) -> Tensor:
+        block = rows.block(i)
+        cells = torch.from_numpy(block.rows).to(dtype)
+        return torch.cat([cells, torch.from_numpy(block.counts / unit).to(dtype)[:, None]], 1) if weighted else cells
+
+    return StreamedBatches(
+        read,
+        weighted,
+        rows.reader.n_blocks,
+        rows.n_rows,
+        n_mixed(rows.n_columns * dtype.itemsize, rows.reader.largest_block),
+        plan.batch_size,
+        plan.shuffle,
+        task.generator(),
+        task.settings.device,
+    )
 
 
 def _weights(counts: Tensor | None, rows: Tensor, n_models: int, parts: list[np.ndarray]) -> Tensor | None:

@@ -37,7 +37,7 @@ def decided(task: Task, rows: Rows, splits: list[Split], given: bool) -> tuple[T
         return task, splits
     if not splits:
         return task.with_likelihood("gaussian"), splits
-    trained_on_these = given or len(splits) > 1 or rows.n_rows >= FOLDS_BELOW
+    trained_on_these = given or len(splits) > 1 or rows.is_streamed or rows.n_rows >= FOLDS_BELOW
     judges = splits if trained_on_these else folds(task, rows)
     weights = torch.from_numpy(np.concatenate([split.held_out.counts for split in judges]))
     best, *others = (_Candidate(task.with_likelihood(name, prior_rows), judges) for name, prior_rows in CANDIDATES)

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import linalg, optimize
 
 from skvae._fit.pca import PrincipalComponents, components_of_covariance, principal_components
-from skvae._tables.rows import EPS, Lazy, Rows
+from skvae._tables.lazy import Lazy
+from skvae._tables.rows import EPS, Rows
 
 EM_STEPS = 30
 EM_COST = 1e8  # multiplications per step; of a table that would take more, some rows

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from skvae._tables.rows import Lazy, Rows
+from skvae._tables.lazy import Lazy
+from skvae._tables.rows import Rows
 
 SVD_COST = 3e8  # multiplications; above it the covariance's eigenvectors, which lose half the digits, are much cheaper
 

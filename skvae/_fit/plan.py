@@ -22,6 +22,8 @@ STEPS_OF_LINEAR_VARIATIONAL = 10_000  # draws are noisy, and the noise's varianc
 STEPS_PER_ROOT_ROW = 60  # beyond 625 rows time grows with the square root of the table
 STEPS_OF_FILLING = 750  # of models that only fill in, of which several are averaged
 STEPS_PER_ROOT_ROW_OF_FILLING = 33
+MIXED_BYTES, MOST_MIXED_BYTES = 1 << 25, 1 << 28  # of rows of a stream: 64 blocks of an array, and memory for a few of a file
+MIXED_BLOCKS = 3
 LEAST_PATIENCE = 10  # epochs
 PATIENCE = 10  # its inverse share of the schedule, of whose progress much comes late
 PATIENCE_OF_HIDDEN = 5  # where hidden cells are judged, whose losses go up and down
@@ -46,6 +48,11 @@ def plan_for(task: Task, n_rows: int) -> TrainingPlan:
         beta=settings.beta,
         beta_warmup=settings.beta_warmup,
     )
+
+
+def n_mixed(row_bytes: int, largest_block: int) -> int:
+    """Rows of a stream that are mixed before they are dealt: of many blocks, or of a few where these are large."""
+    return max(MIXED_BYTES // row_bytes, min(MIXED_BLOCKS * largest_block, MOST_MIXED_BYTES // row_bytes))
 
 
 def step_work(params: Mapping[str, Any], n_columns: int) -> float:

@@ -11,9 +11,11 @@ from statistics import NormalDist
 import numpy as np
 
 from skvae._tables.encoding import BOOLEAN, Encoding
-from skvae._tables.rows import SQUARABLE, Rows, Table, median_gap
+from skvae._tables.rows import SQUARABLE, Rows, Table
+from skvae._tables.scaling import median_gap
 from skvae._tables.spline import Spline
 from skvae._tables.squashing import MEAN_TO_STD, TAILS
+from skvae._tables.summary import Summary
 
 FAR = 20.0  # spreads from the median, up to which robust columns stay as they are
 PROBABILITIES = (0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99)  # of the quantiles that become a normal distribution's
@@ -298,8 +300,9 @@ class Marginals:
             normal[:, j] = np.where(spike.holds(rows[:, j]), np.nan, normal[:, j])
         return normal
 
-    def apply_to(self, rows: Rows) -> Rows:
-        return rows if self.are_plain else rows.changed(self.apply)
+    def summarised(self, summary: Summary) -> Summary | None:
+        """What becomes of a summary of rows; None where they must be read again."""
+        return summary if self.are_plain else None
 
     def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
         """Log-density of each cell in input units minus log-density of what the networks see of it; 0 where it is missing."""

@@ -14,6 +14,7 @@ from skvae._tables.texts import Text, text_of
 
 KEPT_WHOLE = 20  # a column of no more levels has no rare ones
 MOST_LEVELS = 100  # that have a code of their own
+MOST_COUNTED = 1 << 20  # levels of a column that is read block by block; one of more names rows
 RARE = 10  # rows; a hundredth of the column's where that is less
 NAMES = 0.8  # share of the rows whose level no other row has, from which on levels are names of rows
 NEARLY_ALL = 0.9  # share of the rows, for which no level is to stand
@@ -78,14 +79,25 @@ def _is_constant(values: np.ndarray) -> bool:
 
 
 def _category(column: Column, series: Any, is_declared: bool) -> Column:
-    """Levels in their declared order, else sorted, and the rare ones among them."""
-    tool = tool_of(series)
+    return category_of(column, series, counts_of(series), is_declared)
+
+
+def counts_of(series: Any) -> dict[Any, int]:
+    """How often each level of a column is there, in the order in which they come."""
     try:
-        codes, levels = tool.factorize(series)
-        rank = {level: i for i, level in enumerate(tool.declared(series.dtype) or sorted(levels))}
-    except TypeError as error:  # not hashable or not comparable
+        codes, levels = tool_of(series).factorize(series)
+        return dict(zip(levels, np.bincount(codes[codes >= 0], minlength=len(levels)).tolist(), strict=True))
+    except TypeError as error:  # not hashable
         raise ValueError(refusal(series)) from error
-    counts = np.bincount(codes[codes >= 0], minlength=len(levels))
+
+
+def category_of(column: Column, series: Any, counts_by_level: dict[Any, int], is_declared: bool) -> Column:
+    """A column of these levels in their declared order, else sorted, and the rare ones among them; ``series`` is part of it."""
+    tool, levels, counts = tool_of(series), list(counts_by_level), np.array([*counts_by_level.values()], dtype=np.int64)
+    try:
+        rank = {level: i for i, level in enumerate(tool.declared(series.dtype) or sorted(levels))}
+    except TypeError as error:  # not comparable
+        raise ValueError(refusal(series)) from error
     column = replace(column, n_distinct=len(levels), n_rows=int(counts.sum()), n_single=int((counts == 1).sum()))
     if not is_declared and tool.is_text(series) and _are_many(counts):
         column = replace(column, text=text_of(levels))
@@ -99,6 +111,31 @@ def _category(column: Column, series: Any, is_declared: bool) -> Column:
     if grouped:
         kept.append(grouped[counts[rare].argmax()])
     return replace(column, kind="category", levels=tuple(kept), grouped=grouped, is_constant=len(levels) == 1)
+
+
+class Counted:
+    """A column that is read block by block, and how often each of its levels is there."""
+
+    def __init__(self) -> None:
+        self.counts: dict[Any, int] = {}
+        self.first: Any = None  # block that holds a value
+
+    def add(self, series: Any) -> None:
+        """Count a further block."""
+        if tool_of(series).missing(series).all():
+            return
+        self.first = series if self.first is None else self.first
+        for level, count in counts_of(series).items():
+            if level in self.counts or len(self.counts) < MOST_COUNTED:
+                self.counts[level] = self.counts.get(level, 0) + count
+
+    def column(self, head: Column, is_declared: bool, by_dtype: bool) -> Column:
+        """What the column is, which is ``head`` by its first rows."""
+        if self.first is None:
+            return head
+        column = recognise(self.first, is_declared, by_dtype)
+        is_category = is_declared or tool_of(self.first).kind(self.first) == "category"
+        return category_of(replace(column, kind="ignored"), self.first, self.counts, is_declared) if is_category else column
 
 
 def _are_rare(counts: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What the columns of a table are, so that what comes out is what went in: array for array, frame for frame."""
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +11,13 @@ import pandas as pd
 from skvae._tables.columns import Column, are_strings, codes_of, listed, offsets_of, shortened
 from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, present, series_of, tool_of, without_objects, zone_of
 from skvae._tables.marginals import Marginals
-from skvae._tables.recognise import check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
+from skvae._tables.recognise import Counted, check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
 from skvae._tables.remedies import reading, with_levels, zoned
+from skvae._tables.sources import Source
+from skvae._tables.summary import Summary
 from skvae._warnings import warn
+
+HEAD_ROWS = 100_000  # that kinds of columns are recognised by, of tables that are read block by block
 
 READABLE = {  # fitted: of what it can be read
     "number": ("number", "boolean"),
@@ -88,6 +93,44 @@ class Schema:
             return cls(library, tuple(replace(column, dtype=None) for column in columns))
         axis = X.columns if library == "pandas" else None
         return cls(library, columns, getattr(axis, "name", None), getattr(axis, "dtype", None))
+
+    @classmethod
+    def of_source(cls, source: Source, categorical_features: Any, over: Callable[[Iterable[int]], Iterable[int]]) -> "Schema":
+        """Read the schema of a table that is read block by block, as ``of`` does.
+
+        Kinds are those of the first rows; levels are counted in a pass over all, where there are any. ``over`` goes through the
+        numbers of the blocks.
+        """
+        head = as_table(source.head(HEAD_ROWS))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of levels that are rare in the head
+            schema = cls.of(head, categorical_features)
+        counted = {i: Counted() for i, column in enumerate(schema.columns) if column.kind in {"category", "ignored"}}
+        if not counted:
+            return schema
+        for i in over(range(len(source.sizes))):
+            frame = frame_of(source.read(i))
+            for j, series in enumerate(series_of(frame)):
+                if j in counted:
+                    counted[j].add(series)
+        by_dtype = isinstance(categorical_features, str) and categorical_features == "from_dtype"
+        declared = set() if by_dtype else declared_as_categories(categorical_features, frame_of(head), schema.library)
+        columns = list(schema.columns)
+        for j, counts in counted.items():
+            columns[j] = counts.column(columns[j], j in declared, by_dtype)
+        note = note_of_levels(columns, schema.library)
+        if note:
+            warn(note)
+        return replace(schema, columns=tuple(columns))
+
+    def with_constants(self, summary: Summary) -> "Schema":
+        """The same, with what a summary of all rows says about which columns of numbers, dates and booleans are constant."""
+        constant = summary.lowest == summary.highest
+        columns = [
+            column if column.kind in {"category", "ignored"} else replace(column, is_constant=bool(is_constant))
+            for column, is_constant in zip(self.columns, constant, strict=self.columns != ())
+        ]
+        return replace(self, columns=tuple(columns))
 
     def with_marginals(self, marginals: Marginals) -> "Schema":
         """The same, with what the fit has found out about columns of numbers."""

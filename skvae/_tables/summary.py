@@ -13,8 +13,8 @@ CONSTANT = 10 * float(np.finfo(np.float64).eps)  # share of a column's largest c
 class Summary:
     """What a pass over rows leaves.
 
-    Summaries of blocks are merged in the order of the blocks (Chan, Golub and LeVeque, 1979). Every column has a unit, a power of two
-    that no cell exceeds, so that squares of cells neither over- nor underflow and are the same numbers in any unit.
+    Summaries of blocks are merged in the order of the blocks (Chan, Golub and LeVeque, 1979). Every column has a unit, a power
+    of two that no cell exceeds, so that squares of cells neither over- nor underflow and are the same numbers in any unit.
 
     Attributes
     ----------

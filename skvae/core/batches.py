@@ -1,7 +1,7 @@
 """Rows dealt out in batches of one size: of a table that stays on the device, or of blocks that are read again and again."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -123,14 +123,12 @@ class StreamedBatches:
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.read = read
         self.weighted = weighted
-        self.n_blocks = n_blocks
-        self.pool_rows = min(pool_rows, n_rows)
-        self.shuffle = shuffle
         self.generator = generator
         self.n_batches, self.batch_size = dealt(n_rows, batch_size)
-        self.stream = self._batches()
+        blocks = _blocks(read, n_blocks, generator if shuffle else None)
+        rows = _mixed(blocks, min(pool_rows, n_rows), generator) if shuffle else blocks
+        self.stream = _of_one_size(rows, self.batch_size)
         x, weight = self._next()
         self.x = x.to(device, copy=True)
         self.weight = None if weight is None else weight.to(device, copy=True)
@@ -149,40 +147,39 @@ class StreamedBatches:
         batch = next(self.stream)
         return (batch[:, :-1], batch[None, :, -1]) if self.weighted else (batch, None)
 
-    def _batches(self) -> Iterator[Tensor]:
-        """Rows that were dealt, in batches; without end."""
-        left: Tensor | None = None
-        for rows in self._mixed() if self.shuffle else self._blocks():
-            rows = rows if left is None else torch.cat([left, rows])
-            n_full = len(rows) // self.batch_size * self.batch_size
-            yield from rows[:n_full].split(self.batch_size)
-            left = rows[n_full:].clone()
 
-    def _mixed(self) -> Iterator[Tensor]:
-        """Random rows of the pool, as many at once as it takes in."""
-        blocks = self._blocks()
-        parts = [next(blocks)]
-        while sum(map(len, parts)) < self.pool_rows:
-            parts.append(next(blocks))
-        pool = torch.cat(parts)
-        del parts
-        places = self._permutation(len(pool))
-        for block in blocks:
-            for rows in block.split(len(pool)):
-                if len(places) < len(rows):
-                    places = self._permutation(len(pool))
-                place, places = places[: len(rows)], places[len(rows) :]
-                yield pool[place]
-                pool[place] = rows
+def _blocks(read: Callable[[int], Tensor], n_blocks: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    """The rows of all blocks, again and again, in their order where no generator draws another."""
+    while True:
+        order = torch.arange(n_blocks) if generator is None else torch.randperm(n_blocks, generator=generator)
+        yield from map(read, order.tolist())
 
-    def _blocks(self) -> Iterator[Tensor]:
-        """The rows of all blocks, again and again."""
-        while True:
-            order = self._permutation(self.n_blocks) if self.shuffle else torch.arange(self.n_blocks)
-            yield from map(self.read, order.tolist())
 
-    def _permutation(self, n: int) -> Tensor:
-        return torch.randperm(n, generator=self.generator)
+def _mixed(blocks: Iterator[Tensor], pool_rows: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Random rows of a pool, as many at once as it takes in."""
+    parts = [next(blocks)]
+    while sum(map(len, parts)) < pool_rows:
+        parts.append(next(blocks))
+    pool = torch.cat(parts)
+    del parts
+    places = torch.randperm(len(pool), generator=generator)
+    for block in blocks:
+        for rows in block.split(len(pool)):
+            if len(places) < len(rows):
+                places = torch.randperm(len(pool), generator=generator)
+            place, places = places[: len(rows)], places[len(rows) :]
+            yield pool[place]
+            pool[place] = rows
+
+
+def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
+    """The rows of all parts, so many at once."""
+    left: Tensor | None = None
+    for part in parts:
+        rows = part if left is None else torch.cat([left, part])
+        n_full = len(rows) // n_rows * n_rows
+        yield from rows[:n_full].split(n_rows)
+        left = rows[n_full:].clone()
 
 
 def dealt(n_rows: int, batch_size: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from skvae.core.stopping import NoImprovement
 MANY_EPOCHS = 5  # to tell how much a loss goes up and down
 DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
 MOST_JUDGED = 150  # epochs of a training; more choose no better
+JUDGED_ROWS = 2048  # at once, on the CPU; all that is computed of them is held
 PLAIN = Objective()
 
 
@@ -206,7 +207,7 @@ class Run:
         if not self.held_out:
             return None
         most = max(len(rows) for rows, _ in self.held_out)
-        n_chunks = math.ceil(most / DEVICE_CHUNK_ROWS)
+        n_chunks = math.ceil(most / (JUDGED_ROWS if self.losses.device.type == "cpu" else DEVICE_CHUNK_ROWS))
         size = math.ceil(most / n_chunks)
         places = [torch.arange(n_chunks * size) % len(rows) for rows, _ in self.held_out]
         stacked = torch.stack([rows[place.to(rows.device)] for (rows, _), place in zip(self.held_out, places, strict=True)])
@@ -215,18 +216,22 @@ class Run:
         chunk, of_chunk = (stacked, losses) if n_chunks == 1 else (stacked[:, :size].clone(), losses[:, :size].clone())
         noise = torch.Generator(stacked.device)
         of_rows = partial(self.objective.row_losses, beta=self.plan.beta, generator=noise)
-        parameters = {name: block[: len(stacked)] for name, block in self.members.parameters.items()}
-        constants = [*self.members.fixed(), *([stacked] if n_chunks == 1 else [])]
+        members, seed = (
+            self.members,
+            self.noise.initial_seed() + 1,
+        )  # not self, which holds the call: rows would stay
+        parameters = {name: block[: len(stacked)] for name, block in members.parameters.items()}
+        constants = [*members.fixed(), *([stacked] if n_chunks == 1 else [])]
 
         @torch.no_grad()
         def forward() -> list[Tensor]:
-            return [self.members.call(of_rows, parameters, chunk)]
+            return [members.call(of_rows, parameters, chunk)]
 
         compute = compiled(forward, [of_chunk], constants, noise)  # one chunk, so that memory does not grow with the rows
         work = self.work * size / self.batches.batch_size / 3
 
         def judge() -> Tensor:
-            noise.manual_seed(self.noise.initial_seed() + 1)
+            noise.manual_seed(seed)
             with threads_for(work):
                 for i in range(0, n_chunks * size, size):
                     if n_chunks > 1:

@@ -1,0 +1,87 @@
+"""Tables that are read block by block, for the estimators: fits take a first pass, methods give results block by block."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from skvae._tables.schema import Schema
+from skvae._tables.sources import Source, is_dataset
+from skvae._tables.survey import Survey
+from skvae._validation import check_is_fitted, check_rows, check_weights, streamed
+
+APPLIED_BYTES = 1 << 22  # of an array that a method is given at once
+LEAST_ROWS = 2
+
+Method = Callable[..., Any]
+
+
+def survey_of(
+    estimator: Any, source: Source, schema: Schema, sample_weight: Any, share_held_out: float, in_unit_interval: bool
+) -> Survey:
+    """Read a table once, and check it; the columns are the estimator's already."""
+    weights = check_weights(sample_weight, np.empty((source.n_rows, 0)))
+
+    def cells(i: int) -> np.ndarray:
+        with naming_block(source, i):
+            return check_rows(estimator, source.read(i), schema, reset=False, in_unit_interval=in_unit_interval)
+
+    return Survey.of(source, cells, weights, share_held_out, progress(estimator, "reading"))
+
+
+def progress(estimator: Any, doing: str) -> Callable[[Iterable[int]], Iterable[int]]:
+    """Goes through the numbers of blocks, with a bar where the estimator is verbose."""
+    if not estimator.verbose:
+        return lambda blocks: blocks
+    return lambda blocks: tqdm(blocks, desc=f"{type(estimator).__name__}, {doing}", unit="block")
+
+
+@contextmanager
+def naming_block(source: Source, i: int) -> Iterator[None]:
+    """Say in which block it was that rows were refused."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"In {source.in_words(i)}, counted from 0 here: {error}") from error
+
+
+def by_block(method: Method) -> Method:
+    """Let a method of an estimator take tables that are read block by block, and write its result into ``out``."""
+
+    @wraps(method)
+    def of_any_table(self: Any, X: Any, *, out: Any = None) -> Any:
+        source = streamed(X, APPLIED_BYTES)
+        if source is None:
+            result = method(self, X)
+            return result if out is None else _joined([result], out, len(result))
+        check_is_fitted(self)
+        results = _results(self, method, source)
+        return results if is_dataset(X) and out is None else _joined(results, out, source.n_rows)
+
+    return of_any_table
+
+
+def _results(estimator: Any, method: Method, source: Source) -> Iterator[Any]:
+    for i in progress(estimator, method.__name__)(range(len(source.sizes))):
+        with naming_block(source, i):
+            result = method(estimator, source.read(i))
+        yield result
+
+
+def _joined(results: Iterable[Any], out: Any, n_rows: int) -> Any:
+    """Results of blocks in one array, a new one where none is given."""
+    start = 0
+    for result in results:
+        cells = np.asarray(result)
+        if out is None:
+            out = np.empty((n_rows, *cells.shape[1:]), cells.dtype)
+        if start == 0 and out.shape != (n_rows, *cells.shape[1:]):
+            raise ValueError(
+                f"out has shape {out.shape}, but the result has {(n_rows, *cells.shape[1:])}; give one of that shape."
+            )
+        out[start : start + len(cells)] = cells
+        start += len(cells)
+    return out

@@ -1,0 +1,167 @@
+"""Tables that are read block by block: arrays, sparse matrices, and datasets of Arrow."""
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+BLOCK_BYTES = 1 << 19  # of an array that are read at once: much less than is mixed, and enough to be read fast
+LARGEST_BLOCK = 1 << 29  # bytes of a file that can only be read as a whole
+BYTES_OF_CELL = 8  # of a dataset
+
+
+class Source(ABC):
+    """A table as blocks of rows, each of which is a table as users pass them.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Rows of each block.
+    n_columns : int
+    """
+
+    sizes: list[int]
+    n_columns: int
+    is_decoded = False  # whether reading takes much more than copying
+
+    @property
+    def n_rows(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def starts(self) -> list[int]:
+        """Number of the first row of each block."""
+        return np.cumsum([0, *self.sizes[:-1]]).tolist()
+
+    @abstractmethod
+    def read(self, i: int) -> Any:
+        """A block."""
+
+    @abstractmethod
+    def head(self, n_rows: int) -> Any:
+        """The first rows."""
+
+    def in_words(self, i: int) -> str:
+        """Which rows a block holds."""
+        start = self.starts[i]
+        return f"block {i} of X, rows {start} to {start + self.sizes[i] - 1}"
+
+
+class ArrayBlocks(Source):
+    """Rows of what has a shape and can be sliced: arrays, files that are mapped into memory, sparse matrices.
+
+    Rows of sparse matrices become dense block by block.
+    """
+
+    def __init__(self, X: Any, block_bytes: int = BLOCK_BYTES) -> None:
+        self.X = X.tocsr() if sparse.issparse(X) else X
+        n_rows, self.n_columns = X.shape
+        self.step = max(1, block_bytes // max(1, X.dtype.itemsize * self.n_columns))
+        self.sizes = [min(self.step, n_rows - start) for start in range(0, n_rows, self.step)]
+
+    def read(self, i: int) -> np.ndarray:
+        return self._dense(slice(i * self.step, (i + 1) * self.step))
+
+    def head(self, n_rows: int) -> np.ndarray:
+        return self._dense(slice(n_rows))
+
+    def _dense(self, rows: slice) -> np.ndarray:
+        some = self.X[rows]
+        return some.toarray() if sparse.issparse(some) else np.asarray(some)
+
+
+class DatasetBlocks(Source):
+    """Row groups of a dataset of Arrow; of files without row groups, whole files."""
+
+    is_decoded = True
+
+    def __init__(self, dataset: Any) -> None:
+        import pyarrow as pa
+
+        self.schema = dataset.schema
+        self.dataset = dataset
+        self.n_columns = len(self.schema)
+        for i, column in enumerate(self.schema):
+            if pa.types.is_nested(column.type):
+                raise ValueError(
+                    f"Column {column.name!r} of X has type {column.type}, whose cells hold several values; leave it out, "
+                    f"`X = X.replace_schema(X.schema.remove({i}))`, or write it as columns of single values."
+                )
+        try:
+            fragments = list(dataset.get_fragments())
+        except ValueError as error:
+            raise ValueError(
+                f"X is a dataset whose files cannot be told apart ({error}); write what it selects first."
+            ) from error
+        self.fragments = [part for fragment in fragments for part in self._parts(fragment)]
+        self.sizes = [_n_rows(fragment) for fragment in self.fragments]
+        if self.n_rows == 0:
+            raise ValueError(f"X is a dataset of {len(fragments)} files without a row; a fit takes at least two.")
+
+    def _parts(self, fragment: Any) -> list[Any]:
+        if hasattr(fragment, "split_by_row_group"):
+            return list(fragment.split_by_row_group())
+        n_bytes = fragment.count_rows() * self.n_columns * BYTES_OF_CELL
+        if n_bytes > LARGEST_BLOCK:
+            raise ValueError(
+                f"X has a file that can only be read as a whole, {getattr(fragment, 'path', 'in memory')!r}, and takes "
+                f"{n_bytes / 2**20:.0f} MB then. Files of parquet can be read in parts: "
+                "`pyarrow.dataset.write_dataset(X, 'X', format='parquet'); X = pyarrow.dataset.dataset('X')`."
+            )
+        return [fragment]
+
+    def read(self, i: int) -> Any:
+        fragment = self.fragments[i]
+        present = {*fragment.physical_schema.names, *self._of_partitions()}
+        lacking = [name for name in self.schema.names if name not in present]
+        if lacking:
+            raise ValueError(
+                f"Column {lacking[0]!r} is missing in {self.in_words(i)}, {getattr(fragment, 'path', '')!r}, which other "
+                "files of the dataset have. Write the files with the same columns, or leave it out, "
+                f"`X = X.replace_schema(X.schema.remove({self.schema.names.index(lacking[0])}))`."
+            )
+        import pyarrow as pa
+
+        try:
+            return fragment.to_table(schema=self.schema)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ValueError(f"{self.in_words(i).capitalize()} cannot be read as the dataset's columns are: {error}") from error
+
+    def _of_partitions(self) -> list[str]:
+        partitioning = getattr(self.dataset, "partitioning", None)
+        return [] if partitioning is None else partitioning.schema.names
+
+    def head(self, n_rows: int) -> Any:
+        return self.dataset.head(n_rows)
+
+
+def _n_rows(fragment: Any) -> int:
+    groups = getattr(fragment, "row_groups", None)
+    return int(sum(group.num_rows for group in groups) if groups else fragment.count_rows())
+
+
+def source_of(X: Any, largest: float, block_bytes: int = BLOCK_BYTES) -> Source | None:
+    """Blocks of what is not to be held in memory: datasets, and arrays of more bytes than the largest; None for all else."""
+    if is_dataset(X):
+        return DatasetBlocks(X)
+    if not _can_be_sliced(X):
+        return None
+    return ArrayBlocks(X, block_bytes) if math.prod(X.shape) * X.dtype.itemsize > largest else None
+
+
+def is_dataset(X: Any) -> bool:
+    """Whether X is a dataset of Arrow; only where that is imported can it be."""
+    module = sys.modules.get("pyarrow.dataset")
+    return module is not None and isinstance(X, module.Dataset)
+
+
+def _can_be_sliced(X: Any) -> bool:
+    """Whether X is an array of numbers with rows: numpy's, scipy's, or one on disk that works like them."""
+    if isinstance(X, np.ndarray):
+        return X.ndim == 2 and X.dtype.kind in "fiub"
+    if sparse.issparse(X):
+        return True
+    return type(X).__module__.split(".")[0] in {"h5py", "zarr"} and len(X.shape) == 2

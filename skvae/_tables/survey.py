@@ -1,0 +1,226 @@
+"""A first pass over a table that is read block by block: which rows are held out, a sample, and what follows from all."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skvae._tables.rows import Table, merge_equal_rows, sample_rows
+from skvae._tables.sources import Source
+from skvae._tables.summary import Summary
+
+SUMMARISED = 1 << 22  # bytes that are added up at once, so that products of columns cost more than their sums
+KEPT_BYTES = 1 << 27  # of blocks whose cells are kept, as long as they last
+NEARLY = 0.98  # share of the most rows that are drawn, so that chance does not exceed it
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What is known of a stream after a pass over it. A row is known by a hash of its cells, as are its copies.
+
+    So which rows are held out does not depend on blocks and order, and no copy of a row that is trained on is among them.
+
+    Attributes
+    ----------
+    source : Source
+    cells : callable
+        From the number of a block to its rows, ``(n_rows, n_columns)``.
+    weights : ndarray of shape (n_rows,) or None
+        None stands for all ones.
+    held : list of ndarray of uint8
+        Of each block, which rows are held out, eight to a byte.
+    sums : list of int
+        Of the bytes of each block.
+    of_training, of_all : Summary
+    drawn : Table
+        A sample of the rows that are not held out.
+    held_out : Table
+    kept : dict of int to ndarray
+        Cells of the first blocks, by their number, where reading is costly.
+    """
+
+    source: Source
+    cells: Callable[[int], np.ndarray]
+    weights: np.ndarray | None
+    held: list[np.ndarray]
+    sums: list[int]
+    of_training: Summary
+    of_all: Summary
+    drawn: Table
+    held_out: Table
+    kept: dict[int, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        cells: Callable[[int], np.ndarray],
+        weights: np.ndarray | None,
+        share_held_out: float,
+        over: Callable[[Iterable[int]], Iterable[int]],
+    ) -> "Survey":
+        """Read all blocks once.
+
+        Parameters
+        ----------
+        source : Source
+        cells : callable
+        weights : ndarray of shape (n_rows,) or None
+        share_held_out : float
+            Of the rows; of large tables it is less, so that no more are held out than can stand for all.
+        over : callable
+            Goes through the numbers of the blocks, and may show how far it is.
+        """
+        most = NEARLY * sample_rows(source.n_columns) / source.n_rows
+        first = min(share_held_out, most)
+        last = first + most if most < 1 - first else 1.0
+        held, sums, of_training, of_held_out, drawn, held_out = [], [], _Total(), _Total(), _Gathered(), _Gathered()
+        starts, kept = source.starts, {}
+        for i in over(range(len(source.sizes))):
+            rows = cells(i)
+            counts = None if weights is None else weights[starts[i] : starts[i] + len(rows)]
+            place = places_of(rows)
+            is_held = place < first
+            held.append(np.packbits(is_held))
+            sums.append(_sum_of_bytes(rows))
+            block = Table(rows, counts)
+            if source.is_decoded and sum(some.nbytes for some in kept.values()) + rows.nbytes <= KEPT_BYTES:
+                kept[i] = rows
+            for which, total in ((~is_held, of_training), (is_held, of_held_out)):
+                total.add(_with_weight(block, which))
+            held_out.add(_with_weight(block, is_held))
+            drawn.add(_with_weight(block, ~is_held & (place < last)))
+        summary = of_training.summary()
+        of_all = summary.merged(of_held_out.summary())
+        return cls(source, cells, weights, held, sums, summary, of_all, drawn.table(), held_out.table(), kept)
+
+    def read(self, i: int) -> tuple[Table, np.ndarray]:
+        """A block again, and which of its rows are held out.
+
+        Raises
+        ------
+        ValueError
+            Where it is not what it was.
+        """
+        rows = self.kept[i] if i in self.kept else self.cells(i)
+        start = self.source.starts[i]
+        if len(rows) != self.source.sizes[i] or _sum_of_bytes(rows) != self.sums[i]:
+            raise ValueError(
+                f"X has changed while it was read: {self.source.in_words(i)}, is not what it was in the first pass. Fit to a "
+                "copy that nothing writes to."
+            )
+        counts = None if self.weights is None else self.weights[start : start + len(rows)]
+        return Table(rows, counts), np.unpackbits(self.held[i], count=len(rows)).astype(bool)
+
+
+class Streamed:
+    """The rows of a survey, all of them or those to train on, read anew each time."""
+
+    is_streamed = True
+
+    def __init__(self, survey: Survey, of_training: bool = False) -> None:
+        self.survey = survey
+        self.of_training = of_training
+        self.summary = survey.of_training if of_training else survey.of_all
+        self.n_blocks = len(survey.held)
+        self.n_rows = self.summary.n_rows
+        self.is_weighted = survey.weights is not None
+        self.largest_block = max(survey.source.sizes)
+        self.total = self.summary.total
+
+    @property
+    def sample(self) -> Table:
+        survey = self.survey
+        return survey.drawn if self.of_training else _joined([survey.drawn, survey.held_out])
+
+    def read(self, i: int) -> Table:
+        block, is_held = self.survey.read(i)
+        return _with_weight(block, ~is_held if self.of_training else np.ones_like(is_held))
+
+    def take(self, index: np.ndarray) -> "Streamed":
+        raise NotImplementedError("Rows of a stream have no places.")
+
+    def split(self) -> tuple["Streamed", Table]:
+        return Streamed(self.survey, of_training=True), self.survey.held_out
+
+
+class _Total:
+    """A summary of many blocks, of which some are added up at once."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Table] = []
+        self.so_far: Summary | None = None
+
+    def add(self, block: Table) -> None:
+        self.waiting.append(block)
+        if sum(table.rows.nbytes for table in self.waiting) >= SUMMARISED:
+            self._add_up()
+
+    def summary(self) -> Summary:
+        self._add_up()
+        assert self.so_far is not None  # noqa: S101
+        return self.so_far
+
+    def _add_up(self) -> None:
+        if not self.waiting:
+            return
+        rows = _stacked(self.waiting)
+        new = Summary.of(rows.rows, rows.weights)
+        self.so_far = new if self.so_far is None else self.so_far.merged(new)
+        self.waiting = []
+
+
+class _Gathered:
+    """Rows that are kept, copies of a row once."""
+
+    def __init__(self) -> None:
+        self.parts: list[Table] = []
+        self.n_merged = 0
+
+    def add(self, block: Table) -> None:
+        self.parts.append(Table(block.rows.copy(), block.weights))
+        if sum(part.n_rows for part in self.parts) > 2 * max(self.n_merged, sample_rows(block.n_columns)):
+            self.parts = [self.table()]
+            self.n_merged = self.parts[0].n_rows
+
+    def table(self) -> Table:
+        return _joined(self.parts)
+
+
+def _with_weight(block: Table, which: np.ndarray) -> Table:
+    """Some rows of a block, without those of no weight."""
+    return block.take(which if block.weights is None else which & (block.weights > 0))
+
+
+def _stacked(tables: list[Table]) -> Table:
+    weights = None if all(table.weights is None for table in tables) else np.concatenate([table.counts for table in tables])
+    return Table(np.concatenate([table.rows for table in tables]), weights)
+
+
+def _joined(tables: list[Table]) -> Table:
+    """Distinct rows of all, in an order that has nothing to do with what they are."""
+    stacked = _stacked(tables)
+    return merge_equal_rows(stacked.rows, stacked.weights)
+
+
+def places_of(rows: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each row, the same for equal rows and as good as random else.
+
+    The cells' bits, in pieces of 32, times random keys are added up (multilinear hashing: D. Lemire, O. Kaser, The Computer
+    Journal 57, 2014), and mixed.
+    """
+    cells = rows + rows.dtype.type(0)  # one kind of zero, ...
+    cells[np.isnan(cells)] = np.nan  # ... and of NaN
+    pieces = np.ascontiguousarray(cells).view(np.uint32)
+    keys = np.random.default_rng(0).integers(1, 1 << 63, pieces.shape[1] + 1, dtype=np.uint64)
+    mixed = pieces.astype(np.uint64) @ keys[1:] + keys[0]
+    mixed ^= mixed >> np.uint64(31)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(29)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _sum_of_bytes(rows: np.ndarray) -> int:
+    """Which hardly any change of the rows, or of their order, leaves as it is."""
+    of_rows = np.add.reduce(np.ascontiguousarray(rows).view(np.uint32), axis=1, dtype=np.uint32)
+    return int(of_rows @ np.arange(1, len(rows) + 1, dtype=np.uint32))
