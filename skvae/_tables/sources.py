@@ -44,6 +44,15 @@ class Source(ABC):
     def head(self, n_rows: int) -> Any:
         """The first rows."""
 
+    @abstractmethod
+    def take(self, places: np.ndarray) -> Any:
+        """Rows at some places, which rise."""
+
+    def sample(self, n_rows: int, rng: np.random.Generator) -> Any:
+        """Random rows in their order, or all where there are no more."""
+        n_drawn = min(n_rows, self.n_rows)
+        return self.take(np.sort(rng.choice(self.n_rows, n_drawn, replace=False, shuffle=False)))
+
     def in_words(self, i: int) -> str:
         """Which rows a block holds."""
         start = self.starts[i]
@@ -68,7 +77,10 @@ class ArrayBlocks(Source):
     def head(self, n_rows: int) -> np.ndarray:
         return self._dense(slice(n_rows))
 
-    def _dense(self, rows: slice) -> np.ndarray:
+    def take(self, places: np.ndarray) -> np.ndarray:
+        return self._dense(places)
+
+    def _dense(self, rows: slice | np.ndarray) -> np.ndarray:
         some = self.X[rows]
         return some.toarray() if sparse.issparse(some) else np.asarray(some)
 
@@ -136,6 +148,13 @@ class DatasetBlocks(Source):
 
     def head(self, n_rows: int) -> Any:
         return self.dataset.head(n_rows)
+
+    def take(self, places: np.ndarray) -> Any:
+        import pyarrow as pa
+
+        parts = np.split(places, np.searchsorted(places, self.starts[1:]))
+        pairs = zip(parts, self.starts, strict=True)
+        return pa.concat_tables([self.read(i).take(part - start) for i, (part, start) in enumerate(pairs) if len(part)])
 
 
 def _n_rows(fragment: Any) -> int:
