@@ -302,9 +302,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_rows, n_columns)
+        X : array-like, frame or dataset of shape (n_rows, n_columns)
             At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
-            strings, dates and durations.
+            strings, dates and durations. Of arrays and sparse matrices that take more than scikit-learn's ``working_memory``,
+            once dense, and of datasets of pyarrow, 100,000 random rows are learned from.
         y : ignored
 
         Returns
@@ -449,6 +450,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -466,6 +469,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -480,6 +485,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -506,6 +513,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
             Rows that were not trained on.
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------

@@ -100,9 +100,10 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_rows, n_columns)
+        X : array-like, frame or dataset of shape (n_rows, n_columns)
             At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
-            strings, dates and durations.
+            strings, dates and durations. Arrays and sparse matrices that take more than scikit-learn's ``working_memory``, once
+            dense, and datasets of pyarrow are read block by block.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
             Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Their size matters a little, as the number
@@ -357,6 +358,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows, n_components_), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -392,6 +395,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows, n_features_in_), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new one, or a frame.
 
         Returns
         -------
@@ -412,6 +417,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -434,6 +441,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------

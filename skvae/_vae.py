@@ -382,6 +382,8 @@ class VAETransformer(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------

@@ -11,6 +11,7 @@ from skvae._tables.summary import Summary
 
 SUMMARISED = 1 << 22  # bytes that are added up at once, so that products of columns cost more than their sums
 KEPT_BYTES = 1 << 27  # of blocks whose cells are kept, as long as they last
+MOST_COLUMNS = 1 << 13  # whose products take half a gigabyte
 NEARLY = 0.98  # share of the most rows that are drawn, so that chance does not exceed it
 
 
@@ -71,6 +72,11 @@ class Survey:
         over : callable
             Goes through the numbers of the blocks, and may show how far it is.
         """
+        if source.n_columns > MOST_COLUMNS:
+            raise ValueError(
+                f"X has {source.n_columns} columns; a table that is read block by block may have {MOST_COLUMNS}, whose products "
+                "with each other are added up. Make fewer of them first, e.g. with sklearn.decomposition.TruncatedSVD."
+            )
         most = NEARLY * sample_rows(source.n_columns) / source.n_rows
         first = min(share_held_out, most)
         last = first + most if most < 1 - first else 1.0
