@@ -72,10 +72,10 @@ class Survey:
         over : callable
             Goes through the numbers of the blocks, and may show how far it is.
         """
-        if source.n_columns > MOST_COLUMNS:
+        if source.n_columns > MOST_COLUMNS:  # whose products with each other are added up
             raise ValueError(
-                f"X has {source.n_columns} columns; a table that is read block by block may have {MOST_COLUMNS}, whose products "
-                "with each other are added up. Make fewer of them first, e.g. with sklearn.decomposition.TruncatedSVD."
+                f"X has {source.n_columns} columns; one that is read block by block may have {MOST_COLUMNS}. "
+                "Make fewer of them first, e.g. with sklearn.decomposition.TruncatedSVD."
             )
         most = NEARLY * sample_rows(source.n_columns) / source.n_rows
         first = min(share_held_out, most)
