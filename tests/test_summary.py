@@ -17,8 +17,8 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
-def X(rng):
+@pytest.fixture(name="X")
+def rows(rng):
     return rng.normal(size=(60, 4)) @ rng.normal(size=(4, 4)) + [0, 5, -100, 1e4]
 
 

@@ -65,6 +65,8 @@ def _check_is_table(X: Any, name: str) -> None:
     if isinstance(X, str | bytes | PathLike):
         reader = "read_parquet" if str(X).endswith(".parquet") else "read_csv"
         raise TypeError(f"{name} is {X!r}, and no table; where it is the path of one, `{name} = pd.{reader}({name})` reads it.")
+    if type(X).__module__.startswith("pyarrow") and hasattr(X, "to_table"):
+        raise TypeError(f"{name} is a {kind}, and not read block by block here; read all of it, `{name} = {name}.to_table()`.")
     if isinstance(X, list | tuple) and len(X) and isinstance(X[0], Mapping):
         raise TypeError(f"{name} is a {kind} of rows of type {type(X[0]).__name__}; {remedy}.")
     if isinstance(X, Mapping) and not hasattr(X, "shape"):  # as some sparse matrices have

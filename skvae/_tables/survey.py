@@ -75,7 +75,8 @@ class Survey:
         first = min(share_held_out, most)
         last = first + most if most < 1 - first else 1.0
         held, sums, of_training, of_held_out, drawn, held_out = [], [], _Total(), _Total(), _Gathered(), _Gathered()
-        starts, kept = source.starts, {}
+        starts = source.starts
+        kept: dict[int, np.ndarray] = {}
         for i in over(range(len(source.sizes))):
             rows = cells(i)
             counts = None if weights is None else weights[starts[i] : starts[i] + len(rows)]
