@@ -20,8 +20,9 @@ from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
+from skvae._streams import by_block
 from skvae._tables.libraries import index_of, library_of, table_like
-from skvae._tables.rows import Table
+from skvae._tables.rows import Table, sample_rows
 from skvae._tables.schema import Schema
 from skvae._tables.squashing import Squashing
 from skvae._validation import (
@@ -32,6 +33,7 @@ from skvae._validation import (
     feature_names,
     fit_context,
     random_seed,
+    streamed,
 )
 from skvae.core.corruptions import DiffusionNoise
 from skvae.core.device import resolve_device
@@ -318,6 +320,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         return self
 
     def _fit(self, X: Any) -> None:
+        source = streamed(X)
+        if source is not None:  # a table of this size is known by a sample
+            rng = np.random.default_rng(random_seed(self.random_state))
+            X = source.sample(sample_rows(source.n_columns), rng)
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True, in_unit_interval=self.likelihood == "bernoulli")
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
@@ -397,7 +403,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    @by_block
+    def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
         """How normal each row is: minus the sum of what ``explain`` says of its cells.
 
         Parameters
@@ -413,7 +420,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         rows, new = self._read(X)
         return -self._oddness.totals(rows) - self._levels.cost_of(new | self._single(X, rows))
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    @by_block
+    def decision_function(self, X: Any, *, out: Any = None) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
 
         Parameters
@@ -426,7 +434,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Any) -> np.ndarray:
+    @by_block
+    def predict(self, X: Any, *, out: Any = None) -> np.ndarray:
         """-1 for anomalies, 1 for all else.
 
         Parameters
@@ -439,7 +448,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def p_values(self, X: Any) -> np.ndarray:
+    @by_block
+    def p_values(self, X: Any, *, out: Any = None) -> np.ndarray:
         """How probable it is that a row like those of the training table scores as low as this one, or lower.
 
         Each row is compared with the training rows, and none of these is judged by what it took part in: it is not its own
@@ -529,6 +539,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
 

@@ -403,7 +403,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         -------
         score : float
         """
-        return float(self.score_samples(X).mean())
+        scores = self.score_samples(X)
+        return float((scores if isinstance(scores, np.ndarray) else np.concatenate(list(scores))).mean())
 
     def impute(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
@@ -554,6 +555,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -49,6 +49,15 @@ class Source(ABC):
     def head(self, n_rows: int) -> Any:
         """The first rows."""
 
+    @abstractmethod
+    def take(self, places: np.ndarray) -> Any:
+        """Rows at some places, which rise."""
+
+    def sample(self, n_rows: int, rng: np.random.Generator) -> Any:
+        """Random rows in their order, or all where there are no more."""
+        n_drawn = min(n_rows, self.n_rows)
+        return self.take(np.sort(rng.choice(self.n_rows, n_drawn, replace=False, shuffle=False)))
+
     def in_words(self, i: int) -> str:
         """Which rows a block holds."""
         start = self.starts[i]
@@ -73,7 +82,10 @@ class ArrayBlocks(Source):
     def head(self, n_rows: int) -> np.ndarray:
         return self._dense(slice(n_rows))
 
-    def _dense(self, rows: slice) -> np.ndarray:
+    def take(self, places: np.ndarray) -> np.ndarray:
+        return self._dense(places)
+
+    def _dense(self, rows: slice | np.ndarray) -> np.ndarray:
         some = self.X[rows]
         if isinstance(some, np.ma.MaskedArray):
             return np.ma.filled(some.astype(np.float64), np.nan)
@@ -184,6 +196,13 @@ class DatasetBlocks(Source):
         if common.equals(self.schema):
             return "Give it a schema that all files can be read by, or write the files anew."
         return f"Give it types that hold the cells of all files, {TO_COMMON_TYPES}."
+
+    def take(self, places: np.ndarray) -> Any:
+        import pyarrow as pa
+
+        parts = np.split(places, np.searchsorted(places, self.starts[1:]))
+        pairs = zip(parts, self.starts, strict=True)
+        return pa.concat_tables([self.read(i).take(part - start) for i, (part, start) in enumerate(pairs) if len(part)])
 
 
 def _n_rows(fragment: Any) -> int:

@@ -168,8 +168,8 @@ def _mixed(blocks: Iterator[Tensor], pool_rows: int, generator: torch.Generator)
             if len(places) < len(rows):
                 places = torch.randperm(len(pool), generator=generator)
             place, places = places[: len(rows)], places[len(rows) :]
-            yield pool[place]
-            pool[place] = rows
+            yield pool.index_select(0, place)
+            pool.index_copy_(0, place, rows)
 
 
 def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
