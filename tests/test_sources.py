@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import sparse
 
-from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer
+from skvae import AutoencoderTransformer
 from skvae._tables import sources
 from skvae._tables.sources import ArrayBlocks, DatasetBlocks, source_of
 
@@ -170,6 +170,23 @@ def test_columns_that_are_selected_are_read_in_their_order(tmp_path):
     assert joined(DatasetBlocks(dataset)).equals(TABLE.select(["colour", "a"]))
 
 
+# Random rows
+
+
+def test_a_sample_holds_random_rows_in_their_order(tmp_path):
+    numbered = pa.table({"row": range(60)})
+    for source in (ArrayBlocks(np.arange(60)[:, None], 100), DatasetBlocks(folder(tmp_path / "X", numbered, numbered[:0]))):
+        drawn = [np.asarray(source.sample(20, np.random.default_rng(seed))).ravel() for seed in range(90)]
+        assert all(len(rows) == 20 and (np.diff(rows) > 0).all() for rows in drawn)
+        counts = np.bincount(np.concatenate(drawn), minlength=60)
+        assert (np.abs(counts - 30) < 5 * np.sqrt(90 * (1 / 3) * (2 / 3))).all()
+        np.testing.assert_array_equal(np.asarray(source.sample(61, np.random.default_rng(0))).ravel(), range(60))
+
+
+def test_a_sample_of_a_sparse_matrix_is_dense():
+    np.testing.assert_array_equal(ArrayBlocks(sparse.csr_array(X), 100).take(np.array([3, 7, 50])), X[[3, 7, 50]])
+
+
 # What cannot be read
 
 
@@ -266,29 +283,9 @@ def test_a_name_that_is_there_twice():
         fit(ds.dataset(TABLE.append_column("a", TABLE["b"])))
 
 
-ELSEWHERE = {
-    "imputer": AutoencoderImputer(1, **QUICK).fit,
-    "detector": AEAnomalyDetector(1, cv=2, **QUICK).fit,
-    "missing cells": lambda X: fit(TABLE).impute(X),
-    "held out": lambda X_val: AutoencoderTransformer(1, hidden_layer_sizes=(4,), max_iter=1).fit(TABLE, X_val=X_val),
-}
-
-
-@pytest.mark.parametrize("call", ELSEWHERE.values(), ids=ELSEWHERE)
-def test_where_a_dataset_is_not_read_in_blocks(call, tmp_path):
-    dataset = folder(tmp_path / "X", TABLE)
-    with pytest.raises(TypeError, match=r"is a FileSystemDataset, and not read block by block here") as caught:
-        call(dataset)
-    (line,) = lines_in(caught.value)
-    name = line.split(" ")[0]
-    names = {name: dataset}
-    exec(line, names)
-    call(names[name])
-
-
 @pytest.mark.parametrize("of", [lambda dataset: dataset.scanner(), lambda dataset: next(dataset.get_fragments())])
 def test_what_only_looks_like_a_dataset(of, tmp_path):
-    assert_remedied(of(folder(tmp_path / "X", TABLE)), "not read block by block here")
+    assert_remedied(of(folder(tmp_path / "X", TABLE)), "pass the dataset")
 
 
 def test_one_file_is_no_dataset_but_a_path(tmp_path):
