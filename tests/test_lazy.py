@@ -181,7 +181,9 @@ HARD = {
     "copies": np.repeat(np.round(WINE[:, :4]), 2, axis=0),
     "a column without cells": np.column_stack([WINE, np.full(178, np.nan)]),
     "a constant column": np.column_stack([WINE, np.full(178, 1 / 3)]),
-    "mixed": pd.DataFrame(WINE[:, :4], columns=list("abcd")).assign(colour=np.where(WINE[:, 5] > 2, "red", "blue"), flag=WINE[:, 6] > 2),
+    "mixed": pd.DataFrame(WINE[:, :4], columns=list("abcd")).assign(
+        colour=np.where(WINE[:, 5] > 2, "red", "blue"), flag=WINE[:, 6] > 2
+    ),
 }
 
 
