@@ -21,13 +21,15 @@ from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
 from skvae._streams import by_block
-from skvae._tables.libraries import index_of, library_of, table_like
+from skvae._tables.libraries import as_table, index_of, library_of, table_like
+from skvae._tables.reservoir import Reservoir
 from skvae._tables.rows import Table, sample_rows
 from skvae._tables.schema import Schema
 from skvae._tables.squashing import Squashing
 from skvae._validation import (
     Interval,
     StrOptions,
+    check_columns,
     check_is_fitted,
     check_rows,
     feature_names,
@@ -213,6 +215,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     offset_: float
     n_iter_: int
     _oddness: Oddness
+    _reservoir: Reservoir
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: CONSTRAINTS[name] for name in PASSED_ON},
@@ -319,7 +322,43 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             self._fit(X)
         return self
 
+    @fit_context
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Go on with further rows of a stream.
+
+        The detector keeps a random sample of at most 20,000 of all rows so far. It is fitted to the sample anew, as by ``fit``,
+        when a quarter of the sample has changed: often at first, and ever more rarely. After ``fit`` the sample is empty.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_columns)
+            The first call takes at least two rows, and all calls tables of one library with the same columns.
+        y : ignored
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError, FloatingPointError
+            As ``fit``; the detector stays as it was before the call.
+        """
+        with earlier_fit_kept(self):
+            first = not hasattr(self, "_reservoir")
+            if not first:
+                check_columns(self, X, reset=False)
+            X = as_table(X)
+            sample = Reservoir() if first else self._reservoir
+            sample = sample.with_rows(X, len(X), random_seed(self.random_state))
+            if sample.is_stale:
+                self._fit(sample.table)
+                sample = sample.used()
+            self._reservoir = sample
+        return self
+
     def _fit(self, X: Any) -> None:
+        self.__dict__.pop("_reservoir", None)
         source = streamed(X)
         if source is not None:  # a table of this size is known by a sample
             rng = np.random.default_rng(random_seed(self.random_state))

@@ -322,8 +322,8 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.device = device
 
-    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table) -> None:
-        super()._take(fit, fitted, judged_on)
+    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table, goes_on: bool) -> None:
+        super()._take(fit, fitted, judged_on, goes_on)
         table = fit.rows.sample()
         n_rows = min(ORDERING_ROWS, ORDERING_CODES // self.n_components_ + 1)
         explained = self._explained_variance(table.take(slice(n_rows)))

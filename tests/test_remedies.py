@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset  # noqa: F401 (which lines in messages use)
+import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 

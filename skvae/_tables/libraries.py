@@ -82,7 +82,8 @@ def _check_is_table(X: Any, name: str) -> None:
         raise TypeError(f"{name} is a {kind}; pass pyarrow.dataset.dataset(path), or a table, `{name} = {name}.read()`.")
     if module.startswith("dask") and not isinstance(frame, nw.LazyFrame):
         raise TypeError(
-            f"{name} is a {kind} of Dask, but this takes tables of one process; if memory holds it, `{name} = {name}.compute()`."
+            f"{name} is a {kind} of Dask, but this takes tables of one process; where memory holds it, "
+            f"`{name} = {name}.compute()`."
         )
     remedy = f"make a frame of it, `{name} = pd.DataFrame({name})`"
     if isinstance(X, str | bytes | PathLike):
@@ -184,6 +185,23 @@ def without_columns(X: Any, positions: np.ndarray) -> Any:
         return np.delete(X, positions, axis=1)
     names = [X.columns[i] for i in positions]
     return X.drop(names) if library == "polars" else X.drop(columns=names)
+
+
+def joined(first: Any, second: Any) -> Any:
+    """The rows of two tables of one kind with the same columns, one after the other."""
+    library = library_of(first)
+    if library == "numpy":
+        return np.concatenate([np.asarray(first), np.asarray(second)])
+    if library == "polars":
+        import polars as pl
+
+        return pl.concat([first, second], how="vertical_relaxed")
+    return pd.concat([first, second], ignore_index=True)
+
+
+def rows_at(X: Any, places: np.ndarray) -> Any:
+    """The rows of a table at some places."""
+    return X.iloc[places] if isinstance(X, pd.DataFrame) else X[places]
 
 
 def without_objects(X: Any) -> Any:
