@@ -514,6 +514,14 @@ def test_an_array_of_another_shape_is_refused(shape):
             model.transform(X, out=np.empty(shape))
 
 
+@pytest.mark.parametrize("dtype", [int, bool])
+def test_an_array_that_would_cut_results_off_is_refused(dtype):
+    model = autoencoder().fit(WINE)
+    for X in (WINE, WINE.tolist()):
+        with pytest.raises(ValueError, match="cannot hold a result of float64"):
+            model.transform(X, out=np.empty((len(WINE), 2), dtype))
+
+
 def test_blocks_of_a_dataset_are_read_when_they_are_asked_for(write):
     dataset = write(FRAME)
     results = autoencoder().fit(dataset).transform(dataset)
