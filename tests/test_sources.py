@@ -1,6 +1,7 @@
 """Tables as blocks of rows: the blocks are the table, and what cannot be read so says what to do."""
 
 import re
+import sys
 from contextlib import chdir
 
 import numpy as np
@@ -107,6 +108,10 @@ def test_arrays_are_read_in_blocks_beyond_a_size():
     assert source_of((X > 0), largest=200) is None
 
 
+def test_sparse_arrays_of_one_dimension_are_no_source():
+    assert source_of(sparse.coo_array(X[:, 0]), largest=0) is None
+
+
 @pytest.mark.parametrize(
     "table", [X.tolist(), pd.DataFrame(X), TABLE, X.astype(object), X[0], X[None], X.astype(complex), "X.npy", None]
 )
@@ -134,6 +139,12 @@ def test_blocks_of_batches_in_memory_are_these():
     source = DatasetBlocks(ds.dataset(TABLE.to_batches(25)))
     assert joined(source).equals(TABLE)
     assert source.sizes == [25, 25, 10]
+
+
+def test_a_dataset_that_comes_from_another_process_is_one(monkeypatch):
+    """A pickle imports the part that holds its class, and no more."""
+    monkeypatch.delitem(sys.modules, "pyarrow.dataset")
+    assert isinstance(source_of(ds.dataset(TABLE), largest=np.inf), DatasetBlocks)
 
 
 def test_files_and_row_groups_without_rows_are_passed_over(tmp_path):

@@ -220,8 +220,8 @@ def source_of(X: Any, largest: float, block_bytes: int = BLOCK_BYTES) -> Source 
 
 
 def is_dataset(X: Any) -> bool:
-    """Whether X is a dataset of Arrow; only where that is imported can it be."""
-    module = sys.modules.get("pyarrow.dataset")
+    """Whether X is a dataset of Arrow; only where that is imported can it be, by whatever name: a pickle imports a part."""
+    module = sys.modules.get("pyarrow._dataset")
     return module is not None and isinstance(X, module.Dataset)
 
 
@@ -230,5 +230,5 @@ def _can_be_sliced(X: Any) -> bool:
     if isinstance(X, np.ndarray):
         return X.ndim == 2 and X.dtype.kind in "fiub"
     if sparse.issparse(X):
-        return True
+        return len(X.shape) == 2
     return type(X).__module__.split(".")[0] in {"h5py", "zarr"} and len(X.shape) == 2
