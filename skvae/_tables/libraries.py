@@ -76,6 +76,8 @@ def _check_is_table(X: Any, name: str) -> None:
             f"{name} is a {kind}, which can be read only once; write it to a file of parquet and pass "
             "pyarrow.dataset.dataset(path), or give its blocks to partial_fit, one by one."
         )
+    if module.startswith("pyarrow") and hasattr(X, "to_table"):  # parts of datasets
+        raise TypeError(f"{name} is a {kind}; pass the dataset, or a table, `{name} = {name}.to_table()`.")
     if module.startswith("pyarrow.parquet"):
         raise TypeError(f"{name} is a {kind}; pass pyarrow.dataset.dataset(path), or a table, `{name} = {name}.read()`.")
     if module.startswith("dask") and not isinstance(frame, nw.LazyFrame):

@@ -178,7 +178,8 @@ def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
     for part in parts:
         rows = part if left is None else torch.cat([left, part])
         n_full = len(rows) // n_rows * n_rows
-        yield from rows[:n_full].split(n_rows)
+        if n_full:
+            yield from rows[:n_full].split(n_rows)
         left = rows[n_full:].clone()
 
 
