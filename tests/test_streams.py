@@ -332,7 +332,7 @@ def described(schema):
 
 def assert_schema_of_the_table(dataset, **params):
     """The columns are what they are in memory; the model and the table in memory are given back."""
-    table, model = dataset.to_table(), autoencoder(**params)
+    table, model = dataset.to_table(), autoencoder(max_iter=1, early_stopping=False, **params)
     model.fit(dataset)
     assert described(model.schema_) == described(Schema.of(table, model.categorical_features))
     return model, table
@@ -447,7 +447,7 @@ def test_columns_of_partitions_are_columns(write):
 def test_a_mixed_dataset_scores_like_its_table(kind, mixed, write):
     dataset = write(mixed)
     table = dataset.to_table()
-    model, small = kind(2, **QUICK).fit(dataset), kind(2, **QUICK).fit(table)
+    model = kind(2, **QUICK).fit(dataset)
     for method in METHODS:
         result, expected = joined(getattr(model, method)(dataset)), getattr(model, method)(table)
         if isinstance(expected, pd.DataFrame):
@@ -455,7 +455,12 @@ def test_a_mixed_dataset_scores_like_its_table(kind, mixed, write):
         else:
             np.testing.assert_array_equal(result, expected)
     assert model.score(dataset) == pytest.approx(model.score(table), rel=1e-9)
-    assert model.score(dataset) > small.score(table) - 1.0
+
+
+def test_a_fit_to_a_mixed_dataset_is_as_good_as_one_to_its_table(mixed, write):
+    dataset = write(mixed)
+    table = dataset.to_table()
+    assert autoencoder().fit(dataset).score(table) > autoencoder().fit(table).score(table) - 0.5
 
 
 def test_the_detector_knows_a_dataset_by_all_of_its_few_rows(mixed, write):
