@@ -22,12 +22,17 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
     """
     chunk_rows = CHUNK_ROWS if device.type == "cpu" else DEVICE_CHUNK_ROWS
     buffer = torch.zeros(chunk_rows, *rows.shape[1:], dtype=rows.dtype, device=device)
-    results = []
-    for chunk in rows.split(chunk_rows):
+    result: Tensor | None = None  # one piece of memory: many small ones would keep that between them from being used again
+    for start in range(0, max(1, len(rows)), chunk_rows):
+        chunk = rows[start : start + chunk_rows]
         buffer[: len(chunk)].copy_(chunk)
         buffer[len(chunk) :].zero_()
-        results.append(function(buffer)[: len(chunk)].to("cpu", copy=True))
-    return torch.cat(results)
+        of_chunk = function(buffer)[: len(chunk)]
+        if result is None:
+            result = torch.empty(len(rows), *of_chunk.shape[1:], dtype=of_chunk.dtype)
+        result[start : start + len(chunk)].copy_(of_chunk)
+    assert result is not None  # noqa: S101
+    return result
 
 
 def evenly_spread_noise(n_samples: int, n_components: int, seed: int) -> Tensor:
