@@ -246,15 +246,15 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         rows = without_copies(rows)
         n_levels = schema.n_levels_of(rows.n_columns)
         marginals = self._marginals(rows, n_levels, schema) if earlier is None else earlier.marginals
-        judged_on = (held_out or rows).sample()
-        normal, held_out = rows.changed(marginals), held_out and held_out.changed(marginals)
-        first = self._settings(normal, held_out, marginals, n_levels, earlier)
+        normal, judged_by = rows.changed(marginals), held_out and held_out.changed(marginals)
+        first = self._settings(normal, judged_by, marginals, n_levels, earlier)
         settings = [first, *(replace(first, seed=random_seed(each.random_state)) for each in siblings)]
         before = None if earlier is None else (earlier.module, earlier.scaling)
         with _progress(self.verbose, type(owner or self).__name__) as report:
-            fits = by(settings, normal, held_out, before, report)
+            fits = by(settings, normal, judged_by, before, report)
         if earlier is None:
             schema = schema.with_marginals(marginals)
+        judged_on = (held_out or rows).sample()
         for each, its, fit in zip((self, *siblings), settings, fits, strict=True):
             fitted = Fitted(
                 schema=schema,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from skvae._tables.rows import BLOCK_ROWS, Change, Rows, Table, sample_rows
+from skvae._tables.rows import BLOCK_ROWS, Change, Rows, Table, in_blocks, sample_rows
 from skvae._tables.summary import Summary
 
 LARGE = 1 << 25  # bytes of a table of which no second copy is made
@@ -176,8 +176,11 @@ class Lazy(Rows):
 
     def _changed(self, table: Table) -> Table:
         """With the digits that the cells had; a change is in float64."""
-        changed = reduce(lambda rows, change: rows.changed(change), self.changes, table)
-        return Table(changed.rows.astype(table.rows.dtype, copy=False), table.weights)
+
+        def changed(rows: np.ndarray) -> np.ndarray:
+            return reduce(lambda rows, change: change.apply(rows), self.changes, rows).astype(rows.dtype, copy=False)
+
+        return Table(in_blocks(changed, table.rows), table.weights)
 
 
 def summary_of(blocks: Iterable[Table]) -> Summary:

@@ -15,7 +15,7 @@ import pandas as pd
 from skvae._tables.summary import CONSTANT, Summary
 
 BLOCK_ROWS = 1 << 15  # rows that are worked on at once, so that memory beyond the result does not grow with the table
-SAMPLE_ROWS, SAMPLE_CELLS = 100_000, 1 << 24  # the most that stand for all rows in what need not be exact, or cannot be
+SAMPLE_ROWS, SAMPLE_CELLS = 100_000, 1 << 23  # the most that stand for all rows in what need not be exact, or cannot be
 SQUARABLE = 1e150  # the largest scale whose square is a float64
 EPS = float(np.finfo(np.float64).eps)
 

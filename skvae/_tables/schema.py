@@ -13,12 +13,12 @@ from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, prese
 from skvae._tables.marginals import Marginals
 from skvae._tables.recognise import Counted, check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
 from skvae._tables.remedies import reading, with_levels, zoned
+from skvae._tables.rows import sample_rows
 from skvae._tables.sources import Source
 from skvae._tables.summary import Summary
 from skvae._warnings import warn
 
 HEAD_ROWS = 100_000  # that kinds of columns are recognised by, of tables that are read block by block
-
 READABLE = {  # fitted: of what it can be read
     "number": ("number", "boolean"),
     "boolean": ("boolean", "number"),
@@ -101,7 +101,7 @@ class Schema:
         Kinds are those of the first rows; levels are counted in a pass over all, where there are any. ``over`` goes through the
         numbers of the blocks.
         """
-        head = as_table(source.head(HEAD_ROWS))
+        head = as_table(source.head(min(HEAD_ROWS, sample_rows(source.n_columns))))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of levels that are rare in the head
             schema = cls.of(head, categorical_features)

@@ -164,6 +164,7 @@ class DatasetBlocks(Source):
                 f"{self.schema.names.index(lacking[0])}))`."
             )
         try:
+            pa.default_memory_pool().release_unused()  # what the last block took
             scanner = fragment.scanner(schema=self.schema)
             return scanner.to_table() if n_rows is None else scanner.head(n_rows)
         except (pa.ArrowException, OSError, ValueError) as error:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skvae._tables.rows import Table, merge_equal_rows, sample_rows
-from skvae._tables.sources import Source
+from skvae._tables.rows import Table, in_blocks, merge_equal_rows, sample_rows
+from skvae._tables.sources import BYTES_OF_CELL, Source
 from skvae._tables.summary import Summary
 
 SUMMARISED = 1 << 22  # bytes that are added up at once, so that products of columns cost more than their sums
-KEPT_BYTES = 1 << 27  # of blocks whose cells are kept, as long as they last
+KEPT_BYTES = 1 << 27  # of all blocks, whose cells are kept then
 MOST_COLUMNS = 1 << 13  # whose products take half a gigabyte
 NEARLY = 0.98  # share of the most rows that are drawn, so that chance does not exceed it
 
@@ -37,7 +37,7 @@ class Survey:
         A sample of the rows that are not held out.
     held_out : Table
     kept : dict of int to ndarray
-        Cells of the first blocks, by their number, where reading is costly.
+        Cells of all blocks, by their number, where reading is costly and they are few.
     """
 
     source: Source
@@ -83,15 +83,16 @@ class Survey:
         held, sums, of_training, of_held_out, drawn, held_out = [], [], _Total(), _Total(), _Gathered(), _Gathered()
         starts = source.starts
         kept: dict[int, np.ndarray] = {}
+        is_kept = source.is_decoded and source.n_rows * source.n_columns * BYTES_OF_CELL <= KEPT_BYTES
         for i in over(range(len(source.sizes))):
             rows = cells(i)
             counts = None if weights is None else weights[starts[i] : starts[i] + len(rows)]
-            place = places_of(rows)
+            place = in_blocks(places_of, rows)
             is_held = place < first
             held.append(np.packbits(is_held))
             sums.append(_sum_of_bytes(rows))
             block = Table(rows, counts)
-            if source.is_decoded and sum(some.nbytes for some in kept.values()) + rows.nbytes <= KEPT_BYTES:
+            if is_kept:
                 kept[i] = rows
             for which, total in ((~is_held, of_training), (is_held, of_held_out)):
                 total.add(_with_weight(block, which))
@@ -159,9 +160,10 @@ class _Total:
         self.so_far: Summary | None = None
 
     def add(self, block: Table) -> None:
-        self.waiting.append(block)
-        if sum(table.rows.nbytes for table in self.waiting) >= SUMMARISED:
-            self._add_up()
+        for part in list(block.blocks()) or [block]:  # which may have no rows
+            self.waiting.append(part)
+            if sum(table.rows.nbytes for table in self.waiting) >= SUMMARISED:
+                self._add_up()
 
     def summary(self) -> Summary:
         self._add_up()

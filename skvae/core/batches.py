@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor
 
+PIECE_ROWS = 1 << 13  # that change places in a pool at once
 EPOCH_ROWS = 1 << 20  # the most that an epoch deals, so that a large table is judged more often than once a pass
 
 
@@ -157,19 +159,29 @@ def _blocks(read: Callable[[int], Tensor], n_blocks: int, generator: torch.Gener
 
 def _mixed(blocks: Iterator[Tensor], pool_rows: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Random rows of a pool, as many at once as it takes in."""
-    parts = [next(blocks)]
-    while sum(map(len, parts)) < pool_rows:
-        parts.append(next(blocks))
-    pool = torch.cat(parts)
-    del parts
-    places = torch.randperm(len(pool), generator=generator)
+    parts = _pieces(blocks, min(PIECE_ROWS, pool_rows))
+    pool, n_filled = torch.empty(0), 0
+    while n_filled < pool_rows:
+        part = next(parts)
+        pool = part.new_empty(pool_rows, part.shape[1]) if n_filled == 0 else pool
+        taken = part[: pool_rows - n_filled]
+        pool[n_filled : n_filled + len(taken)] = taken
+        n_filled += len(taken)
+    places = torch.randperm(pool_rows, generator=generator)
+    for rows in chain([part[len(taken) :]], parts):
+        if len(places) < len(rows):
+            places = torch.randperm(pool_rows, generator=generator)
+        place, places = places[: len(rows)], places[len(rows) :]
+        yield pool.index_select(0, place)
+        pool.index_copy_(0, place, rows)
+
+
+def _pieces(blocks: Iterator[Tensor], n_rows: int) -> Iterator[Tensor]:
+    """The rows of all blocks, so many at once or fewer, copied so that no block stays while the next one is read."""
     for block in blocks:
-        for rows in block.split(len(pool)):
-            if len(places) < len(rows):
-                places = torch.randperm(len(pool), generator=generator)
-            place, places = places[: len(rows)], places[len(rows) :]
-            yield pool.index_select(0, place)
-            pool.index_copy_(0, place, rows)
+        for start in range(0, len(block), n_rows):
+            yield block[start : start + n_rows].clone()
+        del block
 
 
 def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ from skvae.core.model import Autoencoder
 
 CHUNK_ROWS = 64  # on the CPU, where a single row must stay cheap
 POINT_SPACING = 2.0**-30  # of Sobol points, which may be zero
+CHUNK_CELLS = 1 << 21  # of wide rows, whose chunks must not fill memory
 DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
 
 
@@ -62,8 +63,9 @@ def mean_squared_error(model: Autoencoder, seen: Tensor, rows: Tensor, weights: 
     """
     weights = torch.ones(len(rows)) if weights is None else weights.cpu()
     total, squares = torch.zeros(2, rows.shape[1], dtype=torch.float64)
-    for start in range(0, len(rows), DEVICE_CHUNK_ROWS):
-        some = slice(start, start + DEVICE_CHUNK_ROWS)
+    chunk_rows = min(DEVICE_CHUNK_ROWS, max(CHUNK_ROWS, CHUNK_CELLS // rows.shape[1]))
+    for start in range(0, len(rows), chunk_rows):
+        some = slice(start, start + chunk_rows)
         errors = model.squared_error_given(seen[some], rows[some]).cpu().double()
         counts = model.likelihood.scored(rows[some]).cpu() * weights[some, None].double()
         total += counts.sum(0)
