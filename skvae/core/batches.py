@@ -177,9 +177,9 @@ def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
     left: Tensor | None = None
     for part in parts:
         rows = part if left is None else torch.cat([left, part])
-        n_full = len(rows) // n_rows * n_rows
-        yield from rows[:n_full].split(n_rows)
-        left = rows[n_full:].clone()
+        n_full = len(rows) // n_rows
+        yield from rows.split(n_rows)[:n_full]
+        left = rows[n_full * n_rows :].clone()
 
 
 def dealt(n_rows: int, batch_size: int) -> tuple[int, int]:
