@@ -49,6 +49,7 @@ FILE_SIZES = (100_000, 10_000_000)
 CURVE, MANY_SEEDS, SEEDS_OF_CURVE = (20_000, 60_000, 200_000, 600_000, 2_000_000), 200_000, 3
 FRAMES, GROUP = ("adult", "credit_default"), 10_000
 SMALL_SPARSE = (5000, 30)
+LEAST_SHOWN = 100  # MB
 COLOURS = {"streamed": "#0072B2", "in memory": "#E69F00", "PCA": "#009E73", "IncrementalPCA": "#CC79A7"}
 
 
@@ -208,9 +209,8 @@ def compare_orders(bench: Bench) -> None:
     n = bench.n(BY_TURNS)
     table, test = bench.made(n)
     rows = []
-    for seed in bench.seeds(bench.args.seeds):
-        rows.append(bench.fit("made", table, test, "streamed", n, seed=seed))
-        rows.append(bench.fit("made, sorted", large.in_order(table), test, "streamed", n, seed=seed))
+    rows += [bench.fit("made", table, test, "streamed", n, seed=seed) for seed in bench.seeds(bench.args.seeds)]
+    rows += [bench.fit("made, sorted", large.in_order(table), test, "streamed", n, seed=seed) for seed in bench.seeds(2)]
     table, test = (large.words(bench.n(size), 1000, seed) for seed, size in enumerate((BY_TURNS, TEST_ROWS)))
     rows.append(bench.fit("words, sparse", table, test, "streamed", n))
     say_table(["table", "fits", *COSTS], [[name, len(some), *costs(some)] for (name,), some in by(rows, "table").items()])
@@ -280,9 +280,8 @@ def patches_of_mnist(bench: Bench, n: int) -> dict[str, tuple[File, File]]:
 def draw(rows: list[Row], path: Path) -> None:
     """CPU seconds and peak memory of fits against the number of rows, one line per method."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    for ax, what, label in zip(
-        figure.subplots(1, 2), ("fit_cpu", "fit_peak"), ("CPU seconds of the fit", "peak memory, MB"), strict=True
-    ):
+    seconds, memory = figure.subplots(1, 2)
+    for ax, what, label in ((seconds, "fit_cpu", "CPU seconds of the fit"), (memory, "fit_peak", "peak memory of the fit, MB")):
         for method, colour in COLOURS.items():
             points = {n: median(some, what) for (n, name), some in by(rows, "n", "method").items() if name == method}
             ax.plot(list(points), list(points.values()), "o-", color=colour, label=method, markersize=5)
@@ -290,9 +289,9 @@ def draw(rows: list[Row], path: Path) -> None:
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     n = np.array(sorted({row["n"] for row in rows}))
-    ax.plot(n, n * 50 * 4 / apart.MB, "--", color="0.5", linewidth=1, label="the table itself")
-    ax.set_ylim(bottom=min(100.0, ax.get_ylim()[0] * 10))
-    ax.legend(frameon=False)
+    memory.plot(n, n * 50 * 4 / apart.MB, "--", color="0.5", linewidth=1, label="the table itself")
+    memory.set_ylim(bottom=LEAST_SHOWN)
+    memory.legend(frameon=False)
     figure.savefig(path, dpi=150)
 
 
