@@ -20,18 +20,22 @@ from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
-from skvae._tables.libraries import index_of, library_of, table_like
-from skvae._tables.rows import Table
+from skvae._streams import by_block
+from skvae._tables.libraries import as_table, index_of, library_of, table_like
+from skvae._tables.reservoir import Reservoir
+from skvae._tables.rows import Table, sample_rows
 from skvae._tables.schema import Schema
 from skvae._tables.squashing import Squashing
 from skvae._validation import (
     Interval,
     StrOptions,
+    check_columns,
     check_is_fitted,
     check_rows,
     feature_names,
     fit_context,
     random_seed,
+    streamed,
 )
 from skvae.core.corruptions import DiffusionNoise
 from skvae.core.device import resolve_device
@@ -211,6 +215,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     offset_: float
     n_iter_: int
     _oddness: Oddness
+    _reservoir: Reservoir
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: CONSTRAINTS[name] for name in PASSED_ON},
@@ -297,9 +302,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_rows, n_columns)
+        X : array-like, frame or dataset of shape (n_rows, n_columns)
             At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
-            strings, dates and durations.
+            strings, dates and durations. Of arrays and sparse matrices that take more than scikit-learn's ``working_memory``,
+            once dense, and of datasets of pyarrow, 100,000 random rows are learned from.
         y : ignored
 
         Returns
@@ -317,7 +323,47 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
             self._fit(X)
         return self
 
+    @fit_context
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Go on with further rows of a stream.
+
+        The detector keeps a random sample of at most 20,000 of all rows so far. It is fitted to the sample anew, as by ``fit``,
+        when a quarter of the sample has changed: often at first, and ever more rarely. After ``fit`` the sample is empty.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_columns)
+            The first call takes at least two rows, and all calls tables of one library with the same columns.
+        y : ignored
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError, FloatingPointError
+            As ``fit``; the detector stays as it was before the call.
+        """
+        with earlier_fit_kept(self):
+            first = not hasattr(self, "_reservoir")
+            if not first:
+                check_columns(self, X, reset=False)
+            X = as_table(X)
+            sample = Reservoir() if first else self._reservoir
+            sample = sample.with_rows(X, len(X), random_seed(self.random_state))
+            if sample.is_stale:
+                self._fit(sample.table)
+                sample = sample.used()
+            self._reservoir = sample
+        return self
+
     def _fit(self, X: Any) -> None:
+        self.__dict__.pop("_reservoir", None)
+        source = streamed(X)
+        if source is not None:  # a table of this size is known by a sample
+            rng = np.random.default_rng(random_seed(self.random_state))
+            X = source.sample(sample_rows(source.n_columns), rng)
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True, in_unit_interval=self.likelihood == "bernoulli")
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
@@ -397,12 +443,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
         self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    @by_block
+    def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
         """How normal each row is: minus the sum of what ``explain`` says of its cells.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -413,12 +462,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         rows, new = self._read(X)
         return -self._oddness.totals(rows) - self._levels.cost_of(new | self._single(X, rows))
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    @by_block
+    def decision_function(self, X: Any, *, out: Any = None) -> np.ndarray:
         """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -426,12 +478,15 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Any) -> np.ndarray:
+    @by_block
+    def predict(self, X: Any, *, out: Any = None) -> np.ndarray:
         """-1 for anomalies, 1 for all else.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -439,7 +494,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def p_values(self, X: Any) -> np.ndarray:
+    @by_block
+    def p_values(self, X: Any, *, out: Any = None) -> np.ndarray:
         """How probable it is that a row like those of the training table scores as low as this one, or lower.
 
         Each row is compared with the training rows, and none of these is judged by what it took part in: it is not its own
@@ -457,6 +513,8 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
             Rows that were not trained on.
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -529,6 +587,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
 

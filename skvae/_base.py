@@ -1,7 +1,8 @@
 """The fit and apply template that the two transformers share. Think twice before adding anything to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -13,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from skvae._fit.fit import Fit, Report, fit_rows
+from skvae._fit.further import Increments
 from skvae._fit.plan import step_work
 from skvae._fit.settings import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty, Settings
 from skvae._fitted import Fitted, sum_of_cells
@@ -59,6 +61,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
     verbose: bool | int
     device: str
     loss_curve_: list[float]
+    _increments: Increments
     _fitted: Fitted
     _variational: ClassVar[bool]
 
@@ -97,9 +100,10 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_rows, n_columns)
+        X : array-like, frame or dataset of shape (n_rows, n_columns)
             At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
-            strings, dates and durations.
+            strings, dates and durations. Arrays and sparse matrices that take more than scikit-learn's ``working_memory``, once
+            dense, and datasets of pyarrow are read block by block.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
             Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Their size matters a little, as the number
@@ -133,6 +137,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _fit(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         earlier = self._fitted if self.warm_start and hasattr(self, "_fitted") else None
+        self.__dict__.pop("_increments", None)
         source = streamed(X)
         if source is None:
             fit = self._fit_table(X, sample_weight, X_val, sample_weight_val, earlier)
@@ -148,6 +153,54 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
         del rows  # where they are a copy, memory would hold two
         return self._fit_rows(schema, table, self._held_out(X_val, sample_weight_val, schema), earlier)
+
+    @fit_context
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
+        """Go on with further rows of a stream, each of which is seen once.
+
+        The first rows decide what the columns are, how they are scaled and, by their PCA, where training starts: each call
+        starts anew until there are 100 rows, and 5 per column. From then on a call is one pass over its rows, at a constant
+        rate, from where the optimiser was. A linear model of complete numbers is the exact PCA of all rows so far. No rows are
+        held out: no number of epochs is chosen, and the model may be worse than PCA. After ``fit`` it goes on from that model.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_columns)
+            Some hundred rows or more make good use of a call, which takes some hundredths of a second beside the training.
+        y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            As for ``fit``.
+        check_input : bool, default=True
+            Whether to check X. Without, it must be an array of finite numbers with the columns of the first call, in float32
+            or float64 and in C order.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError, FloatingPointError
+            As ``fit``; the estimator stays as it was before the call.
+        """
+        with earlier_fit_kept(self):
+            self._partial_fit(X, sample_weight, check_input)
+        return self
+
+    def _partial_fit(self, X: Any, sample_weight: Any, check_input: bool) -> None:
+        fitted = getattr(self, "_fitted", None)
+        increments = copy(self._increments) if hasattr(self, "_increments") else Increments(is_waiting=fitted is None)
+        schema = Schema.of(X, self.categorical_features) if fitted is None else fitted.schema
+        in_unit_interval = self.likelihood == "bernoulli"
+        if check_input or fitted is None:
+            X = check_rows(self, X, schema, reset=fitted is None, in_unit_interval=in_unit_interval)
+        weights = check_weights(sample_weight, X)
+        table = Table(X, None) if weights is None else Table(X[weights > 0], weights[weights > 0])
+        rows = increments.rows_for(table)
+        earlier = None if increments.waiting is not None else fitted
+        self._fit_rows(schema, rows, earlier=earlier, by=increments.fit)
+        increments.settle(rows)
+        self._increments = increments
 
     def _fit_stream(
         self, source: Source, sample_weight: Any, X_val: Any, sample_weight_val: Any, earlier: Fitted | None
@@ -181,10 +234,11 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         earlier: Fitted | None = None,
         owner: BaseEstimator | None = None,
         siblings: "Sequence[BaseAutoencoder]" = (),
+        by: Callable[..., list[Fit]] = fit_rows,
     ) -> Fit:
         """Fit to rows that have been read; by an ``owner``, whose columns this estimator then has too.
 
-        ``siblings`` differ from this estimator by ``random_state`` alone, and are fitted with it.
+        ``siblings`` differ from this estimator by ``random_state`` alone, and are fitted with it. ``by`` is what fits.
         """
         if owner is not None:
             for each in (self, *siblings):
@@ -198,7 +252,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         settings = [first, *(replace(first, seed=random_seed(each.random_state)) for each in siblings)]
         before = None if earlier is None else (earlier.module, earlier.scaling)
         with _progress(self.verbose, type(owner or self).__name__) as report:
-            fits = fit_rows(settings, normal, held_out, before, report)
+            fits = by(settings, normal, held_out, before, report)
         if earlier is None:
             schema = schema.with_marginals(marginals)
         for each, its, fit in zip((self, *siblings), settings, fits, strict=True):
@@ -213,7 +267,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
                 beta=float(its.beta),
                 seed=its.seed,
             )
-            each._take(fit, fitted, judged_on)
+            each._take(fit, fitted, judged_on, goes_on=earlier is not None)
         return fits[0]
 
     def _marginals(self, rows: Rows, n_levels: np.ndarray, schema: Schema) -> Marginals:
@@ -245,12 +299,12 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             device=resolve_device(self.device, step_work(params, len(n_levels))),
         )
 
-    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table) -> None:
+    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table, goes_on: bool) -> None:
         """Turn the outcome of a fit into the attributes that end in an underscore."""
         result = fit.result
         losses = [] if result is None else result.losses
         self._log_jacobian = float(np.average(fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
-        self.loss_curve_ = [*(self.loss_curve_ if self.warm_start and hasattr(self, "_fitted") else []), *losses]
+        self.loss_curve_ = [*(self.loss_curve_ if goes_on else []), *losses]
         self.penalties_ = fit.penalties
         self.validation_scores_ = None
         if result is not None and result.validation_losses:
@@ -304,6 +358,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows, n_components_), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -339,6 +395,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows, n_features_in_), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new one, or a frame.
 
         Returns
         -------
@@ -359,6 +417,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -381,6 +441,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------
@@ -403,7 +465,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         -------
         score : float
         """
-        return float(self.score_samples(X).mean())
+        scores = self.score_samples(X)
+        return float((scores if isinstance(scores, np.ndarray) else np.concatenate(list(scores))).mean())
 
     def impute(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
@@ -554,6 +617,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

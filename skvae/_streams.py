@@ -78,6 +78,8 @@ def _joined(results: Iterable[Any], out: Any, n_rows: int) -> Any:
         cells = np.asarray(result)
         if out is None:
             out = np.empty((n_rows, *cells.shape[1:]), cells.dtype)
+        if cells.dtype.kind in "fiub" and not np.can_cast(cells.dtype, out.dtype, "same_kind"):
+            raise ValueError(f"out has dtype {out.dtype}, which cannot hold a result of {cells.dtype}; give one of that dtype.")
         if start == 0 and out.shape != (n_rows, *cells.shape[1:]):
             raise ValueError(
                 f"out has shape {out.shape}, but the result has {(n_rows, *cells.shape[1:])}; give one of that shape."

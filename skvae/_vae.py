@@ -13,6 +13,7 @@ from skvae._base import BaseAutoencoder
 from skvae._fit.fit import Fit
 from skvae._fit.settings import Corruption, Penalty
 from skvae._fitted import Fitted, sum_of_cells
+from skvae._streams import by_block
 from skvae._tables.rows import Table
 from skvae._validation import Interval, StrOptions, check_count, check_is_fitted, random_seed
 from skvae.core.device import widest
@@ -321,8 +322,8 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.device = device
 
-    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table) -> None:
-        super()._take(fit, fitted, judged_on)
+    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table, goes_on: bool) -> None:
+        super()._take(fit, fitted, judged_on, goes_on)
         table = fit.rows.sample()
         n_rows = min(ORDERING_ROWS, ORDERING_CODES // self.n_components_ + 1)
         explained = self._explained_variance(table.take(slice(n_rows)))
@@ -366,7 +367,8 @@ class VAETransformer(BaseAutoencoder):
         mean, log_variance = np.split(both, 2, axis=1)
         return mean.astype(rows.dtype, copy=False), np.exp(0.5 * log_variance).astype(rows.dtype, copy=False)
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    @by_block
+    def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
         """Log-likelihood of each row, log p(x), by importance weighting.
 
         ``log(1/S sum_s p(x | z_s) p(z_s) / q(z_s | x))`` with S = ``n_importance_samples`` codes from the row's posterior. It
@@ -380,6 +382,8 @@ class VAETransformer(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
+        out : array-like of shape (n_rows,), default=None
+            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
 
         Returns
         -------

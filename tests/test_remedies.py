@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
@@ -33,7 +35,7 @@ def lines_in(message):
 
 def run(line, X, name="X"):
     """What a table becomes by a line of code."""
-    names = {"np": np, "pd": pd, "pl": pl, "nw": nw, name: X.copy() if isinstance(X, pd.DataFrame) else X}
+    names = {"np": np, "pd": pd, "pl": pl, "nw": nw, "pyarrow": pa, name: X.copy() if isinstance(X, pd.DataFrame) else X}
     exec(line, names)
     return names[name]
 
@@ -358,7 +360,6 @@ CONTAINERS = {
     "list of dicts": ROWS,
     "structured array": np.array([tuple(row.values()) for row in ROWS], dtype=[("a", float), ("b", float)]),
     "records": pd.DataFrame(NUMBERS).to_records(),
-    "lazy frame": pl.LazyFrame(NUMBERS, schema=list("abc")),
     "series": pd.Series(NUMBERS[:, 0]),
     "series of polars": pl.Series("a", NUMBERS[:, 0]),
 }
@@ -370,6 +371,41 @@ def test_a_container_becomes_a_frame(table, name):
     assert_remedied(ESTIMATORS[name].fit, table, "X is a")
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "detector"])
+def test_a_lazy_frame_is_collected_or_goes_to_disk(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lazy = pl.LazyFrame(NUMBERS, schema=list("abc"))
+    assert_remedied(ESTIMATORS[name].fit, lazy, "lazy frame of polars", "memory does not hold it", n_lines=2)
+
+
+def test_a_dataset_goes_in_batches_where_a_table_in_memory_is_needed():
+    dataset = pyarrow.dataset.dataset(pa.table({"a": NUMBERS[:, 0], "b": NUMBERS[:, 1]}))
+    message = refused(ESTIMATORS["imputer"].fit, dataset, "X is a dataset on disk")
+    batches, whole = lines_in(message)
+    ESTIMATORS["imputer"].fit(run(whole, dataset))
+    exec(batches.replace("...", "estimator.transform(batch)"), {"X": dataset, "estimator": ESTIMATORS["imputer"]})
+
+
+def test_a_file_of_parquet_becomes_a_table(tmp_path):
+    pd.DataFrame(NUMBERS, columns=list("abc")).to_parquet(tmp_path / "X.parquet")
+    assert_remedied(
+        autoencoder().fit, pyarrow.parquet.ParquetFile(tmp_path / "X.parquet"), "X is a ParquetFile", "dataset(path)"
+    )
+
+
+def test_what_can_be_read_only_once_is_refused():
+    refused(autoencoder().fit, (row for row in NUMBERS), "X is a generator", "only once", "partial_fit")
+    refused(autoencoder().fit, iter(NUMBERS), "iterator", "only once")
+
+
+def test_arrays_of_dask_are_computed_first(monkeypatch):
+    class Array:
+        shape, dtype, compute = NUMBERS.shape, NUMBERS.dtype, lambda self: NUMBERS
+
+    monkeypatch.setattr(Array, "__module__", "dask.array.core")
+    assert_remedied(autoencoder().fit, Array(), "X is a Array of Dask")
+
+
 @pytest.mark.parametrize("kind", [str, "path", "bytes"])
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_path_is_read(tmp_path, ending, kind):
@@ -378,7 +414,8 @@ def test_a_path_is_read(tmp_path, ending, kind):
     if kind == "bytes":
         refused(autoencoder().fit, str(path).encode(), "X is b'")
     else:
-        assert_remedied(autoencoder().fit, path if kind == "path" else str(path), "X is ", "table")
+        n_lines = 1 if ending == "csv" else 2  # of which one reads block by block
+        assert_remedied(autoencoder().fit, path if kind == "path" else str(path), "X is ", "table", n_lines=n_lines)
 
 
 @pytest.mark.parametrize(("name", "method"), [("autoencoder", "transform"), ("imputer", "transform"), ("detector", "predict")])

@@ -95,7 +95,7 @@ def fit_rows(
         Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
     """
     first = settings[0]
-    model, scaling = earlier or (None, _scaling_of(first, rows))
+    model, scaling = earlier or (None, scaling_of(first, rows))
     rows, held_out = rows.changed(scaling), held_out and held_out.changed(scaling)  # 1)
     task = task_of(first, rows, scaling, model)
     seeds = [each.seed for each in settings]
@@ -103,7 +103,7 @@ def fit_rows(
     if model is not None:
         task = likelihood.as_before(task, model)
     task, splits = likelihood.decided(task, rows, splits, given=held_out is not None)  # 3)
-    model = model and _resumed(task, model)
+    model = model and resumed(task, model)
     tasks = [task.with_seed(seed) for seed in seeds]
     stays_at_start = model is None and first.from_pca and first.early_stopping and not splits
     if task.settings.is_solved_by_pca or stays_at_start:  # 4)
@@ -115,7 +115,7 @@ def fit_rows(
     return [Fit(model, scaling, rows, task.penalties, result) for model in models]
 
 
-def _scaling_of(settings: Settings, rows: Rows) -> Scaling:
+def scaling_of(settings: Settings, rows: Rows) -> Scaling:
     if settings.likelihood == "bernoulli":
         return Scaling.none(rows)
     numbers = settings.n_levels == 0
@@ -170,15 +170,24 @@ def _splits(task: Task, seeds: list[int], rows: Rows, held_out: Table | None, wh
     return [split for seed in seeds for split in single_split(task.with_seed(seed), rows)]
 
 
-def _start(task: Task, rows: Rows, linear: LinearGaussian | None = None) -> Autoencoder:
+def start(task: Task, rows: Rows, linear: LinearGaussian | None = None) -> Autoencoder:
     """A new model on the task's device, at the closed solution for these rows where that is asked for."""
     model = started(task, rows, linear)
     if task.settings.from_pca and not task.settings.variational:
-        set_noise(task, model, Residuals.of_training(model, rows, task, torch.device("cpu")))
+        set_noise(task, model, _residuals_of_start(task, model, rows))
     return model.to(task.settings.device)
 
 
-def _resumed(task: Task, earlier: Autoencoder) -> Autoencoder:
+def _residuals_of_start(task: Task, model: Autoencoder, rows: Rows) -> Residuals:
+    """Of the rows that the closed solution is of; what PCA leaves of each column, where it is the whole of it."""
+    if not (isinstance(rows, Lazy) and task.settings.is_solved_by_pca) or task.settings.marked:
+        return Residuals.of_training(model, rows, task, torch.device("cpu"))
+    pca = principal_components(rows)
+    total = torch.full((task.n_columns,), rows.total, dtype=torch.float64)
+    return Residuals(torch.from_numpy(pca.left_by(task.n_components, rows.total)), total)
+
+
+def resumed(task: Task, earlier: Autoencoder) -> Autoencoder:
     """A new model with the weights of an earlier one."""
     model = build_model(task, task.generator())
     for name, now, before in (
@@ -200,7 +209,7 @@ def _resumed(task: Task, earlier: Autoencoder) -> Autoencoder:
 
 
 def _stay_at_start(task: Task, rows: Rows, held_out: Table | None) -> Autoencoder:
-    model = _start(task, rows)
+    model = start(task, rows)
     if held_out is not None:
         set_noise(task, model, Residuals.of([(model, held_out)], task))
     return model
@@ -210,11 +219,11 @@ def _fit_without_validation(
     tasks: list[Task], rows: Rows, earlier: Autoencoder | None, report: Report | None
 ) -> tuple[list[Autoencoder], TrainingResult | None]:
     task = tasks[0]
-    models = [earlier or _start(each, rows) for each in tasks]
+    models = [earlier or start(each, rows) for each in tasks]
     if _is_exact(task, rows, models[0]):
         return models, None
     plan = plan_for(task, rows.n_rows)
-    result = train(_run(task, plan, models, rows), stopping_of(task, plan, judged=False), plan.max_iter, report)
+    result = train(run_of(task, plan, models, rows), stopping_of(task, plan, judged=False), plan.max_iter, report)
     for each, model in zip(tasks, models, strict=True):
         set_noise(each, model, Residuals.of_training(model, rows, each))
     return models, result
@@ -250,9 +259,9 @@ class _Judgement:
     def fit(self) -> tuple[list[Autoencoder], TrainingResult]:
         task = self.tasks[0]
         plan = plan_for(task, self.rows.n_rows)
-        judged = [self.earlier or _start(each, split.rows, split.start) for each, split in self._by_split]
-        of_all = [_start(each, self.rows) for each in self.tasks] if self._needs_all_rows else []
-        run = _run(task, plan, judged + of_all, self.rows, self.splits)
+        judged = [self.earlier or start(each, split.rows, split.start) for each, split in self._by_split]
+        of_all = [start(each, self.rows) for each in self.tasks] if self._needs_all_rows else []
+        run = run_of(task, plan, judged + of_all, self.rows, self.splits)
         of_start = self._residuals(judged)
         stopping = stopping_of(task, plan, judged=True)
         result = train(run, stopping, plan.max_iter, self.report, self._is_futile)  # 1)
@@ -262,7 +271,7 @@ class _Judgement:
             result, residuals = replace(result, best_iter=0), of_start
         models = of_all or judged
         if self.earlier is None and result.best_iter == 0:
-            models = [_start(each, self.rows) for each in self.tasks]
+            models = [start(each, self.rows) for each in self.tasks]
         for each, model in zip(self.tasks, models, strict=True):  # 3)
             set_noise(each, model, self._with_those_of_training(residuals, each, model))
         return models, result
@@ -324,7 +333,7 @@ class _Judgement:
         return result.judged is not None and self._guard.is_certain(result.judged) and self._guard.is_worthwhile(gain, unit)
 
 
-def _run(task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows, splits: Sequence[Split] = ()) -> Run:
+def run_of(task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows, splits: Sequence[Split] = ()) -> Run:
     """The training of models on all rows of a table, the first of them without those that a split holds out."""
     settings = task.settings
     if not (settings.variational or settings.marked or settings.is_plain):

@@ -24,6 +24,11 @@ class PrincipalComponents:
         """Standard deviation of each column."""
         return np.sqrt(self.variances @ self.axes**2)
 
+    def left_by(self, n_components: int, total: float) -> np.ndarray:
+        """Mean squared residual of each column of rows of this total weight that are projected on the first axes."""
+        left: np.ndarray = self.variances[n_components:] @ self.axes[n_components:] ** 2
+        return left * divisor_of(total) / total
+
     def n_for_share(self, share: float) -> int:
         """The fewest components that explain more than this share of the variance."""
         total = self.variances.sum()
@@ -35,8 +40,7 @@ class PrincipalComponents:
 
 def principal_components(table: Rows) -> PrincipalComponents:
     """PCA of weighted rows without missing cells, with scikit-learn's signs: the largest loading of each axis is positive."""
-    total = table.total
-    divisor = max(total - 1, total / 2)  # weights that hardly sum to a row must not blow up the variances
+    divisor = divisor_of(table.total)
     if isinstance(table, Lazy):
         return components_of_covariance(table.moments()[0], table.summary.covariance(divisor))
     held = table.gathered()
@@ -50,6 +54,11 @@ def principal_components(table: Rows) -> PrincipalComponents:
     else:
         return components_of_covariance(mean, rows.T @ rows)
     return PrincipalComponents(mean, _with_signs(axes), variances)
+
+
+def divisor_of(total: float) -> float:
+    """Total weight - 1; weights that hardly sum to a row must not blow up the variances."""
+    return max(total - 1, total / 2)
 
 
 def components_of_covariance(mean: np.ndarray, covariance: np.ndarray) -> PrincipalComponents:

@@ -76,6 +76,30 @@ class Resident:
         return slice(start, stop) if self.index is None else self.index[start:stop]
 
 
+class Remembered:
+    """Rows of which a summary is known, and of which a few are left."""
+
+    is_streamed = True
+    is_weighted = False
+    n_blocks = 1
+
+    def __init__(self, summary: Summary, left: Table) -> None:
+        self.summary = summary
+        self.sample = left
+        self.n_rows = summary.n_rows
+        self.total = summary.total
+        self.largest_block = left.n_rows
+
+    def read(self, i: int) -> Table:
+        return self.sample
+
+    def take(self, index: np.ndarray) -> Reader:
+        raise NotImplementedError("Rows that are gone have no places.")
+
+    def split(self) -> tuple[Reader, Table]:
+        raise NotImplementedError("Rows that are gone cannot be held out.")
+
+
 @dataclass(frozen=True, eq=False)
 class Lazy(Rows):
     """Rows that are read and changed anew each time, because a copy of all would be too large.

@@ -1,7 +1,7 @@
 """What pandas and polars do in ways of their own: columns to numpy and back, and what their dtypes are."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from os import PathLike
 from typing import Any, ClassVar
@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from skvae._tables.columns import NOT_A_TIME, Column, castable, codes_of, moments_of, within
+from skvae._tables.sources import is_dataset
 
 OBJECT = np.dtype(object)
 OBJECTS = {  # what columns of objects are, by what pandas infers
@@ -44,6 +46,7 @@ def as_table(X: Any, name: str = "X") -> Any:
         On what holds a table, but is none, with the line that makes a frame of it.
     """
     X = X.to_native() if hasattr(X, "to_native") else X  # frames of narwhals, of any of its versions
+    X = X.toarray() if sparse.issparse(X) else X
     if isinstance(X, pd.DataFrame):  # whose names may be such that narwhals refuses it
         return X
     if isinstance(X, np.ndarray) and X.dtype.names is None and X.dtype.kind not in "mM":
@@ -55,16 +58,39 @@ def as_table(X: Any, name: str = "X") -> Any:
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.DataFrame):
         return _known_frame(frame)
+    if hasattr(X, "__arrow_c_array__") and hasattr(X, "to_struct_array"):  # a batch of rows of Arrow
+        return X.to_pandas(types_mapper=_arrow_dtype)
     return _interchanged(X) if hasattr(X, "__arrow_c_stream__") or hasattr(X, "__dataframe__") else X
 
 
 def _check_is_table(X: Any, name: str) -> None:
     """Refuse what pandas can make a frame of, but is none."""
-    frame, kind = nw.from_native(X, pass_through=True, allow_series=True), type(X).__name__
+    frame, kind, module = nw.from_native(X, pass_through=True, allow_series=True), type(X).__name__, type(X).__module__
+    if is_dataset(X):
+        raise TypeError(
+            f"{name} is a dataset on disk, and this takes a table in memory; give it the batches one by one, "
+            f"`for batch in {name}.to_batches(): ...`, or all of them, `{name} = {name}.to_table()`."
+        )
+    if isinstance(X, Iterator):
+        raise TypeError(
+            f"{name} is a {kind}, which can be read only once; write it to a file of parquet and pass "
+            "pyarrow.dataset.dataset(path), or give its blocks to partial_fit, one by one."
+        )
+    if module.startswith("pyarrow") and hasattr(X, "to_table"):  # parts of datasets
+        raise TypeError(f"{name} is a {kind}; pass the dataset, or a table, `{name} = {name}.to_table()`.")
+    if module.startswith("pyarrow.parquet"):
+        raise TypeError(f"{name} is a {kind}; pass pyarrow.dataset.dataset(path), or a table, `{name} = {name}.read()`.")
+    if module.startswith("dask") and not isinstance(frame, nw.LazyFrame):
+        raise TypeError(
+            f"{name} is a {kind} of Dask, but this takes tables of one process; where memory holds it, "
+            f"`{name} = {name}.compute()`."
+        )
     remedy = f"make a frame of it, `{name} = pd.DataFrame({name})`"
     if isinstance(X, str | bytes | PathLike):
         reader = "read_parquet" if str(X).endswith(".parquet") else "read_csv"
-        raise TypeError(f"{name} is {X!r}, and no table; where it is the path of one, `{name} = pd.{reader}({name})` reads it.")
+        note = f"{name} is {X!r}, and no table; where it is the path of one, `{name} = pd.{reader}({name})` reads it"
+        larger = f"; one that is larger than memory is read block by block, `{name} = pyarrow.dataset.dataset({name})`"
+        raise TypeError(f"{note}{larger if reader == 'read_parquet' else ''}.")
     if isinstance(X, list | tuple) and len(X) and isinstance(X[0], Mapping):
         raise TypeError(f"{name} is a {kind} of rows of type {type(X[0]).__name__}; {remedy}.")
     if isinstance(X, Mapping) and not hasattr(X, "shape"):  # as some sparse matrices have
@@ -75,7 +101,9 @@ def _check_is_table(X: Any, name: str) -> None:
         raise TypeError(f"{name} is an array with the fields {', '.join(X.dtype.names)}; {remedy}.")
     if isinstance(frame, nw.LazyFrame):
         value = f"{name}.collect()" if frame.implementation.is_polars() else NARWHALS.format(name)
-        raise TypeError(f"{name} is a lazy frame of {frame.implementation}; collect it, `{name} = {value}`.")
+        larger = f"{name}.sink_parquet('{name}.parquet'); {name} = pyarrow.dataset.dataset('{name}.parquet')"
+        on_disk = f"; where memory does not hold it, `{larger}`" if frame.implementation.is_polars() else ""
+        raise TypeError(f"{name} is a lazy frame of {frame.implementation}; collect it, `{name} = {value}`{on_disk}.")
     if isinstance(frame, nw.Series):  # 1-D, for which scikit-learn wants a ValueError
         raise ValueError(f"{name} is a {kind}, a single column; make a frame of it, `{name} = {name}.to_frame()`.")  # noqa: TRY004
 
@@ -157,6 +185,23 @@ def without_columns(X: Any, positions: np.ndarray) -> Any:
         return np.delete(X, positions, axis=1)
     names = [X.columns[i] for i in positions]
     return X.drop(names) if library == "polars" else X.drop(columns=names)
+
+
+def joined(first: Any, second: Any) -> Any:
+    """The rows of two tables of one kind with the same columns, one after the other."""
+    library = library_of(first)
+    if library == "numpy":
+        return np.concatenate([np.asarray(first), np.asarray(second)])
+    if library == "polars":
+        import polars as pl
+
+        return pl.concat([first, second], how="vertical_relaxed")
+    return pd.concat([first, second], ignore_index=True)
+
+
+def rows_at(X: Any, places: np.ndarray) -> Any:
+    """The rows of a table at some places."""
+    return X.iloc[places] if isinstance(X, pd.DataFrame) else X[places]
 
 
 def without_objects(X: Any) -> Any:

@@ -52,7 +52,9 @@ class Scaling:
         return cls(mean, scale, ~empty & (varies | ~numbers), error_unit)
 
     def apply(self, X: np.ndarray) -> np.ndarray:
-        return (X - self.mean) / self.scale
+        scaled: np.ndarray = X - self.mean
+        scaled /= self.scale
+        return scaled
 
     def summarised(self, summary: Summary) -> Summary:
         return summary.scaled(self.mean, self.scale)

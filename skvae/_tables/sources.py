@@ -11,6 +11,11 @@ from scipy import sparse
 BLOCK_BYTES = 1 << 19  # of an array that are read at once: much less than is mixed, and enough to be read fast
 LARGEST_BLOCK = 1 << 29  # bytes of a file that can only be read as a whole
 BYTES_OF_CELL = 8  # of a dataset
+TO_PARQUET = "`pyarrow.dataset.write_dataset(X, 'X', format='parquet'); X = pyarrow.dataset.dataset('X')`"
+TO_COMMON_TYPES = (
+    "`parts = [*X.get_fragments()]; types = pyarrow.unify_schemas([X.schema, *(part.physical_schema for part in parts)], "
+    "promote_options='permissive'); X = pyarrow.dataset.FileSystemDataset(parts, types, X.format, X.filesystem)`"
+)
 
 
 class Source(ABC):
@@ -44,6 +49,15 @@ class Source(ABC):
     def head(self, n_rows: int) -> Any:
         """The first rows."""
 
+    @abstractmethod
+    def take(self, places: np.ndarray) -> Any:
+        """Rows at some places, which rise."""
+
+    def sample(self, n_rows: int, rng: np.random.Generator) -> Any:
+        """Random rows in their order, or all where there are no more."""
+        n_drawn = min(n_rows, self.n_rows)
+        return self.take(np.sort(rng.choice(self.n_rows, n_drawn, replace=False, shuffle=False)))
+
     def in_words(self, i: int) -> str:
         """Which rows a block holds."""
         start = self.starts[i]
@@ -68,8 +82,13 @@ class ArrayBlocks(Source):
     def head(self, n_rows: int) -> np.ndarray:
         return self._dense(slice(n_rows))
 
-    def _dense(self, rows: slice) -> np.ndarray:
+    def take(self, places: np.ndarray) -> np.ndarray:
+        return self._dense(places)
+
+    def _dense(self, rows: slice | np.ndarray) -> np.ndarray:
         some = self.X[rows]
+        if isinstance(some, np.ma.MaskedArray):
+            return np.ma.filled(some.astype(np.float64), np.nan)
         return some.toarray() if sparse.issparse(some) else np.asarray(some)
 
 
@@ -84,7 +103,10 @@ class DatasetBlocks(Source):
         self.schema = dataset.schema
         self.dataset = dataset
         self.n_columns = len(self.schema)
+        names = self.schema.names
         for i, column in enumerate(self.schema):
+            if names.count(column.name) > 1:
+                raise ValueError(f"X has several columns of the name {column.name!r}; write it with names that differ.")
             if pa.types.is_nested(column.type):
                 raise ValueError(
                     f"Column {column.name!r} of X has type {column.type}, whose cells hold several values; leave it out, "
@@ -94,12 +116,15 @@ class DatasetBlocks(Source):
             fragments = list(dataset.get_fragments())
         except ValueError as error:
             raise ValueError(
-                f"X is a dataset whose files cannot be told apart ({error}); write what it selects first."
+                f"X is a dataset whose files cannot be read one by one ({error}). Write what it selects first, {TO_PARQUET}."
             ) from error
-        self.fragments = [part for fragment in fragments for part in self._parts(fragment)]
-        self.sizes = [_n_rows(fragment) for fragment in self.fragments]
+        parts = [(part, _n_rows(part)) for fragment in fragments for part in self._parts(fragment)]
+        self.fragments = [part for part, n_rows in parts if n_rows]
+        self.sizes = [n_rows for _, n_rows in parts if n_rows]
         if self.n_rows == 0:
             raise ValueError(f"X is a dataset of {len(fragments)} files without a row; a fit takes at least two.")
+        if not names:
+            raise ValueError("X has no columns; pass at least one.")
 
     def _parts(self, fragment: Any) -> list[Any]:
         if hasattr(fragment, "split_by_row_group"):
@@ -108,34 +133,76 @@ class DatasetBlocks(Source):
         if n_bytes > LARGEST_BLOCK:
             raise ValueError(
                 f"X has a file that can only be read as a whole, {getattr(fragment, 'path', 'in memory')!r}, and takes "
-                f"{n_bytes / 2**20:.0f} MB then. Files of parquet can be read in parts: "
-                "`pyarrow.dataset.write_dataset(X, 'X', format='parquet'); X = pyarrow.dataset.dataset('X')`."
+                f"{n_bytes / 2**20:.0f} MB then. Files of parquet can be read in parts: {TO_PARQUET}."
             )
         return [fragment]
 
     def read(self, i: int) -> Any:
+        return self._read(i)
+
+    def head(self, n_rows: int) -> Any:
+        import pyarrow as pa
+
+        tables: list[Any] = []
+        for i in range(len(self.sizes)):
+            n_left = n_rows - sum(map(len, tables))
+            if n_left > 0:
+                tables.append(self._read(i, n_left))
+        return pa.concat_tables(tables)
+
+    def _read(self, i: int, n_rows: int | None = None) -> Any:
+        """A block, or its first rows, checked to have all columns, with cells of their types."""
+        import pyarrow as pa
+
         fragment = self.fragments[i]
-        present = {*fragment.physical_schema.names, *self._of_partitions()}
+        present = {*fragment.physical_schema.names, *self._of_partitions(fragment)}
         lacking = [name for name in self.schema.names if name not in present]
         if lacking:
             raise ValueError(
-                f"Column {lacking[0]!r} is missing in {self.in_words(i)}, {getattr(fragment, 'path', '')!r}, which other "
-                "files of the dataset have. Write the files with the same columns, or leave it out, "
-                f"`X = X.replace_schema(X.schema.remove({self.schema.names.index(lacking[0])}))`."
+                f"Column {lacking[0]!r} is missing in {self._file(i)}, which other files of the dataset have. Write the files "
+                f"with the same columns, or leave it out, `X = X.replace_schema(X.schema.remove("
+                f"{self.schema.names.index(lacking[0])}))`."
             )
+        try:
+            scanner = fragment.scanner(schema=self.schema)
+            return scanner.to_table() if n_rows is None else scanner.head(n_rows)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            words = self._file(i)
+            raise ValueError(
+                f"{words[0].upper()}{words[1:]}, cannot be read as the dataset's columns are: {error}. {self._common_types()}"
+            ) from error
+
+    def _of_partitions(self, fragment: Any) -> set[str]:
+        """Columns that the places of files stand for."""
+        from pyarrow.dataset import get_partition_keys
+
+        partitioning = getattr(self.dataset, "partitioning", None)
+        names = [] if partitioning is None else partitioning.schema.names
+        return {*names, *get_partition_keys(fragment.partition_expression)}
+
+    def _file(self, i: int) -> str:
+        """A block in words, with its file."""
+        return f"{self.in_words(i)}, of {getattr(self.fragments[i], 'path', 'a table in memory')!r}"
+
+    def _common_types(self) -> str:
+        """What to do about columns whose types differ between files."""
         import pyarrow as pa
 
+        schemas = [fragment.physical_schema for fragment in self.fragments]
         try:
-            return fragment.to_table(schema=self.schema)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise ValueError(f"{self.in_words(i).capitalize()} cannot be read as the dataset's columns are: {error}") from error
+            common = pa.unify_schemas([self.schema, *schemas], promote_options="permissive")
+        except pa.ArrowException:
+            common = self.schema
+        if common.equals(self.schema):
+            return "Give it a schema that all files can be read by, or write the files anew."
+        return f"Give it types that hold the cells of all files, {TO_COMMON_TYPES}."
 
-    def _of_partitions(self) -> list[str]:
-        partitioning = getattr(self.dataset, "partitioning", None)
-        return [] if partitioning is None else partitioning.schema.names
+    def take(self, places: np.ndarray) -> Any:
+        import pyarrow as pa
 
-    def head(self, n_rows: int) -> Any:
-        return self.dataset.head(n_rows)
+        parts = np.split(places, np.searchsorted(places, self.starts[1:]))
+        pairs = zip(parts, self.starts, strict=True)
+        return pa.concat_tables([self.read(i).take(part - start) for i, (part, start) in enumerate(pairs) if len(part)])
 
 
 def _n_rows(fragment: Any) -> int:
@@ -153,8 +220,8 @@ def source_of(X: Any, largest: float, block_bytes: int = BLOCK_BYTES) -> Source 
 
 
 def is_dataset(X: Any) -> bool:
-    """Whether X is a dataset of Arrow; only where that is imported can it be."""
-    module = sys.modules.get("pyarrow.dataset")
+    """Whether X is a dataset of Arrow; only where that is imported can it be, by whatever name: a pickle imports a part."""
+    module = sys.modules.get("pyarrow._dataset")
     return module is not None and isinstance(X, module.Dataset)
 
 
@@ -163,5 +230,5 @@ def _can_be_sliced(X: Any) -> bool:
     if isinstance(X, np.ndarray):
         return X.ndim == 2 and X.dtype.kind in "fiub"
     if sparse.issparse(X):
-        return True
+        return len(X.shape) == 2
     return type(X).__module__.split(".")[0] in {"h5py", "zarr"} and len(X.shape) == 2

@@ -11,6 +11,7 @@ from skvae._tables.summary import Summary
 
 SUMMARISED = 1 << 22  # bytes that are added up at once, so that products of columns cost more than their sums
 KEPT_BYTES = 1 << 27  # of blocks whose cells are kept, as long as they last
+MOST_COLUMNS = 1 << 13  # whose products take half a gigabyte
 NEARLY = 0.98  # share of the most rows that are drawn, so that chance does not exceed it
 
 
@@ -71,11 +72,17 @@ class Survey:
         over : callable
             Goes through the numbers of the blocks, and may show how far it is.
         """
+        if source.n_columns > MOST_COLUMNS:  # whose products with each other are added up
+            raise ValueError(
+                f"X has {source.n_columns} columns; one that is read block by block may have {MOST_COLUMNS}. "
+                "Make fewer of them first, e.g. with sklearn.decomposition.TruncatedSVD."
+            )
         most = NEARLY * sample_rows(source.n_columns) / source.n_rows
         first = min(share_held_out, most)
         last = first + most if most < 1 - first else 1.0
         held, sums, of_training, of_held_out, drawn, held_out = [], [], _Total(), _Total(), _Gathered(), _Gathered()
-        starts, kept = source.starts, {}
+        starts = source.starts
+        kept: dict[int, np.ndarray] = {}
         for i in over(range(len(source.sizes))):
             rows = cells(i)
             counts = None if weights is None else weights[starts[i] : starts[i] + len(rows)]

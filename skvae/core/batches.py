@@ -168,8 +168,8 @@ def _mixed(blocks: Iterator[Tensor], pool_rows: int, generator: torch.Generator)
             if len(places) < len(rows):
                 places = torch.randperm(len(pool), generator=generator)
             place, places = places[: len(rows)], places[len(rows) :]
-            yield pool[place]
-            pool[place] = rows
+            yield pool.index_select(0, place)
+            pool.index_copy_(0, place, rows)
 
 
 def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
@@ -177,9 +177,10 @@ def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
     left: Tensor | None = None
     for part in parts:
         rows = part if left is None else torch.cat([left, part])
-        n_full = len(rows) // n_rows
-        yield from rows.split(n_rows)[:n_full]
-        left = rows[n_full * n_rows :].clone()
+        n_full = len(rows) // n_rows * n_rows
+        if n_full:
+            yield from rows[:n_full].split(n_rows)
+        left = rows[n_full:].clone()
 
 
 def dealt(n_rows: int, batch_size: int) -> tuple[int, int]:

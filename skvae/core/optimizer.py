@@ -27,6 +27,12 @@ class AdamW:
         self.eps = eps
         self.weight_decay = weight_decay
 
+    def resume(self, mean: Tensor, mean_square: Tensor, n_steps: int) -> None:
+        """Go on from where another one was after so many steps."""
+        self.mean.copy_(mean)
+        self.mean_square.copy_(mean_square)
+        self.n_steps.fill_(n_steps)
+
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         self.n_steps += 1

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from skvae.core import training
+from skvae.core.batches import StreamedBatches
 from skvae.core.bottlenecks import Dense, GaussianPosterior, TopK
 from skvae.core.corruptions import Columns, DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.likelihoods import Bernoulli, Gaussian, UnitGaussian
@@ -217,6 +218,73 @@ def test_members_share_the_epoch_that_is_best_for_all_rows_held_out(autoencoder,
     assert result.validation_losses == pytest.approx(expected, rel=1e-5)
     assert result.best_iter == expected.index(min(expected))
     assert_equal([values(m) for m in models], seen[result.best_iter])
+
+
+# Many rows held out
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Seven rows are judged at once."""
+    monkeypatch.setattr(training, "JUDGED_ROWS", 7)
+
+
+@pytest.mark.parametrize("n_held_out", [1, 6, 7, 8, 14, 30])
+def test_rows_are_judged_in_chunks_as_at_once(n_held_out, small_chunks, autoencoder, rows):
+    model = autoencoder()
+    run = run_of(model, rows, validation=(rows[-n_held_out:], None))
+    for _ in range(2):
+        expected = Objective().row_losses(model, rows[-n_held_out:]).detach().double()
+        torch.testing.assert_close(run.judge(), expected, rtol=1e-6, atol=1e-6)
+        run.epoch()
+
+
+def test_members_are_judged_in_chunks_on_their_own_rows(small_chunks, autoencoder, rows):
+    parts = [torch.arange(len(rows)) < 3, torch.arange(len(rows)) >= 20]
+    models = [autoencoder(), autoencoder()]
+    run = members_of(models, rows, parts)
+    run.epoch()
+    expected = [Objective().row_losses(model, rows[part]).detach() for model, part in zip(models, parts, strict=True)]
+    torch.testing.assert_close(run.judge(), torch.cat(expected).double(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [5, 40])
+def test_draws_of_codes_are_the_same_in_every_call(n_rows, small_chunks, autoencoder, rows):
+    run = run_of(autoencoder(bottleneck=GaussianPosterior()), rows, validation=(rows[:n_rows], None))
+    losses = run.judge()
+    assert torch.equal(run.judge(), losses)
+    run.epoch()
+    assert not torch.equal(run.judge(), losses)
+
+
+def test_chunks_have_draws_of_their_own(small_chunks, autoencoder, rows):
+    same = rows[:1].repeat(21, 1)
+    losses = run_of(autoencoder(bottleneck=GaussianPosterior()), rows, validation=(same, None)).judge()
+    assert len(losses.unique()) == 21
+
+
+def test_the_best_epoch_is_that_of_all_chunks(small_chunks, autoencoder, rows):
+    held_out = rows[20:], torch.arange(1.0, 21.0)
+    model = autoencoder()
+    result, seen = history(run_of(model, rows[:20], validation=held_out))
+    losses = [Objective().row_losses(with_parameters(model, parameters), held_out[0]).detach() for parameters in seen]
+    expected = [((each * held_out[1]).sum() / held_out[1].sum()).item() for each in losses]
+    assert result.validation_losses == pytest.approx(expected, rel=1e-5)
+    assert result.best_iter == expected.index(min(expected))
+
+
+# Rows that are read block by block
+
+
+def test_a_stream_without_shuffling_is_trained_on_like_its_rows(autoencoder, rows):
+    plan = replace(PLAN, batch_size=10, shuffle=False, max_iter=5)
+    ours, usual = autoencoder(), autoencoder()
+    blocks = [rows[-10:], *rows[:-10].split(7)]  # the first batch is taken for its shape alone
+    generator = torch.Generator().manual_seed(0)
+    stream = StreamedBatches(lambda i: blocks[i], False, len(blocks), 40, 40, 10, False, generator, rows.device)
+    losses = trained(Run([ours], stream, plan)).losses
+    assert losses == pytest.approx(trained(run_of(usual, rows, plan=plan)).losses, rel=1e-6)
+    torch.testing.assert_close(values(ours), values(usual))
 
 
 # The loop
