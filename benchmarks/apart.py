@@ -96,7 +96,9 @@ def score(job: Row, model: Any, X: Any) -> None:
     if job["method"] == "IncrementalPCA":
         return
     if not job["out"]:
-        model.score_samples(X)
+        scores = model.score_samples(X)
+        for _ in scores if isinstance(scores, Iterator) else ():  # of a dataset they are made when they are asked for
+            pass
         return
     n_rows = X.count_rows() if hasattr(X, "count_rows") else X.shape[0]
     model.score_samples(X, out=np.lib.format.open_memmap(job["out"], "w+", np.float64, (n_rows,)))
