@@ -30,6 +30,7 @@ NAMES = [
     "pca_equivalence",
     "planted_errors",
     "reconstruction",
+    "scale",
     "step",
     "time_to_error",
     "vae_mnist",
