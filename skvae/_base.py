@@ -166,7 +166,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_columns)
-            Some hundred rows or more make good use of a call, which takes some hundredths of a second beside the training.
+            Some hundred rows or more make good use of a call, which takes some tenths of a second beside the training.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
             As for ``fit``.

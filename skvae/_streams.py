@@ -45,7 +45,8 @@ def naming_block(source: Source, i: int) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"In {source.in_words(i)}, counted from 0 here: {error}") from error
+        note = " Lines of code are for the block as a frame of pandas." if source.is_decoded else ""
+        raise ValueError(f"In {source.in_words(i)}, counted from 0 here: {error}{note}") from error
 
 
 def by_block(method: Method) -> Method:
@@ -73,6 +74,8 @@ def _results(estimator: Any, method: Method, source: Source) -> Iterator[Any]:
 
 def _joined(results: Iterable[Any], out: Any, n_rows: int) -> Any:
     """Results of blocks in one array, a new one where none is given."""
+    if out is not None and not hasattr(out, "dtype"):
+        raise TypeError(f"out is a {type(out).__name__}; give an array, such as numpy.empty or numpy.memmap make.")
     start = 0
     for result in results:
         cells = np.asarray(result)

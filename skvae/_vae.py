@@ -125,7 +125,7 @@ class VAETransformer(BaseAutoencoder):
         steps are cheap and need little noise.
     max_iter : int or "auto", default="auto"
         Most epochs. ``"auto"`` is as many as make 60 sqrt(n_rows) steps, and at least 1500 (10,000 for a linear model), so that
-        time grows with the square root of the table.
+        time grows with the square root of the table. An epoch deals every row once, and of more than 2**20 rows so many.
     tol : float, default=1e-4
         An epoch counts as progress when the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
@@ -136,7 +136,8 @@ class VAETransformer(BaseAutoencoder):
         distinct rows are too few to hold any out: the answer is the start, or with ``init="random"`` the last epoch. What is
         solved in closed form, a linear model from its start, is not trained at all.
     validation_fraction : float, default=0.1
-        Share of the rows held out where there is one split, and with ``warm_start``.
+        Share of the rows held out where there is one split, and with ``warm_start``; of a table that is read block by block
+        100,000 rows at most.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter`` where held-out rows judge, a
         fifth where they are judged by cells that are hidden from the model, and at least 10; else training goes to its end.

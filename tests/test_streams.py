@@ -650,3 +650,9 @@ def test_without_verbose_nothing_is_printed(mixed, write, capsys):
     dataset = write(mixed)
     list(autoencoder().fit(dataset).transform(dataset))
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_list_cannot_take_a_result():
+    model = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(WINE)
+    with pytest.raises(TypeError, match="out is a list; give an array"):
+        model.transform(WINE, out=[])
