@@ -154,7 +154,7 @@ def _n_components(settings: Settings, encoding: Encoding, rows: Rows, earlier: A
 def _splits(task: Task, seeds: list[int], rows: Rows, held_out: Table | None, whole: bool) -> list[Split]:
     """Training and held-out part: the caller's, the folds of a small table, that of a stream, or one random split per seed.
 
-    None where there are too few rows for that.
+    No split where there are too few rows for one.
 
     ``whole`` says that a model goes on which has seen all rows, so that folds would tell nothing.
     """

@@ -216,10 +216,7 @@ class Run:
         chunk, of_chunk = (stacked, losses) if n_chunks == 1 else (stacked[:, :size].clone(), losses[:, :size].clone())
         noise = torch.Generator(stacked.device)
         of_rows = partial(self.objective.row_losses, beta=self.plan.beta, generator=noise)
-        members, seed = (
-            self.members,
-            self.noise.initial_seed() + 1,
-        )  # not self, which holds the call: rows would stay
+        members, seed = self.members, self.noise.initial_seed() + 1  # not self, which holds what is made here: rows would stay
         parameters = {name: block[: len(stacked)] for name, block in members.parameters.items()}
         constants = [*members.fixed(), *([stacked] if n_chunks == 1 else [])]
 
