@@ -3,6 +3,7 @@
 import math
 import sys
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,11 @@ class Source(ABC):
     n_columns: int
     is_decoded = False  # whether reading takes much more than copying
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         return sum(self.sizes)
 
-    @property
+    @cached_property
     def starts(self) -> list[int]:
         """Number of the first row of each block."""
         return np.cumsum([0, *self.sizes[:-1]]).tolist()
