@@ -116,6 +116,7 @@ def fit_rows(
 
 
 def scaling_of(settings: Settings, rows: Rows) -> Scaling:
+    """From the units of the input to what the networks see."""
     if settings.likelihood == "bernoulli":
         return Scaling.none(rows)
     numbers = settings.n_levels == 0

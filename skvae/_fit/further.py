@@ -13,7 +13,7 @@ from skvae._fit.noise import Residuals, set_noise
 from skvae._fit.plan import plan_for
 from skvae._fit.settings import Settings
 from skvae._tables.lazy import Lazy, Remembered, summary_of
-from skvae._tables.rows import Rows, Table
+from skvae._tables.rows import Rows, Table, stacked
 from skvae._tables.scaling import Scaling
 from skvae._tables.summary import Summary
 from skvae.core.model import Autoencoder
@@ -50,8 +50,7 @@ class Increments:
         """What to fit to when a table comes: it alone, or all rows so far."""
         if self.waiting is None or self.waiting.n_rows == 0:
             return table
-        weights = np.concatenate([self.waiting.counts, table.counts])
-        return Table(np.concatenate([self.waiting.rows, table.rows]), None if (weights == 1).all() else weights)
+        return stacked([self.waiting, table])
 
     def fit(
         self,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from skvae._tables.rows import BLOCK_ROWS, Change, Rows, Table, in_blocks, sample_rows
+from skvae._tables.rows import BLOCK_ROWS, Change, Rows, Table, in_blocks, sample_rows, stacked
 from skvae._tables.summary import Summary
 
 LARGE = 1 << 25  # bytes of a table of which no second copy is made
@@ -161,9 +161,7 @@ class Lazy(Rows):
         return Lazy(training, self.changes), self._changed(held_out)
 
     def gathered(self) -> Table:
-        blocks = list(self.blocks())
-        weights = None if blocks[0].weights is None else np.concatenate([block.counts for block in blocks])
-        return Table(np.concatenate([block.rows for block in blocks]), weights)
+        return stacked(list(self.blocks()))
 
     def changed(self, change: Change) -> "Lazy":
         return Lazy(self.reader, (*self.changes, change))

@@ -182,6 +182,12 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
     return Table(X[first], None if (counts == 1).all() else counts)
 
 
+def stacked(tables: list[Table]) -> Table:
+    """The rows of all, one after the other."""
+    weights = None if all(table.weights is None for table in tables) else np.concatenate([table.counts for table in tables])
+    return Table(np.concatenate([table.rows for table in tables]), weights)
+
+
 def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
     """``function(rows)``, block by block; it maps ``(n, ...)`` to ``(n, ...)``."""
     first = function(rows[:BLOCK_ROWS])

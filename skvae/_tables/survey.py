@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skvae._tables.rows import Table, in_blocks, merge_equal_rows, sample_rows
+from skvae._tables.rows import Table, in_blocks, merge_equal_rows, sample_rows, stacked
 from skvae._tables.sources import BYTES_OF_CELL, Source
 from skvae._tables.summary import Summary
 
@@ -94,9 +94,10 @@ class Survey:
             block = Table(rows, counts)
             if is_kept:
                 kept[i] = rows
-            for which, total in ((~is_held, of_training), (is_held, of_held_out)):
-                total.add(_with_weight(block, which))
-            held_out.add(_with_weight(block, is_held))
+            of_training.add(_with_weight(block, ~is_held))
+            of_block = _with_weight(block, is_held)
+            of_held_out.add(of_block)
+            held_out.add(of_block)
             drawn.add(_with_weight(block, ~is_held & (place < last)))
         summary = of_training.summary()
         of_all = summary.merged(of_held_out.summary())
@@ -173,7 +174,7 @@ class _Total:
     def _add_up(self) -> None:
         if not self.waiting:
             return
-        rows = _stacked(self.waiting)
+        rows = stacked(self.waiting)
         new = Summary.of(rows.rows, rows.weights)
         self.so_far = new if self.so_far is None else self.so_far.merged(new)
         self.waiting = []
@@ -187,7 +188,7 @@ class _Gathered:
         self.n_merged = 0
 
     def add(self, block: Table) -> None:
-        self.parts.append(Table(block.rows.copy(), block.weights))
+        self.parts.append(block)
         if sum(part.n_rows for part in self.parts) > 2 * max(self.n_merged, sample_rows(block.n_columns)):
             self.parts = [self.table()]
             self.n_merged = self.parts[0].n_rows
@@ -201,15 +202,10 @@ def _with_weight(block: Table, which: np.ndarray) -> Table:
     return block.take(which if block.weights is None else which & (block.weights > 0))
 
 
-def _stacked(tables: list[Table]) -> Table:
-    weights = None if all(table.weights is None for table in tables) else np.concatenate([table.counts for table in tables])
-    return Table(np.concatenate([table.rows for table in tables]), weights)
-
-
 def _joined(tables: list[Table]) -> Table:
     """Distinct rows of all, in an order that has nothing to do with what they are."""
-    stacked = _stacked(tables)
-    return merge_equal_rows(stacked.rows, stacked.weights)
+    rows = stacked(tables)
+    return merge_equal_rows(rows.rows, rows.weights)
 
 
 def places_of(rows: np.ndarray) -> np.ndarray:
