@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -23,6 +24,7 @@ from skvae._streams import LEAST_ROWS, by_block, progress, survey_of
 from skvae._tables.lazy import Lazy, without_copies
 from skvae._tables.libraries import index_of, library_of, table_like
 from skvae._tables.marginals import BY_QUANTILES, ROBUST, Marginals
+from skvae._tables.processes import ALONE, Processes
 from skvae._tables.rows import Rows, Table, merge_equal_rows
 from skvae._tables.schema import Schema
 from skvae._tables.sources import Source
@@ -203,16 +205,42 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         self._increments = increments
 
     def _fit_stream(
-        self, source: Source, sample_weight: Any, X_val: Any, sample_weight_val: Any, earlier: Fitted | None
+        self,
+        source: Source,
+        sample_weight: Any,
+        X_val: Any,
+        sample_weight_val: Any,
+        earlier: Fitted | None,
+        processes: Processes = ALONE,
     ) -> Fit:
-        """Fit to a table that is read block by block."""
+        """Fit to a table that is read block by block, by processes that each have a part of it."""
         in_unit_interval = self.likelihood == "bernoulli"
-        schema = earlier.schema if earlier else Schema.of_source(source, self.categorical_features, progress(self, "counting"))
-        check_rows(self, source.head(LEAST_ROWS), schema, reset=earlier is None, in_unit_interval=in_unit_interval)
-        held_out = self._held_out(X_val, sample_weight_val, schema)
+        counting = progress(self, "counting")
+        schema = earlier.schema if earlier else Schema.of_source(source, self.categorical_features, counting, processes)
+
+        self._check_first_rows(source, schema, earlier is None, processes)
+
+        def held_out_and_weights() -> tuple[Table | None, np.ndarray | None]:
+            weights = check_weights(sample_weight, np.empty((source.n_rows, 0)))
+            return self._held_out(X_val, sample_weight_val, schema), weights
+
+        held_out, weights = processes.together(held_out_and_weights)
         share = self.validation_fraction if held_out is None and self.early_stopping is not False else 0.0
-        survey = survey_of(self, source, schema, sample_weight, share, in_unit_interval)
-        return self._fit_rows(schema.with_constants(survey.of_all), Lazy(Streamed(survey)), held_out, earlier)
+        survey = survey_of(self, source, schema, weights, share, in_unit_interval, processes)
+        rows = Lazy(Streamed(survey, processes=processes))
+        return self._fit_rows(schema.with_constants(survey.findings.of_all), rows, held_out, earlier)
+
+    def _check_first_rows(self, source: Source, schema: Schema, reset: bool, processes: Processes) -> None:
+        """Take over the columns of a table, which are the same for all processes."""
+
+        def check(reset: bool) -> None:
+            in_unit_interval = self.likelihood == "bernoulli"
+            check_rows(self, source.head(LEAST_ROWS), schema, reset=reset, in_unit_interval=in_unit_interval)
+
+        processes.together(partial(check, reset))
+        share_columns(processes.of_first(self), self)
+        if processes.rank > 0:
+            check(reset=False)
 
     def _held_out(self, X_val: Any, sample_weight_val: Any, schema: Schema) -> Table | None:
         """The caller's own rows to choose the number of epochs on."""

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from dataclasses import replace
+from functools import reduce, wraps
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from skvae._tables.processes import ALONE, Processes
 from skvae._tables.schema import Schema
 from skvae._tables.sources import Source, is_dataset
-from skvae._tables.survey import Survey
-from skvae._validation import check_is_fitted, check_rows, check_weights, streamed
+from skvae._tables.survey import Findings, Shares, Survey
+from skvae._validation import check_is_fitted, check_rows, streamed
 
 APPLIED_BYTES = 1 << 22  # of an array that a method is given at once
 LEAST_ROWS = 2
@@ -20,16 +22,23 @@ Method = Callable[..., Any]
 
 
 def survey_of(
-    estimator: Any, source: Source, schema: Schema, sample_weight: Any, share_held_out: float, in_unit_interval: bool
+    estimator: Any,
+    source: Source,
+    schema: Schema,
+    weights: np.ndarray | None,
+    share_held_out: float,
+    in_unit_interval: bool,
+    processes: Processes = ALONE,
 ) -> Survey:
     """Read a table once, and check it; the columns are the estimator's already."""
-    weights = check_weights(sample_weight, np.empty((source.n_rows, 0)))
 
     def cells(i: int) -> np.ndarray:
         with naming_block(source, i):
             return check_rows(estimator, source.read(i), schema, reset=False, in_unit_interval=in_unit_interval)
 
-    return Survey.of(source, cells, weights, share_held_out, progress(estimator, "reading"))
+    shares = Shares.of(sum(processes.gathered(source.n_rows)), source.n_columns, share_held_out)
+    own = processes.together(lambda: Survey.of(source, cells, weights, shares, progress(estimator, "reading")))
+    return replace(own, findings=reduce(Findings.merged, processes.gathered(own.findings)))
 
 
 def progress(estimator: Any, doing: str) -> Callable[[Iterable[int]], Iterable[int]]:

@@ -13,7 +13,7 @@ import skvae
 PACKAGE = Path(skvae.__file__).parent
 LEAVES = {"inputs", "networks", "likelihoods", "corruptions", "bottlenecks", "penalties"}
 SUM = {"model", "objective"}
-ENGINE = {"batches", "members", "training", "optimizer", "stopping", "graphs", "inference", "device"}
+ENGINE = {"batches", "members", "training", "optimizer", "stopping", "graphs", "inference", "device", "ranks"}
 STANDARD_LIBRARY = sys.stdlib_module_names
 
 

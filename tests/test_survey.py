@@ -7,7 +7,7 @@ from scipy import stats
 from skvae._tables import rows as rows_module
 from skvae._tables import survey as survey_module
 from skvae._tables.sources import Source
-from skvae._tables.survey import Streamed, Survey, places_of
+from skvae._tables.survey import Shares, Streamed, Survey, places_of
 
 SHARE = 0.3
 
@@ -36,7 +36,7 @@ class Blocks(Source):
 def survey(X, *ends, weights=None, share=SHARE, **options):
     """Of a table in blocks that end at some rows."""
     source = Blocks(np.split(X, ends), **options)
-    return Survey.of(source, source.read, weights, share, lambda blocks: blocks)
+    return Survey.of(source, source.read, weights, Shares.of(*X.shape, share), lambda blocks: blocks)
 
 
 def as_set(rows):
@@ -63,35 +63,35 @@ def rows(rng):
 
 @pytest.mark.parametrize("ends", [(1, 2, 3), (250,), (0, 7, 7, 499), range(1, 500)], ids=["few", "halves", "empty", "single"])
 def test_blocks_do_not_decide_which_rows_are_held_out(ends, X):
-    assert as_set(survey(X, *ends).held_out.rows) == as_set(survey(X).held_out.rows)
+    assert as_set(survey(X, *ends).findings.held_out.rows) == as_set(survey(X).findings.held_out.rows)
 
 
 def test_the_order_of_rows_does_not_decide_which_are_held_out(X, rng):
     found, other = survey(X, 100), survey(X[rng.permutation(500)], 300)
-    np.testing.assert_array_equal(found.held_out.rows, other.held_out.rows)
-    np.testing.assert_array_equal(found.drawn.rows, other.drawn.rows)
+    np.testing.assert_array_equal(found.findings.held_out.rows, other.findings.held_out.rows)
+    np.testing.assert_array_equal(found.findings.drawn.rows, other.findings.drawn.rows)
 
 
 def test_other_rows_do_not_decide_which_are_held_out(X):
-    few, many = as_set(survey(X[:200]).held_out.rows), as_set(survey(X).held_out.rows)
+    few, many = as_set(survey(X[:200]).findings.held_out.rows), as_set(survey(X).findings.held_out.rows)
     assert few == many & as_set(X[:200])
 
 
 def test_each_row_is_on_one_side(X):
     found = survey(X, 123, 300)
-    training, held_out = as_set(training_rows(found)), as_set(found.held_out.rows)
+    training, held_out = as_set(training_rows(found)), as_set(found.findings.held_out.rows)
     assert training | held_out == as_set(X)
     assert not training & held_out
-    assert found.of_training.n_rows == len(training)
-    assert found.of_all.n_rows == 500
+    assert found.findings.of_training.n_rows == len(training)
+    assert found.findings.of_all.n_rows == 500
 
 
 def test_copies_of_a_row_are_on_one_side(rng):
     X = rng.integers(0, 3, size=(500, 4)).astype(float)
     found = survey(X, 50, 200)
-    assert not as_set(training_rows(found)) & as_set(found.held_out.rows)
-    assert len(found.held_out.rows) == len(as_set(found.held_out.rows))
-    assert found.held_out.total + found.of_training.total == 500
+    assert not as_set(training_rows(found)) & as_set(found.findings.held_out.rows)
+    assert len(found.findings.held_out.rows) == len(as_set(found.findings.held_out.rows))
+    assert found.findings.held_out.total + found.findings.of_training.total == 500
 
 
 def test_zeros_and_missing_cells_of_any_kind_are_copies():
@@ -104,21 +104,21 @@ def test_zeros_and_missing_cells_of_any_kind_are_copies():
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.5, 0.9])
 def test_as_many_rows_are_held_out_as_asked(share, rng):
     found = survey(rng.normal(size=(20_000, 2)), 7000, share=share)
-    assert abs(found.held_out.n_rows - 20_000 * share) < 5 * np.sqrt(20_000 * share * (1 - share))
+    assert abs(found.findings.held_out.n_rows - 20_000 * share) < 5 * np.sqrt(20_000 * share * (1 - share))
 
 
 def test_no_share_holds_nothing_out(X):
     found = survey(X, 100, share=0.0)
-    assert found.held_out.n_rows == 0
-    assert found.of_training.n_rows == 500
+    assert found.findings.held_out.n_rows == 0
+    assert found.findings.of_training.n_rows == 500
 
 
 def test_of_many_rows_so_many_are_held_out_as_can_stand_for_all(rng, monkeypatch):
     monkeypatch.setattr(rows_module, "SAMPLE_ROWS", 1000)
     found = survey(rng.normal(size=(20_000, 2)), *range(500, 20_000, 500), share=0.5)
-    for table in (found.held_out, found.drawn):
+    for table in (found.findings.held_out, found.findings.drawn):
         assert 850 < table.n_rows <= 1100
-    assert not as_set(found.held_out.rows) & as_set(found.drawn.rows)
+    assert not as_set(found.findings.held_out.rows) & as_set(found.findings.drawn.rows)
 
 
 TABLES = {
@@ -157,11 +157,11 @@ def test_a_weight_of_two_is_the_row_twice(rng):
     weighted = survey(X, 50, 120, weights=weights.astype(float))
     repeated = survey(np.repeat(X, weights, axis=0), 33)
     for name in ("held_out", "drawn"):
-        one, other = getattr(weighted, name), getattr(repeated, name)
+        one, other = getattr(weighted.findings, name), getattr(repeated.findings, name)
         np.testing.assert_array_equal(one.rows, other.rows)
         np.testing.assert_array_equal(one.counts, other.counts)
     for name in ("of_training", "of_all"):
-        one, other = getattr(weighted, name), getattr(repeated, name)
+        one, other = getattr(weighted.findings, name), getattr(repeated.findings, name)
         assert one.total == other.total
         np.testing.assert_allclose(one.moments(), other.moments(), rtol=1e-12)
         np.testing.assert_allclose(one.covariance(1.0), other.covariance(1.0), rtol=1e-12)
@@ -171,16 +171,16 @@ def test_rows_of_weight_zero_are_absent(X):
     weights = np.arange(500) % 2
     X[weights == 0] = 1e30
     found = survey(X, 200, weights=weights.astype(float))
-    assert as_set(training_rows(found)) | as_set(found.held_out.rows) == as_set(X[1::2])
-    assert found.of_all.highest.max() < 1e30
-    assert (found.of_all.n_rows, found.of_all.total) == (250, 250)
+    assert as_set(training_rows(found)) | as_set(found.findings.held_out.rows) == as_set(X[1::2])
+    assert found.findings.of_all.highest.max() < 1e30
+    assert (found.findings.of_all.n_rows, found.findings.of_all.total) == (250, 250)
 
 
 def test_a_block_whose_rows_weigh_nothing(X):
     weights = np.repeat([1.0, 0.0, 2.0], [100, 200, 200])
     found = survey(X, 100, 300, weights=weights)
     assert Streamed(found).read(1).n_rows == 0
-    assert found.of_all.total == 500
+    assert found.findings.of_all.total == 500
 
 
 # Statistics
@@ -190,7 +190,7 @@ def test_a_block_whose_rows_weigh_nothing(X):
 def test_statistics_are_those_of_the_rows(summed, X, monkeypatch):
     monkeypatch.setattr(survey_module, "SUMMARISED", summed)
     found = survey(X, 100, 150, 470)
-    for summary, expected in ((found.of_all, X), (found.of_training, training_rows(found))):
+    for summary, expected in ((found.findings.of_all, X), (found.findings.of_training, training_rows(found))):
         mean, std = summary.moments()
         np.testing.assert_allclose(mean, expected.mean(0), rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(std, expected.std(0), rtol=1e-12)
@@ -263,7 +263,7 @@ def test_few_rows_are_their_own_sample(X):
 def test_a_sample_of_a_sorted_table_is_one_of_all_of_it(rng, monkeypatch):
     monkeypatch.setattr(rows_module, "SAMPLE_ROWS", 1000)
     X = np.sort(rng.normal(size=(20_000, 1)), axis=0)
-    drawn = survey(X, *range(200, 20_000, 200), share=0.1).drawn
+    drawn = survey(X, *range(200, 20_000, 200), share=0.1).findings.drawn
     assert stats.kstest(drawn.rows[:, 0], "norm").pvalue > 1e-3
     assert abs(drawn.rows[:100].mean()) < 0.5  # nor is the sample sorted
 
@@ -278,5 +278,5 @@ def test_the_sample_outlives_a_source_that_reuses_its_memory(X):
         buffer[:] = X[at : at + 100]
         return buffer
 
-    found = Survey.of(source, cells, None, SHARE, lambda blocks: blocks)
-    assert as_set(found.held_out.rows) | as_set(found.drawn.rows) == as_set(X)
+    found = Survey.of(source, cells, None, Shares.of(*X.shape, SHARE), lambda blocks: blocks)
+    assert as_set(found.findings.held_out.rows) | as_set(found.findings.drawn.rows) == as_set(X)

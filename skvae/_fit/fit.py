@@ -28,9 +28,10 @@ from skvae._tables.encoding import Encoding
 from skvae._tables.lazy import Lazy
 from skvae._tables.rows import Rows, Table
 from skvae._tables.scaling import Scaling, least_variances, resolutions
-from skvae.core.batches import Batches, StreamedBatches
+from skvae.core.batches import Batches, StreamedBatches, dealt
 from skvae.core.model import Autoencoder
 from skvae.core.penalties import Penalty
+from skvae.core.ranks import Ranks
 from skvae.core.training import DIVERGED, Judged, Run, TrainingPlan, TrainingResult, train
 
 MANY_COMPONENTS = 1 << 30  # as many as there are
@@ -345,7 +346,12 @@ def run_of(task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows
         rows, parts = splits[0].rows, []
     held_out = [tensors_of(split.held_out, models[0], settings.device) for split in splits]
     batches = _batches(task, plan, models, rows, parts)
-    return Run(models, batches, plan, held_out, build_objective(task, rows, batches.x))
+    objective = build_objective(task, rows, batches.x)
+    if not isinstance(rows, Lazy):
+        return Run(models, batches, plan, held_out, objective)
+    processes, share = rows.reader.processes, rows.reader.n_own_rows / rows.n_rows
+    ranks = processes if isinstance(processes, Ranks) and processes.size > 1 else None
+    return Run(models, batches, plan, held_out, objective, ranks, share)
 
 
 def _batches(
@@ -360,22 +366,25 @@ def _batches(
 
 
 def _streamed_batches(task: Task, plan: TrainingPlan, rows: Lazy, dtype: torch.dtype) -> StreamedBatches:
-    weighted, unit = rows.reader.is_weighted, rows.total / rows.n_rows
+    """Of the rows that this process has. Where others have further rows, the batches of all together have the plan's size."""
+    reader, unit = rows.reader, rows.total / rows.n_rows
+    weighted, share = reader.is_weighted, reader.n_own_rows / reader.n_rows
 
     def read(i: int) -> Tensor:
         block = rows.block(i)
         cells = torch.from_numpy(block.rows).to(dtype)
         return torch.cat([cells, torch.from_numpy(block.counts / unit).to(dtype)[:, None]], 1) if weighted else cells
 
+    n_batches, batch_size = dealt(rows.n_rows, plan.batch_size)
     return StreamedBatches(
         read,
         weighted,
-        rows.reader.n_blocks,
-        rows.n_rows,
-        n_mixed(rows.n_columns * dtype.itemsize, rows.reader.largest_block),
-        plan.batch_size,
+        reader.n_blocks,
+        min(n_mixed(rows.n_columns * dtype.itemsize, reader.largest_block), reader.n_own_rows),
+        n_batches,
+        max(1, round(share * batch_size)),
         plan.shuffle,
-        task.generator(),
+        task.generator(reader.processes.rank),
         task.settings.device,
     )
 

@@ -26,18 +26,25 @@ class Residuals:
     def of(cls, parts: Iterable[tuple[Autoencoder, Table]], task: Task, device: torch.device | None = None) -> "Residuals":
         """Of several tables, each reconstructed by its own model, on the task's device where no other is given."""
         device = task.settings.device if device is None else device
-        total, pooled = torch.zeros(2, task.n_columns, dtype=torch.float64)
-        for model, table in parts:
-            error, weight = _squared_error(model, table, task, device)
-            total += weight
-            pooled += error * weight
+        return cls._pooled(_squared_error(model, table, task, device) for model, table in parts)
+
+    @classmethod
+    def _pooled(cls, parts: Iterable[tuple[Tensor, Tensor]]) -> "Residuals":
+        """Of errors and weights of several parts of a table."""
+        total = pooled = torch.zeros((), dtype=torch.float64)
+        for error, weight in parts:
+            total = total + weight
+            pooled = pooled + error * weight
         return cls(pooled / total.clamp(min=torch.finfo(total.dtype).tiny), total)
 
     @classmethod
     def of_training(cls, model: Autoencoder, rows: Rows, task: Task, device: torch.device | None = None) -> "Residuals":
         """Of the rows that a model is fitted to: all for a linear model, else a sample where there are many."""
-        blocks = (rows if task.settings.is_linear else rows.sample()).blocks()
-        return cls.of(((model, block) for block in blocks), task, device)
+        if not task.settings.is_linear:
+            return cls.of(((model, block) for block in rows.sample().blocks()), task, device)
+        own = cls.of(((model, block) for block in rows.blocks()), task, device)
+        parts = rows.from_each_process((own.errors, own.weights))
+        return own if len(parts) == 1 else cls._pooled(parts)
 
     @property
     def mean(self) -> float:

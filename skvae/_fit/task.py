@@ -11,6 +11,7 @@ from skvae.core.penalties import Penalty
 
 MOST_FACTORS = 10  # of the linear model that missing cells are filled in by; more cost time and gain nothing
 MOST_FACTORS_OF_LINEAR = 32  # the same where the linear model is all there is
+BETWEEN_RANKS = 1 << 32  # in seeds, all of which are smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,9 @@ class Task:
         """Of the linear model that fills in missing cells: the code's own where all is linear, else as many as may help."""
         return n_factors(self.settings, self.encoding, self.n_components)
 
-    def generator(self) -> torch.Generator:
-        """A new one at the seed, so that every part of the table starts from the same weights."""
-        return torch.Generator().manual_seed(self.settings.seed)
+    def generator(self, rank: int = 0) -> torch.Generator:
+        """A new one at the seed, so that every part of the table starts from the same weights; of a rank, one of its own."""
+        return torch.Generator().manual_seed(self.settings.seed + rank * BETWEEN_RANKS)
 
     def with_seed(self, seed: int) -> "Task":
         return replace(self, settings=replace(self.settings, seed=seed))

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skvae._tables.processes import ALONE, Own, Processes
 from skvae._tables.rows import BLOCK_ROWS, Change, Rows, Table, in_blocks, sample_rows, stacked
 from skvae._tables.summary import Summary
 
@@ -14,10 +15,15 @@ LARGE = 1 << 25  # bytes of a table of which no second copy is made
 
 
 class Reader(Protocol):
-    """Where rows come from that are made when they are read."""
+    """Where rows come from that are made when they are read.
+
+    Blocks are those that this process has; all else is of the rows that all processes have together.
+    """
 
     n_blocks: int
     n_rows: int
+    n_own_rows: int  # of the blocks
+    processes: Processes
     total: float
     is_streamed: bool  # whether memory does not hold them
     is_weighted: bool
@@ -45,11 +51,12 @@ class Resident:
     """Some rows of a table in memory, in the order of ``index``; None stands for all."""
 
     is_streamed = False
+    processes: Processes = ALONE
 
     def __init__(self, table: Table, index: np.ndarray | None = None) -> None:
         self.table = table
         self.index = index
-        self.n_rows = table.n_rows if index is None else len(index)
+        self.n_rows = self.n_own_rows = table.n_rows if index is None else len(index)
         self.n_blocks = -(-self.n_rows // BLOCK_ROWS)
         self.is_weighted = table.weights is not None
         self.largest_block = min(self.n_rows, BLOCK_ROWS)
@@ -82,11 +89,12 @@ class Remembered:
     is_streamed = True
     is_weighted = False
     n_blocks = 1
+    processes: Processes = ALONE
 
     def __init__(self, summary: Summary, left: Table) -> None:
         self.summary = summary
         self.sample = left
-        self.n_rows = summary.n_rows
+        self.n_rows = self.n_own_rows = summary.n_rows
         self.total = summary.total
         self.largest_block = left.n_rows
 
@@ -120,7 +128,10 @@ class Lazy(Rows):
         known: Summary | None = self.reader.summary
         for change in self.changes:
             known = None if known is None else change.summarised(known)
-        return summary_of(self.blocks()) if known is None else known
+        return reduce(Summary.merged, self.from_each_process(summary_of(self.blocks()))) if known is None else known
+
+    def from_each_process(self, own: Own) -> list[Own]:
+        return self.reader.processes.gathered(own)
 
     @property
     def is_streamed(self) -> bool:

@@ -457,6 +457,13 @@ def present(series: Any) -> Any:
     return series.dropna() if isinstance(series, pd.Series) else series.drop_nulls()
 
 
+def declaring(series: Any, dtype: Any) -> Any:
+    """A series whose dtype declares the levels of another one too, behind its own; as it is where one of them declares none."""
+    if not (isinstance(series.dtype, pd.CategoricalDtype) and isinstance(dtype, pd.CategoricalDtype)):
+        return series
+    return series.cat.add_categories(dtype.categories.difference(series.dtype.categories, sort=False))
+
+
 # Dtypes
 
 

@@ -1,14 +1,14 @@
 """What the columns of a frame are taken for: kinds, levels and the rare ones among them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from skvae._tables.columns import Column, listed, shortened
-from skvae._tables.libraries import OBJECT, present, series_of, tool_of, unit_of
+from skvae._tables.libraries import OBJECT, declaring, present, series_of, tool_of, unit_of
 from skvae._tables.remedies import assignment, conversion, expression, without
 from skvae._tables.texts import Text, text_of
 
@@ -113,21 +113,35 @@ def category_of(column: Column, series: Any, counts_by_level: dict[Any, int], is
     return replace(column, kind="category", levels=tuple(kept), grouped=grouped, is_constant=len(levels) == 1)
 
 
+@dataclass
 class Counted:
-    """A column that is read block by block, and how often each of its levels is there."""
+    """A column that is read block by block, and how often each of its levels is there.
 
-    def __init__(self) -> None:
-        self.counts: dict[Any, int] = {}
-        self.first: Any = None  # block that holds a value
+    Attributes
+    ----------
+    counts : dict
+        By level.
+    first : series or None
+        The first block that holds a value, whose dtype declares what those of all blocks declare.
+    """
 
-    def add(self, series: Any) -> None:
-        """Count a further block."""
-        if tool_of(series).missing(series).all():
-            return
-        self.first = series if self.first is None else self.first
-        for level, count in counts_of(series).items():
+    counts: dict[Any, int] = field(default_factory=dict)
+    first: Any = None
+
+    @classmethod
+    def of(cls, series: Any) -> Self:
+        """Of a block."""
+        return cls() if tool_of(series).missing(series).all() else cls(counts_of(series), series)
+
+    def add(self, later: Self) -> None:
+        """Count the rows of further blocks."""
+        for level, count in later.counts.items():
             if level in self.counts or len(self.counts) < MOST_COUNTED:
                 self.counts[level] = self.counts.get(level, 0) + count
+        if self.first is None or later.first is None:
+            self.first = later.first if self.first is None else self.first
+        else:
+            self.first = declaring(self.first, later.first.dtype)
 
     def column(self, head: Column, is_declared: bool, by_dtype: bool) -> Column:
         """What the column is, which is ``head`` by its first rows."""

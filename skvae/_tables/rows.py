@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from skvae._tables.processes import Own
 from skvae._tables.summary import CONSTANT, Summary
 
 BLOCK_ROWS = 1 << 15  # rows that are worked on at once, so that memory beyond the result does not grow with the table
@@ -61,6 +62,10 @@ class Rows(ABC):
     @abstractmethod
     def blocks(self) -> Iterator["Table"]:
         """All rows, some at a time."""
+
+    def from_each_process(self, own: Own) -> list[Own]:
+        """What each process that has a part of the rows made of its own; there is only this one where memory holds all."""
+        return [own]
 
     @abstractmethod
     def sample(self) -> "Table":

@@ -11,6 +11,7 @@ import pandas as pd
 from skvae._tables.columns import Column, are_strings, codes_of, listed, offsets_of, shortened
 from skvae._tables.libraries import TOOLS, as_table, frame_of, library_of, present, series_of, tool_of, without_objects, zone_of
 from skvae._tables.marginals import Marginals
+from skvae._tables.processes import ALONE, Processes
 from skvae._tables.recognise import Counted, check_columns_of, declared_as_categories, note_of_levels, recognise, refusal
 from skvae._tables.remedies import reading, with_levels, zoned
 from skvae._tables.rows import sample_rows
@@ -95,33 +96,30 @@ class Schema:
         return cls(library, columns, getattr(axis, "name", None), getattr(axis, "dtype", None))
 
     @classmethod
-    def of_source(cls, source: Source, categorical_features: Any, over: Callable[[Iterable[int]], Iterable[int]]) -> "Schema":
+    def of_source(
+        cls,
+        source: Source,
+        categorical_features: Any,
+        over: Callable[[Iterable[int]], Iterable[int]],
+        processes: Processes = ALONE,
+    ) -> "Schema":
         """Read the schema of a table that is read block by block, as ``of`` does.
 
         Kinds are those of the first rows; levels are counted in a pass over all, where there are any. ``over`` goes through the
-        numbers of the blocks.
+        numbers of the blocks. ``processes`` each have a part of the rows.
         """
-        head = as_table(source.head(min(HEAD_ROWS, sample_rows(source.n_columns))))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of levels that are rare in the head
-            schema = cls.of(head, categorical_features)
-        counted = {i: Counted() for i, column in enumerate(schema.columns) if column.kind in {"category", "ignored"}}
-        if not counted:
-            return schema
-        for i in over(range(len(source.sizes))):
-            frame = frame_of(source.read(i))
-            for j, series in enumerate(series_of(frame)):
-                if j in counted:
-                    counted[j].add(series)
-        by_dtype = isinstance(categorical_features, str) and categorical_features == "from_dtype"
-        declared = set() if by_dtype else declared_as_categories(categorical_features, frame_of(head), schema.library)
-        columns = list(schema.columns)
-        for j, counts in counted.items():
-            columns[j] = counts.column(columns[j], j in declared, by_dtype)
-        note = note_of_levels(columns, schema.library)
-        if note:
-            warn(note)
-        return replace(schema, columns=tuple(columns))
+
+        def of_head() -> "HeadSchema":
+            return HeadSchema.of(source.head(min(HEAD_ROWS, sample_rows(source.n_columns))), categorical_features)
+
+        def counts() -> Counts:
+            blocks = (source.read(i) for i in over(range(len(source.sizes))))
+            return pooled(map(of_first_rows.count, blocks))
+
+        of_first_rows = processes.of_first(processes.together(of_head))
+        if not of_first_rows.is_open:
+            return of_first_rows.schema
+        return of_first_rows.with_counts(pooled(processes.gathered(processes.together(counts))))
 
     def with_constants(self, summary: Summary) -> "Schema":
         """The same, with what a summary of all rows says about which columns of numbers, dates and booleans are constant."""
@@ -292,6 +290,76 @@ class Schema:
         rows = [[shortened(cell, 80 if i == 3 else 30) for i, cell in enumerate(row)] for row in rows]
         widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+Counts = dict[int, Counted]  # by the number of the column
+
+
+def pooled(parts: Iterable[Counts]) -> Counts:
+    """Of the rows of all parts of a table, in their order."""
+    total: Counts = {}
+    for part in parts:
+        for j, counted in part.items():
+            total.setdefault(j, Counted()).add(counted)
+    return total
+
+
+@dataclass(frozen=True)
+class HeadSchema:
+    """What the first rows of a table say of its columns, which the levels of all rows complete.
+
+    Attributes
+    ----------
+    schema : Schema
+    declared : frozenset of int
+        Columns that the caller names as categories.
+    by_dtype : bool
+        Whether the caller leaves that to dtypes.
+    """
+
+    schema: Schema
+    declared: frozenset[int]
+    by_dtype: bool
+
+    @classmethod
+    def of(cls, head: Any, categorical_features: Any) -> "HeadSchema":
+        head = as_table(head)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of levels that are rare in the head
+            schema = Schema.of(head, categorical_features)
+        by_dtype = isinstance(categorical_features, str) and categorical_features == "from_dtype"
+        is_known = by_dtype or not schema.columns
+        declared = () if is_known else declared_as_categories(categorical_features, frame_of(head), schema.library)
+        return cls(schema, frozenset(declared), by_dtype)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are columns whose levels must be counted."""
+        return bool(self._open)
+
+    @property
+    def _open(self) -> list[int]:
+        return [i for i, column in enumerate(self.schema.columns) if column.kind in {"category", "ignored"}]
+
+    def count(self, X: Any) -> Counts:
+        """The levels of some rows."""
+        return {j: Counted.of(series) for j, series in enumerate(series_of(frame_of(X))) if j in self._open}
+
+    def with_counts(self, counts: Counts) -> Schema:
+        """What the columns are, by the levels of all rows.
+
+        Warns
+        -----
+        UserWarning
+            As ``Schema.of``.
+        """
+        columns = list(self.schema.columns)
+        for j, counted in counts.items():
+            columns[j] = counted.column(columns[j], j in self.declared, self.by_dtype)
+        note = note_of_levels(columns, self.schema.library)
+        if note:
+            warn(note)
+        return replace(self.schema, columns=tuple(columns))
 
 
 # Between the values of a column and cells

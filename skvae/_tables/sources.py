@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 BLOCK_BYTES = 1 << 19  # of an array that are read at once: much less than is mixed, and enough to be read fast
+FRAME_ROWS = 1 << 15  # of a frame that are read at once
 LARGEST_BLOCK = 1 << 29  # bytes of a file that can only be read as a whole
 BYTES_OF_CELL = 8  # of a dataset
 TO_PARQUET = "`pyarrow.dataset.write_dataset(X, 'X', format='parquet'); X = pyarrow.dataset.dataset('X')`"
@@ -91,6 +92,27 @@ class ArrayBlocks(Source):
         if isinstance(some, np.ma.MaskedArray):
             return np.ma.filled(some.astype(np.float64), np.nan)
         return some.toarray() if sparse.issparse(some) else np.asarray(some)
+
+
+class FrameBlocks(Source):
+    """Rows of a frame of pandas or polars."""
+
+    def __init__(self, X: Any) -> None:
+        self.X = X
+        n_rows, self.n_columns = X.shape
+        self.sizes = [min(FRAME_ROWS, n_rows - start) for start in range(0, n_rows, FRAME_ROWS)]
+
+    def read(self, i: int) -> Any:
+        return self._rows(slice(i * FRAME_ROWS, (i + 1) * FRAME_ROWS))
+
+    def head(self, n_rows: int) -> Any:
+        return self._rows(slice(n_rows))
+
+    def take(self, places: np.ndarray) -> Any:
+        return self._rows(places)
+
+    def _rows(self, rows: slice | np.ndarray) -> Any:
+        return self.X.iloc[rows] if hasattr(self.X, "iloc") else self.X[rows]
 
 
 class DatasetBlocks(Source):

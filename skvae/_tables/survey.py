@@ -1,10 +1,12 @@
 """A first pass over a table that is read block by block: which rows are held out, a sample, and what follows from all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from skvae._tables.processes import ALONE, Processes
 from skvae._tables.rows import Table, in_blocks, merge_equal_rows, sample_rows, stacked
 from skvae._tables.sources import BYTES_OF_CELL, Source
 from skvae._tables.summary import Summary
@@ -13,6 +15,76 @@ SUMMARISED = 1 << 22  # bytes that are added up at once, so that products of col
 KEPT_BYTES = 1 << 27  # of all blocks, whose cells are kept then
 MOST_COLUMNS = 1 << 13  # whose products take half a gigabyte
 NEARLY = 0.98  # share of the most rows that are drawn, so that chance does not exceed it
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Which rows are held out and which are a sample, by the places of their hashes in [0, 1).
+
+    Attributes
+    ----------
+    held_out, drawn : float
+        Rows below the first are held out; the rows between both are the sample.
+    """
+
+    held_out: float
+    drawn: float
+
+    @classmethod
+    def of(cls, n_rows: int, n_columns: int, share_held_out: float) -> "Shares":
+        """Of a table of so many rows; of a large one no more than can stand for all are held out, and no more are drawn."""
+        if n_columns > MOST_COLUMNS:  # whose products with each other are added up
+            raise ValueError(
+                f"X has {n_columns} columns; a table that is read block by block may have {MOST_COLUMNS}. "
+                "Make fewer of them first, e.g. with sklearn.decomposition.TruncatedSVD."
+            )
+        most = NEARLY * sample_rows(n_columns) / n_rows
+        held_out = min(share_held_out, most)
+        return cls(held_out, held_out + most if most < 1 - held_out else 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a pass over rows leaves, whatever table or part of a table they are.
+
+    Attributes
+    ----------
+    of_training, of_held_out : Summary
+    drawn : Table
+        A sample of the rows that are not held out.
+    held_out : Table
+    """
+
+    of_training: Summary
+    of_held_out: Summary
+    drawn: Table
+    held_out: Table
+
+    @classmethod
+    def of(cls, blocks: Iterable[tuple[Table, np.ndarray]], shares: Shares) -> "Findings":
+        """Of blocks of rows, and the places of these; they are read one by one."""
+        of_training, of_held_out, drawn, held_out = _Total(), _Total(), _Gathered(), _Gathered()
+        for block, places in blocks:
+            is_held = places < shares.held_out
+            of_training.add(with_weight(block, ~is_held))
+            held = with_weight(block, is_held)
+            of_held_out.add(held)
+            held_out.add(held)
+            drawn.add(with_weight(block, ~is_held & (places < shares.drawn)))
+        return cls(of_training.summary(), of_held_out.summary(), drawn.table(), held_out.table())
+
+    def merged(self, other: "Findings") -> "Findings":
+        """Of the rows of both."""
+        return Findings(
+            self.of_training.merged(other.of_training),
+            self.of_held_out.merged(other.of_held_out),
+            joined([self.drawn, other.drawn]),
+            joined([self.held_out, other.held_out]),
+        )
+
+    @cached_property
+    def of_all(self) -> Summary:
+        return self.of_training.merged(self.of_held_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +104,12 @@ class Survey:
         Of each block, which rows are held out, eight to a byte.
     sums : list of int
         Of the bytes of each block.
-    of_training, of_all : Summary
-    drawn : Table
-        A sample of the rows that are not held out.
-    held_out : Table
     kept : dict of int to ndarray
         Cells of all blocks, by their number, where reading is costly and they are few.
+    findings : Findings
+        Of all of the table, of which this may be a part.
+    n_training, n_held_out : int
+        Rows of this part.
     """
 
     source: Source
@@ -45,11 +117,10 @@ class Survey:
     weights: np.ndarray | None
     held: list[np.ndarray]
     sums: list[int]
-    of_training: Summary
-    of_all: Summary
-    drawn: Table
-    held_out: Table
     kept: dict[int, np.ndarray]
+    findings: Findings
+    n_training: int
+    n_held_out: int
 
     @classmethod
     def of(
@@ -57,7 +128,7 @@ class Survey:
         source: Source,
         cells: Callable[[int], np.ndarray],
         weights: np.ndarray | None,
-        share_held_out: float,
+        shares: Shares,
         over: Callable[[Iterable[int]], Iterable[int]],
     ) -> "Survey":
         """Read all blocks once.
@@ -67,41 +138,40 @@ class Survey:
         source : Source
         cells : callable
         weights : ndarray of shape (n_rows,) or None
-        share_held_out : float
-            Of the rows; of large tables it is less, so that no more are held out than can stand for all.
+        shares : Shares
         over : callable
             Goes through the numbers of the blocks, and may show how far it is.
         """
-        if source.n_columns > MOST_COLUMNS:  # whose products with each other are added up
-            raise ValueError(
-                f"X has {source.n_columns} columns; one that is read block by block may have {MOST_COLUMNS}. "
-                "Make fewer of them first, e.g. with sklearn.decomposition.TruncatedSVD."
-            )
-        most = NEARLY * sample_rows(source.n_columns) / source.n_rows
-        first = min(share_held_out, most)
-        last = first + most if most < 1 - first else 1.0
-        held, sums, of_training, of_held_out, drawn, held_out = [], [], _Total(), _Total(), _Gathered(), _Gathered()
         starts = source.starts
+        held: list[np.ndarray] = []
+        sums: list[int] = []
         kept: dict[int, np.ndarray] = {}
         is_kept = source.is_decoded and source.n_rows * source.n_columns * BYTES_OF_CELL <= KEPT_BYTES
-        for i in over(range(len(source.sizes))):
-            rows = cells(i)
-            counts = None if weights is None else weights[starts[i] : starts[i] + len(rows)]
-            place = in_blocks(places_of, rows)
-            is_held = place < first
-            held.append(np.packbits(is_held))
-            sums.append(_sum_of_bytes(rows))
-            block = Table(rows, counts)
-            if is_kept:
-                kept[i] = rows
-            of_training.add(_with_weight(block, ~is_held))
-            of_block = _with_weight(block, is_held)
-            of_held_out.add(of_block)
-            held_out.add(of_block)
-            drawn.add(_with_weight(block, ~is_held & (place < last)))
-        summary = of_training.summary()
-        of_all = summary.merged(of_held_out.summary())
-        return cls(source, cells, weights, held, sums, summary, of_all, drawn.table(), held_out.table(), kept)
+
+        def blocks() -> Iterator[tuple[Table, np.ndarray]]:
+            for i in over(range(len(source.sizes))):
+                rows = cells(i)
+                places = in_blocks(places_of, rows)
+                held.append(np.packbits(places < shares.held_out))
+                sums.append(_sum_of_bytes(rows))
+                if is_kept:
+                    kept[i] = rows
+                yield Table(rows, None if weights is None else weights[starts[i] : starts[i] + len(rows)]), places
+
+        found = Findings.of(blocks(), shares)
+        return cls(source, cells, weights, held, sums, kept, found, found.of_training.n_rows, found.of_held_out.n_rows)
+
+    @property
+    def n_blocks(self) -> int:
+        return len(self.held)
+
+    @property
+    def largest_block(self) -> int:
+        return max(self.source.sizes)
+
+    @property
+    def is_weighted(self) -> bool:
+        return self.weights is not None
 
     def read(self, i: int) -> tuple[Table, np.ndarray]:
         """A block again, and which of its rows are held out.
@@ -122,35 +192,65 @@ class Survey:
         return Table(rows, counts), np.unpackbits(self.held[i], count=len(rows)).astype(bool)
 
 
+class Parts:
+    """Parts of a table in memory, of which all of the table is known.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+    shares : Shares
+    findings : Findings
+        Of all of the table.
+    """
+
+    def __init__(self, tables: Sequence[Table], shares: Shares, findings: Findings) -> None:
+        self.tables = [block for table in tables for block in table.blocks()]
+        self.held = [places_of(block.rows) < shares.held_out for block in self.tables]
+        self.findings = findings
+        self.n_blocks = len(self.tables)
+        self.largest_block = max(block.n_rows for block in self.tables)
+        self.is_weighted = any(block.weights is not None for block in self.tables)
+        self.n_held_out = sum(with_weight(*pair).n_rows for pair in zip(self.tables, self.held, strict=True))
+        self.n_training = sum(with_weight(block, ~held).n_rows for block, held in zip(self.tables, self.held, strict=True))
+
+    def read(self, i: int) -> tuple[Table, np.ndarray]:
+        return self.tables[i], self.held[i]
+
+
 class Streamed:
-    """The rows of a survey, all of them or those to train on, read anew each time."""
+    """Rows of which a survey tells, all of them or those to train on, read anew each time.
+
+    ``processes`` are those that each have a part of the rows.
+    """
 
     is_streamed = True
 
-    def __init__(self, survey: Survey, of_training: bool = False) -> None:
-        self.survey = survey
+    def __init__(self, surveyed: Survey | Parts, of_training: bool = False, processes: Processes = ALONE) -> None:
+        self.surveyed = surveyed
         self.of_training = of_training
-        self.summary = survey.of_training if of_training else survey.of_all
-        self.n_blocks = len(survey.held)
+        self.processes = processes
+        self.summary = surveyed.findings.of_training if of_training else surveyed.findings.of_all
+        self.n_blocks = surveyed.n_blocks
         self.n_rows = self.summary.n_rows
-        self.is_weighted = survey.weights is not None
-        self.largest_block = max(survey.source.sizes)
+        self.n_own_rows = surveyed.n_training + (0 if of_training else surveyed.n_held_out)
+        self.is_weighted = surveyed.is_weighted
+        self.largest_block = surveyed.largest_block
         self.total = self.summary.total
 
     @property
     def sample(self) -> Table:
-        survey = self.survey
-        return survey.drawn if self.of_training else _joined([survey.drawn, survey.held_out])
+        found = self.surveyed.findings
+        return found.drawn if self.of_training else joined([found.drawn, found.held_out])
 
     def read(self, i: int) -> Table:
-        block, is_held = self.survey.read(i)
-        return _with_weight(block, ~is_held if self.of_training else np.ones_like(is_held))
+        block, is_held = self.surveyed.read(i)
+        return with_weight(block, ~is_held if self.of_training else np.ones_like(is_held))
 
     def take(self, index: np.ndarray) -> "Streamed":
         raise NotImplementedError("Rows of a stream have no places.")
 
     def split(self) -> tuple["Streamed", Table]:
-        return Streamed(self.survey, of_training=True), self.survey.held_out
+        return Streamed(self.surveyed, of_training=True, processes=self.processes), self.surveyed.findings.held_out
 
 
 class _Total:
@@ -194,15 +294,15 @@ class _Gathered:
             self.n_merged = self.parts[0].n_rows
 
     def table(self) -> Table:
-        return _joined(self.parts)
+        return joined(self.parts)
 
 
-def _with_weight(block: Table, which: np.ndarray) -> Table:
+def with_weight(block: Table, which: np.ndarray) -> Table:
     """Some rows of a block, without those of no weight."""
     return block.take(which if block.weights is None else which & (block.weights > 0))
 
 
-def _joined(tables: list[Table]) -> Table:
+def joined(tables: list[Table]) -> Table:
     """Distinct rows of all, in an order that has nothing to do with what they are."""
     rows = stacked(tables)
     return merge_equal_rows(rows.rows, rows.weights)

@@ -94,10 +94,10 @@ class StreamedBatches:
     weighted : bool
         Whether the last column of what is read is no cell but the weight of the row, with mean 1 over the table.
     n_blocks : int
-    n_rows : int
-        Of all blocks.
     pool_rows : int
-        Rows that are mixed.
+        Rows that are mixed, at most all.
+    n_batches : int
+        Of an epoch.
     batch_size : int
     shuffle : bool
         Whether blocks and rows are dealt in random order, and not in their own.
@@ -118,8 +118,8 @@ class StreamedBatches:
         read: Callable[[int], Tensor],
         weighted: bool,
         n_blocks: int,
-        n_rows: int,
         pool_rows: int,
+        n_batches: int,
         batch_size: int,
         shuffle: bool,
         generator: torch.Generator,
@@ -127,9 +127,10 @@ class StreamedBatches:
     ) -> None:
         self.weighted = weighted
         self.generator = generator
-        self.n_batches, self.batch_size = dealt(n_rows, batch_size)
+        self.n_batches = n_batches
+        self.batch_size = batch_size
         blocks = _blocks(read, n_blocks, generator if shuffle else None)
-        rows = _mixed(blocks, min(pool_rows, n_rows), generator) if shuffle else blocks
+        rows = _mixed(blocks, pool_rows, generator) if shuffle else blocks
         self.stream = _of_one_size(rows, self.batch_size)
         x, weight = self._next()
         self.x = x.to(device, copy=True)

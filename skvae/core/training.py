@@ -17,6 +17,7 @@ from skvae.core.members import Members
 from skvae.core.model import Autoencoder
 from skvae.core.objective import Objective
 from skvae.core.optimizer import AdamW
+from skvae.core.ranks import Ranks
 from skvae.core.stopping import NoImprovement
 
 MANY_EPOCHS = 5  # to tell how much a loss goes up and down
@@ -128,6 +129,10 @@ class Run:
     held_out : sequence of (Tensor, Tensor or None)
         Rows that each of the first members is judged on, and their weights.
     objective : Objective
+    ranks : Ranks or None
+        Processes that train the same models on other rows: each step is of the mean gradient, and rank 0 judges.
+    share : float
+        Weight of this process in means over ranks.
     """
 
     def __init__(
@@ -137,10 +142,14 @@ class Run:
         plan: TrainingPlan,
         held_out: Sequence[tuple[Tensor, Tensor | None]] = (),
         objective: Objective = PLAIN,
+        ranks: Ranks | None = None,
+        share: float = 1.0,
     ) -> None:
         self.objective = objective
         self.plan = plan
         self.batches = batches
+        self.ranks = ranks
+        self.share = share
         self.members = Members(models)
         vector, gradient = self.members.vector, self.members.gradient
         self.optimizer = AdamW(vector, gradient, plan.betas, plan.eps, plan.weight_decay)
@@ -154,7 +163,7 @@ class Run:
         outputs = [self.losses, *self.members.gradients.values()]
         self.compute = compiled(self._losses_and_gradients, outputs, self._constants(), self.noise)
         self.held_out = held_out
-        self.judge = self._judge()
+        self.judge = self._judge() if ranks is None else self._judge_of_first(ranks)
         self.best = vector.clone()
 
     def _constants(self) -> list[Tensor]:
@@ -189,13 +198,19 @@ class Run:
         self.n_epochs += 1
         self.beta.fill_(self.plan.beta_in(self.n_epochs))
         self.totals.zero_()
+        if self.ranks is not None:
+            self.ranks.copy_from_first(self.members.vector)  # processors differ in how they round
         all_steps = self.plan.max_iter * self.batches.n_batches
         for i in range(self.batches.n_batches):
             self.batches.load(i)
             self.n_steps += 1
             self.compute()
+            if self.ranks is not None:
+                self.ranks.average(self.members.gradient, self.share)
             self.optimizer.step(self.plan.rate(self.n_steps / (all_steps + 1)))
             self.totals += self.losses
+        if self.ranks is not None:
+            self.ranks.average(self.totals, self.share)
         return self.totals.mean().item() / self.batches.n_batches  # the epoch's only wait for the device
 
     def _judge(self) -> Callable[[], Tensor] | None:
@@ -239,6 +254,20 @@ class Run:
             return losses.flatten().cpu()[is_own].double()
 
         return judge
+
+    def _judge_of_first(self, ranks: Ranks) -> Callable[[], Tensor] | None:
+        """The same, worked out by rank 0 alone."""
+        if not self.held_out:
+            return None
+        n_rows = sum(len(rows) for rows, _ in self.held_out)
+        judge = self._judge() if ranks.rank == 0 else partial(torch.empty, n_rows, dtype=torch.float64)
+
+        def judge_of_first() -> Tensor:
+            losses: Tensor = judge()  # type: ignore[misc]
+            ranks.copy_from_first(losses)
+            return losses
+
+        return judge_of_first
 
     @property
     def held_out_weights(self) -> Tensor:

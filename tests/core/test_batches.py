@@ -174,7 +174,8 @@ def streamed(n_rows, batch_size, generator, sizes=(7, 1, 30), pool_rows=20, shuf
         return torch.stack([number, -number, 2 * number][: 2 + weighted], 1)
 
     device = torch.device("cpu")
-    return StreamedBatches(read, weighted, len(blocks), n_rows, pool_rows, batch_size, shuffle, generator, device)
+    pool_rows = min(pool_rows, n_rows)
+    return StreamedBatches(read, weighted, len(blocks), pool_rows, *dealt(n_rows, batch_size), shuffle, generator, device)
 
 
 STREAMS = [(1, 1), (1, 5), (5, 5), (7, 3), (40, 1), (100, 8), (100, 33), (200, 100)]
@@ -214,7 +215,7 @@ def test_blocks_that_are_smaller_than_a_batch(generator):
 
 def test_blocks_without_rows_are_passed_over(generator):
     blocks = [torch.empty(0, 1), torch.arange(10.0)[:, None], torch.empty(0, 1), torch.arange(10.0, 20)[:, None]]
-    table = StreamedBatches(lambda i: blocks[i], False, 4, 20, 10, 5, True, generator, torch.device("cpu"))
+    table = StreamedBatches(lambda i: blocks[i], False, 4, 10, 4, 5, True, generator, torch.device("cpu"))
     for _ in range(10):
         assert {len(batch) for batch in epoch(table)} == {5}
 
@@ -245,7 +246,7 @@ def test_memory_of_a_streams_batch_never_moves(generator):
 
 def test_no_batch_is_overwritten_by_rows_that_are_read_later(generator):
     blocks = torch.arange(100.0).view(10, 10, 1)
-    table = StreamedBatches(lambda i: blocks[i], False, 10, 100, 20, 10, True, generator, torch.device("cpu"))
+    table = StreamedBatches(lambda i: blocks[i], False, 10, 20, 10, 10, True, generator, torch.device("cpu"))
     for _ in range(3):
         epoch(table)
     assert torch.equal(blocks.flatten(), torch.arange(100.0))

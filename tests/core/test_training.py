@@ -281,7 +281,7 @@ def test_a_stream_without_shuffling_is_trained_on_like_its_rows(autoencoder, row
     ours, usual = autoencoder(), autoencoder()
     blocks = [rows[-10:], *rows[:-10].split(7)]  # the first batch is taken for its shape alone
     generator = torch.Generator().manual_seed(0)
-    stream = StreamedBatches(lambda i: blocks[i], False, len(blocks), 40, 40, 10, False, generator, rows.device)
+    stream = StreamedBatches(lambda i: blocks[i], False, len(blocks), 40, 4, 10, False, generator, rows.device)
     losses = trained(Run([ours], stream, plan)).losses
     assert losses == pytest.approx(trained(run_of(usual, rows, plan=plan)).losses, rel=1e-6)
     torch.testing.assert_close(values(ours), values(usual))
