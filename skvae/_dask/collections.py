@@ -1,0 +1,119 @@
+"""Dask's arrays and frames: their partitions, and functions of rows that are mapped over them."""
+
+import sys
+from copy import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+
+def is_collection(X: Any) -> bool:
+    """Whether X is an array, a frame or a series of Dask; only where that is imported can it be."""
+    return _is(X, "dask.array", "Array") or _is(X, "dask.dataframe", "DataFrame", "Series")
+
+
+def is_frame(X: Any) -> bool:
+    return _is(X, "dask.dataframe", "DataFrame")
+
+
+def _is(X: Any, module: str, *names: str) -> bool:
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(X, tuple(getattr(loaded, name) for name in names))
+
+
+def partitions_of(X: Any, name: str = "X") -> list[Any]:
+    """The partitions of a collection of rows, as delayed objects.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On what is no collection of rows.
+    """
+    if not is_collection(X):
+        raise TypeError(
+            f"{name} is a {type(X).__name__}, and this takes collections of Dask. Make one of it, "
+            f"`{name} = dask.array.from_array({name})` or `{name} = dask.dataframe.from_pandas({name})`, or use the estimator "
+            "whose name is without Dask."
+        )
+    if _is(X, "dask.array", "Array"):
+        _check_array(X, name)
+    elif not is_frame(X):
+        raise ValueError(f"{name} is a single column; make a frame of it, `{name} = {name}.to_frame()`.")
+    return list(np.ravel(X.to_delayed()))
+
+
+def _check_array(X: Any, name: str) -> None:
+    if X.ndim != 2:
+        raise ValueError(
+            f"{name} is an array of {X.ndim} dimensions, and a table has 2; make one, "
+            f"`{name} = {name}.reshape({name}.shape[0], -1)`."
+        )
+    if X.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{name} is an array of dtype {X.dtype}, and arrays hold numbers. Convert it, `{name} = {name}.astype(float)`, or "
+            f"make a frame of it, `{name} = dask.dataframe.from_dask_array({name})`."
+        )
+    if X.numblocks[1] > 1:
+        raise ValueError(
+            f"The columns of {name} are in {X.numblocks[1]} chunks, and a model takes rows as a whole. Put them together, "
+            f"`{name} = {name}.rechunk({{1: -1}})`."
+        )
+
+
+def weights_of(sample_weight: Any, n_partitions: int) -> list[Any]:
+    """The partitions of the weights of rows, as delayed objects; None for each where there are none."""
+    if sample_weight is None:
+        return [None] * n_partitions
+    if not is_collection(sample_weight) or sample_weight.ndim != 1:
+        raise TypeError(
+            f"sample_weight is a {type(sample_weight).__name__}; give an array of Dask of one dimension, such as "
+            "`dask.array.from_array(sample_weight, chunks=(X.chunks[0],))`, or a column of the frame."
+        )
+    parts = list(np.ravel(sample_weight.to_delayed()))
+    if len(parts) != n_partitions:
+        raise ValueError(f"sample_weight has {len(parts)} partitions and X has {n_partitions}; they must be of the same rows.")
+    return parts
+
+
+def mapped(model: Any, method: str, X: Any) -> Any:
+    """The collection of what a method of an estimator gives for each partition, not yet computed."""
+    from dask.delayed import delayed
+
+    partitions_of(X)
+    meta = _meta(model, method, X)
+    function = partial(_of_rows, method=method, empty=meta)
+    shared = delayed(model, pure=False, traverse=False)
+    if is_frame(X):
+        return X.map_partitions(function, shared, meta=meta)
+    chunks = (X.chunks[0], *((n,) for n in meta.shape[1:]))
+    drop_axis = [1] if meta.ndim == 1 else []
+    return X.map_blocks(function, model=shared, chunks=chunks, drop_axis=drop_axis, meta=meta)
+
+
+def _of_rows(rows: Any, model: Any, method: str, empty: Any) -> Any:
+    return getattr(model, method)(rows) if rows.shape[0] else empty
+
+
+def _meta(model: Any, method: str, X: Any) -> Any:
+    """What a method gives for no rows, of the kind that X has."""
+    tolerant = copy(model)
+    tolerant.handle_unknown = "ignore"  # of levels that stand for any
+    row = X._meta_nonempty.iloc[:1] if is_frame(X) else np.zeros((1, X.shape[1]), X.dtype)  # noqa: SLF001
+    return getattr(tolerant, method)(row)[:0]
+
+
+def joined(parts: list[Any]) -> Any:
+    """The rows of some partitions, one after the other."""
+    if hasattr(parts[0], "columns"):
+        from dask.dataframe.dispatch import concat
+
+        return parts[0] if len(parts) == 1 else concat(parts)
+    from scipy import sparse
+
+    return sparse.vstack(parts) if sparse.issparse(parts[0]) else np.concatenate(parts)
+
+
+def rows_of(part: Any, rows: Any) -> Any:
+    """Some rows of a partition: a slice, or places."""
+    return part.iloc[rows] if hasattr(part, "iloc") else part[rows]

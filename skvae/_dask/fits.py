@@ -1,0 +1,187 @@
+"""From a Dask collection to a fitted estimator of one machine."""
+
+from functools import reduce
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from skvae._anomaly import AEAnomalyDetector
+from skvae._base import BaseAutoencoder
+from skvae._dask.cluster import Cluster, heard, told
+from skvae._dask.collections import is_collection, joined, partitions_of, rows_of, weights_of
+from skvae._dask.ranks import Job, train_together
+from skvae._streams import LEAST_ROWS
+from skvae._tables.rows import Table, sample_rows
+from skvae._tables.schema import HEAD_ROWS, HeadSchema, Schema, pooled
+from skvae._tables.survey import Findings, Shares, places_of
+from skvae._validation import check_rows, check_weights, random_seed
+
+HEADS = 4  # partitions that the first rows are looked for in, and twice as many each time that they have too few
+
+
+def fit_transformer(
+    model: BaseAutoencoder, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any, cluster: Cluster
+) -> BaseAutoencoder:
+    """The estimator, fitted by as many processes as there are workers with rows.
+
+    1. Find out what the columns are.
+    2. Turn each partition into numbers, where it is.
+    3. Sum up what must be known of all rows, which of them are held out among it.
+    4. Train.
+    """
+    if is_collection(X_val):
+        raise TypeError("X_val is a collection of Dask, and must fit in memory; `X_val = X_val.compute()`.")
+    parts = partitions_of(X)
+    weights = weights_of(sample_weight, len(parts))
+    model.random_state, model.verbose = _seed(model), False
+    client, earlier = cluster.client, model._fitted if model.warm_start and hasattr(model, "_fitted") else None
+    head = _first_rows(parts, min(HEAD_ROWS, sample_rows(X.shape[1])), cluster)
+    schema = _schema(model, parts, head, cluster) if earlier is None else earlier.schema  # 1)
+    in_unit_interval = model.likelihood == "bernoulli"
+    first = cluster.results([client.submit(rows_of, head, slice(LEAST_ROWS), pure=False)])[0]
+    check_rows(model, first, schema, reset=earlier is None, in_unit_interval=in_unit_interval)
+    held_out = model._held_out(X_val, sample_weight_val, schema)
+    tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
+    homes = _homes(parts, X, cluster)
+    tables = _computed_at(homes, tables, cluster)  # 2)
+    counts = cluster.results(client.map(_count, tables, pure=False), "reading", workers=sorted({*homes}))
+    n_rows, total = map(sum, zip(*counts, strict=True))
+    if not total:
+        raise ValueError(f"sample_weight is zero for all {n_rows} rows; at least one row needs a positive weight.")
+    share = model.validation_fraction if held_out is None and model.early_stopping is not False else 0.0
+    shares = Shares.of(n_rows, X.shape[1], share)
+    findings = [client.submit(_findings, table, shares, pure=False) for (n, _), table in zip(counts, tables, strict=True) if n]
+    found = cluster.reduced(_merged, findings)  # 3)
+    cluster.wait([*findings, found], "summing up")
+    job = Job(model, schema, shares, held_out, earlier, cluster.timeout)
+    sizes = [n for n, _ in counts]
+    return train_together(job, tables, sizes, found, cluster)  # 4)
+
+
+def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomalyDetector:
+    """The detector, fitted to a random sample of the rows by one worker."""
+    parts = partitions_of(X)
+    model.random_state, model.verbose = _seed(model), False
+    client = cluster.client
+    sizes = cluster.results(client.compute([_delayed(_n_rows, part) for part in parts]), "counting")
+    n_rows = sum(sizes)
+    rng = np.random.default_rng(random_seed(model.random_state))
+    n_drawn = min(sample_rows(X.shape[1]), n_rows)
+    places = np.sort(rng.choice(n_rows, n_drawn, replace=False, shuffle=False))  # as of a table that one process reads
+    of_parts = np.split(places, np.cumsum(sizes)[:-1])
+    starts = np.cumsum([0, *sizes[:-1]])
+    drawn = [
+        _delayed(rows_of, part, some - start) for part, some, start in zip(parts, of_parts, starts, strict=True) if len(some)
+    ]
+    sample = client.compute(_delayed(joined, drawn or [_delayed(rows_of, parts[0], slice(0))]))
+    outcome = cluster.results([client.submit(heard, _fitted, model, sample, pure=False)], "fitting")[0]
+    return told(outcome)
+
+
+def _seed(model: Any) -> int:
+    """A seed for all workers, which is the estimator's own where it has one."""
+    state = model.random_state
+    return int(state) if isinstance(state, Integral) else random_seed(state)
+
+
+def _delayed(function: Any, *args: Any) -> Any:
+    from dask.delayed import delayed
+
+    return delayed(function, pure=False)(*args)
+
+
+def _homes(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
+    """A worker for each partition: one that holds it; where none does, as many neighbours for each worker.
+
+    So two fits to one collection find its rows on the same workers.
+    """
+    from distributed import futures_of
+
+    workers = sorted(cluster.workers)
+    if not workers:
+        raise ValueError("The cluster has no workers; add some, e.g. `client.cluster.scale(2)`.")
+    holders = cluster.client.who_has(futures_of(X)) if futures_of(X) else {}
+    shares = np.array_split(np.arange(len(parts)), len(workers))
+    homes = [worker for worker, share in zip(workers, shares, strict=True) for _ in share]
+    return [min(holders.get(part.key) or [home]) for part, home in zip(parts, homes, strict=True)]
+
+
+def _computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
+    """The futures of some work, each on its worker."""
+    futures: dict[int, Any] = {}
+    for worker in {*homes}:
+        places = [i for i, home in enumerate(homes) if home == worker]
+        futures |= zip(places, cluster.client.compute([tables[i] for i in places], workers=[worker]), strict=True)
+    return [futures[i] for i in range(len(tables))]
+
+
+def _first_rows(parts: list[Any], n_rows: int, cluster: Cluster) -> Any:
+    """The first rows of a table, on a worker."""
+    client, n_parts = cluster.client, HEADS
+    heads: list[Any] = []
+    sizes: list[int] = []
+    while sum(sizes) < n_rows and len(heads) < len(parts):
+        new = client.compute([_delayed(rows_of, part, slice(n_rows)) for part in parts[len(heads) : n_parts]])
+        heads += new
+        sizes += cluster.results(client.map(_n_rows, new, pure=False))
+        n_parts *= 2
+    if not sum(sizes):
+        raise ValueError(f"X has {len(parts)} partitions without a row; a fit takes at least two.")
+    return client.submit(_head, [head for head, size in zip(heads, sizes, strict=True) if size], n_rows, pure=False)
+
+
+def _schema(model: BaseAutoencoder, parts: list[Any], head: Any, cluster: Cluster) -> Schema:
+    """What the columns are."""
+    client = cluster.client
+    opened = cluster.results([client.submit(HeadSchema.of, head, model.categorical_features, pure=False)])[0]
+    if not opened.is_open:
+        return opened.schema
+    counts = client.compute([_delayed(opened.count, part) for part in parts])
+    counted = cluster.reduced(pooled, counts)
+    cluster.wait([*counts, counted], "counting")
+    return told(cluster.results([client.submit(heard, opened.with_counts, counted, pure=False)])[0])
+
+
+# On the workers
+
+
+def _head(heads: list[Any], n_rows: int) -> Any:
+    return rows_of(joined(heads), slice(n_rows))
+
+
+def _n_rows(part: Any) -> int:
+    return int(part.shape[0])
+
+
+def _table(part: Any, weights: Any, i: int, model: BaseAutoencoder, schema: Schema) -> Table | None:
+    """A partition as numbers; None where it has no rows."""
+    if not part.shape[0]:
+        return None
+    in_unit_interval = model.likelihood == "bernoulli"
+    try:
+        rows = check_rows(model, part, schema, reset=False, in_unit_interval=in_unit_interval)
+        if weights is None:
+            return Table(rows, None)
+        weights = np.asarray(weights, dtype=np.float64)
+        checked = check_weights(weights, rows) if weights.any() or len(weights) != len(rows) else weights
+    except ValueError as error:
+        raise ValueError(f"In partition {i} of X, counted from 0 here: {error}") from error
+    return Table(rows, checked)
+
+
+def _count(table: Table | None) -> tuple[int, float]:
+    """Rows and their weight."""
+    return (0, 0.0) if table is None else (table.n_rows, table.total)
+
+
+def _findings(table: Table, shares: Shares) -> Findings:
+    return Findings.of(((block, places_of(block.rows)) for block in table.blocks()), shares)
+
+
+def _merged(findings: list[Findings]) -> Findings:
+    return reduce(Findings.merged, findings)
+
+
+def _fitted(model: AEAnomalyDetector, sample: Any) -> AEAnomalyDetector:
+    return model.fit(sample)

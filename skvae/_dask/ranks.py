@@ -1,0 +1,312 @@
+"""Training by one process per worker, which are the ranks of a torch.distributed group for as long as it takes."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import torch
+import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from tqdm.auto import tqdm
+
+from skvae._base import BaseAutoencoder, warn_of_early_end
+from skvae._dask.cluster import POLL, UNCHANGED, Cluster, WorkerLostError, heard, lost, told
+from skvae._fit.fit import fit_rows
+from skvae._fitted import Fitted
+from skvae._tables.lazy import Lazy
+from skvae._tables.processes import ALONE, Processes
+from skvae._tables.rows import Table
+from skvae._tables.schema import Schema
+from skvae._tables.survey import Findings, Parts, Shares, Streamed
+from skvae.core.ranks import Ranks
+from skvae.distributed import one_of_several
+
+LEAST_ROWS = 500  # of a rank; fewer are no work to share
+GRACE = 2.0  # seconds in which the rank that failed first says so, after others have noticed it
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be fitted, the same for all ranks.
+
+    Attributes
+    ----------
+    model : BaseAutoencoder
+        To be fitted, with the columns of the table.
+    schema : Schema
+    shares : Shares
+    held_out : Table or None
+        The caller's own rows to choose the number of epochs on.
+    earlier : Fitted or None
+        What to go on from.
+    timeout : float
+        Seconds for which ranks wait for each other.
+    topic : str
+        Under which rank 0 tells of its progress; empty where nobody listens.
+    """
+
+    model: BaseAutoencoder
+    schema: Schema
+    shares: Shares
+    held_out: Table | None
+    earlier: Fitted | None
+    timeout: float
+    topic: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which rank is where.
+
+    Attributes
+    ----------
+    rank, size : int
+    worker : str
+        Address of the worker.
+    host : str
+        Of rank 0.
+    port : int
+        Free there.
+    """
+
+    rank: int
+    size: int
+    worker: str
+    host: str
+    port: int
+
+
+def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any, cluster: Cluster) -> BaseAutoencoder:
+    """The fitted estimator, of one rank on each worker that has rows."""
+    client = cluster.client
+    workers = sorted(cluster.workers)
+    with cluster.locked(workers), _progress(job, cluster) as job:
+        placed = _placed(client, tables, sizes, workers)
+        addresses = list(placed)
+        host, port = "", 0
+        if len(addresses) > 1:
+            host, port = cluster.results(
+                [client.submit(_free_port, addresses[0], workers=[addresses[0]], allow_other_workers=True, pure=False)],
+                workers=addresses,
+            )[0]
+        futures = [
+            client.submit(
+                heard,
+                _train,
+                job,
+                Place(rank, len(addresses), address, host, port),
+                [tables[i] for i in placed[address]],
+                findings,
+                workers=[address],
+                allow_other_workers=True,  # else a task whose worker is lost would wait for it forever
+                pure=False,
+                retries=0,
+            )
+            for rank, address in enumerate(addresses)
+        ]
+        try:
+            cluster.wait(futures, workers=addresses)
+        except BaseException as error:
+            first = _first_cause(futures, error)
+            client.cancel(futures)
+            raise first from None
+        return told(futures[0].result())
+
+
+def _placed(client: Any, tables: list[Any], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
+    """By worker, the partitions that its rank learns from: those that it holds, or some of another one where it holds none."""
+    holders = client.who_has(tables)
+    n_ranks = max(1, min(sum(sizes) // LEAST_ROWS, len({_process(worker) for worker in workers})))
+    chosen = {_process(worker): worker for worker in reversed(workers)}
+    placed: dict[str, list[int]] = {worker: [] for worker in chosen.values()}
+    for i, (table, size) in enumerate(zip(tables, sizes, strict=True)):
+        if size:
+            held_by = [chosen[_process(worker)] for worker in holders[table.key] if _process(worker) in chosen]
+            placed[min(held_by, default=workers[0], key=lambda worker: len(placed[worker]))].append(i)
+
+    def n_rows(worker: str) -> int:
+        return sum(sizes[i] for i in placed[worker])
+
+    by_rows = sorted(placed, key=n_rows, reverse=True)
+    ranks, others = by_rows[:n_ranks], by_rows[n_ranks:]
+    for worker in others:
+        placed[min(ranks, key=n_rows)] += placed.pop(worker)
+    for worker in ranks:
+        largest = max(ranks, key=n_rows)
+        if n_rows(worker) == 0 and len(placed[largest]) > 1:
+            half = len(placed[largest]) // 2
+            placed[worker], placed[largest] = placed[largest][half:], placed[largest][:half]
+    ordered = sorted((sorted(parts), worker) for worker, parts in placed.items() if parts)
+    return {worker: parts for parts, worker in ordered}
+
+
+def _process(worker: str) -> str:
+    """The process that a worker is in: workers that are threads of one process cannot be ranks of one group."""
+    return worker.rpartition("/")[0] if worker.startswith("inproc://") else worker
+
+
+@contextmanager
+def _progress(job: Job, cluster: Cluster) -> Iterator[Job]:
+    """The job, whose progress is shown where that is asked for."""
+    if not cluster.verbose:
+        yield job
+        return
+    topic = f"skvae-{uuid4().hex}"
+    with tqdm(desc=f"{type(job.model).__name__}, training", unit="epoch") as bar:
+
+        def show(event: tuple[float, tuple[int, int, float, float | None]]) -> None:
+            epoch, n_iter, loss, validation_loss = event[1]
+            judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+            bar.total = n_iter
+            bar.set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
+            bar.update(epoch - bar.n)
+
+        cluster.client.subscribe_topic(topic, show)
+        try:
+            yield replace(job, topic=topic)
+        finally:
+            cluster.client.unsubscribe_topic(topic)
+
+
+def _first_cause(futures: list[Any], error: BaseException) -> BaseException:
+    """What made a fit fail: of the errors that the ranks have, one that is not about another rank."""
+    deadline = time.monotonic() + GRACE
+    while isinstance(error, WorkerLostError) and time.monotonic() < deadline:
+        errors = [future.exception(timeout=1) for future in futures if future.status == "error"]
+        causes = [each for each in errors if not isinstance(each, WorkerLostError)]
+        if causes:
+            return causes[0]
+        time.sleep(POLL)
+    return error
+
+
+# On the workers
+
+
+def _free_port(worker: str) -> tuple[str, int]:
+    """The host of a worker as others know it, and a port that is free there."""
+    from distributed import get_worker
+    from distributed.comm.addressing import get_address_host
+
+    _check_is(worker)
+    address = get_worker().address
+    host = "127.0.0.1" if address.startswith("inproc://") else get_address_host(address)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind((host, 0))
+        return host, free.getsockname()[1]
+
+
+def _check_is(worker: str) -> None:
+    """Refuse to run where a lost worker's work has been moved to."""
+    from distributed import get_worker
+
+    if get_worker().address != worker:
+        raise lost(worker)
+
+
+def _train(job: Job, place: Place, tables: list[Table], findings: Findings) -> BaseAutoencoder | None:
+    """What each rank does; the estimator that rank 0 has fitted."""
+    _check_is(place.worker)
+    with _threads(), _group(place, job.timeout) as ranks:
+        parts = Parts(tables, job.shares, findings)
+        if parts.n_training == 0:
+            raise ValueError(
+                f"Worker {place.worker} has {parts.n_held_out} rows, and all of them are held out to choose the number of "
+                "epochs on. Lower validation_fraction, or repartition X."
+            )
+        schema = job.schema.with_constants(findings.of_all)
+        rows = Lazy(Streamed(parts, processes=ranks))
+        report = partial(_report, topic=job.topic if place.rank == 0 else "")
+
+        def fit(settings: Any, rows: Any, held_out: Any, earlier: Any, _: Any) -> Any:
+            return fit_rows(settings, rows, held_out, earlier, report)
+
+        with one_of_several(job.model, ranks):
+            outcome = job.model._fit_rows(schema, rows, job.held_out, job.earlier, by=fit)
+            if outcome.still_falling:
+                warn_of_early_end(job.model.max_iter)
+    return job.model if place.rank == 0 else None
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """Let large operations have as many threads as the worker has."""
+    from distributed import get_worker
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(get_worker().state.nthreads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _group(place: Place, timeout: float) -> Iterator[Processes]:
+    """The ranks, for as long as the group lasts; a single one needs no group."""
+    if place.size == 1:
+        yield ALONE
+        return
+    if dist.is_initialized():
+        raise RuntimeError(
+            f"Worker {place.worker} is in a torch.distributed group of another program. Call "
+            "torch.distributed.destroy_process_group there, or restart the worker."
+        )
+    try:
+        store = _met(place, timeout)
+        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=timedelta(seconds=timeout))
+        yield Ranks()
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error).lower():
+            raise WorkerLostError(
+                f"Worker {place.worker} has lost the connection to another one, or has waited {timeout:g} s for it. "
+                f"{UNCHANGED} Fit again, with a larger timeout where workers were only busy. ({error})"
+            ) from error
+        raise
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _met(place: Place, timeout: float) -> TCPStore:
+    """A store in which all ranks have said that they are there."""
+    deadline = time.monotonic() + timeout
+    is_first = place.rank == 0
+    wait = timedelta(seconds=timeout)
+    store = TCPStore(place.host, place.port, place.size, is_first, wait, wait_for_workers=False)
+    store.set(f"rank {place.rank}", "here")
+    names = [f"rank {rank}" for rank in range(place.size)]
+    while not store.check(names):
+        _check_is_wanted()
+        if time.monotonic() > deadline:
+            raise WorkerLostError(
+                f"Not all workers had begun to train after {timeout:g} s. {UNCHANGED} Fit again when they have no other work, "
+                "or raise timeout."
+            )
+        time.sleep(POLL)
+    return store
+
+
+def _report(epoch: int, n_iter: int, loss: float, validation_loss: float | None, topic: str) -> None:
+    """Tell the client of an epoch, and end where it has given up."""
+    from distributed import get_worker
+
+    _check_is_wanted()
+    if topic:
+        get_worker().log_event(topic, (epoch, n_iter, loss, validation_loss))
+
+
+def _check_is_wanted() -> None:
+    """End where the client has cancelled this piece of work."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    if task is None or task.state in {"cancelled", "released"}:
+        raise WorkerLostError("The fit was given up.")
