@@ -238,9 +238,9 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             check_rows(self, source.head(LEAST_ROWS), schema, reset=reset, in_unit_interval=in_unit_interval)
 
         processes.together(partial(check, reset))
-        share_columns(processes.of_first(self), self)
-        if processes.rank > 0:
-            check(reset=False)
+        if processes.size > 1:
+            share_columns(processes.of_first(self), self)
+            processes.together(partial(check, reset=False))
 
     def _held_out(self, X_val: Any, sample_weight_val: Any, schema: Schema) -> Table | None:
         """The caller's own rows to choose the number of epochs on."""

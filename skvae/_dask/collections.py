@@ -33,8 +33,8 @@ def partitions_of(X: Any, name: str = "X") -> list[Any]:
     if not is_collection(X):
         raise TypeError(
             f"{name} is a {type(X).__name__}, and this takes collections of Dask. Make one of it, "
-            f"`{name} = dask.array.from_array({name})` or `{name} = dask.dataframe.from_pandas({name})`, or use the estimator "
-            "whose name is without Dask."
+            f"`{name} = dask.array.from_array({name})` or `{name} = dask.dataframe.from_pandas({name}, npartitions=2)`, or use "
+            "the estimator whose name is without Dask."
         )
     if _is(X, "dask.array", "Array"):
         _check_array(X, name)

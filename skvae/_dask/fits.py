@@ -9,7 +9,7 @@ import numpy as np
 from skvae._anomaly import AEAnomalyDetector
 from skvae._base import BaseAutoencoder
 from skvae._dask.cluster import Cluster, heard, told
-from skvae._dask.collections import is_collection, joined, partitions_of, rows_of, weights_of
+from skvae._dask.collections import is_collection, is_frame, joined, partitions_of, rows_of, weights_of
 from skvae._dask.ranks import Job, train_together
 from skvae._streams import LEAST_ROWS
 from skvae._tables.rows import Table, sample_rows
@@ -36,7 +36,8 @@ def fit_transformer(
     weights = weights_of(sample_weight, len(parts))
     model.random_state, model.verbose = _seed(model), False
     client, earlier = cluster.client, model._fitted if model.warm_start and hasattr(model, "_fitted") else None
-    head = _first_rows(parts, min(HEAD_ROWS, sample_rows(X.shape[1])), cluster)
+    n_telling = min(HEAD_ROWS, sample_rows(X.shape[1])) if is_frame(X) else LEAST_ROWS  # of what the columns are
+    head = _first_rows(parts, n_telling, cluster)
     schema = _schema(model, parts, head, cluster) if earlier is None else earlier.schema  # 1)
     in_unit_interval = model.likelihood == "bernoulli"
     first = cluster.results([client.submit(rows_of, head, slice(LEAST_ROWS), pure=False)])[0]
@@ -66,15 +67,16 @@ def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomal
     client = cluster.client
     sizes = cluster.results(client.compute([_delayed(_n_rows, part) for part in parts]), "counting")
     n_rows = sum(sizes)
+    _check_has_rows(n_rows, parts)
     rng = np.random.default_rng(random_seed(model.random_state))
     n_drawn = min(sample_rows(X.shape[1]), n_rows)
     places = np.sort(rng.choice(n_rows, n_drawn, replace=False, shuffle=False))  # as of a table that one process reads
-    of_parts = np.split(places, np.cumsum(sizes)[:-1])
     starts = np.cumsum([0, *sizes[:-1]])
+    of_parts = np.split(places, np.searchsorted(places, starts[1:]))
     drawn = [
         _delayed(rows_of, part, some - start) for part, some, start in zip(parts, of_parts, starts, strict=True) if len(some)
     ]
-    sample = client.compute(_delayed(joined, drawn or [_delayed(rows_of, parts[0], slice(0))]))
+    sample = client.compute(_delayed(joined, drawn))
     outcome = cluster.results([client.submit(heard, _fitted, model, sample, pure=False)], "fitting")[0]
     return told(outcome)
 
@@ -126,9 +128,15 @@ def _first_rows(parts: list[Any], n_rows: int, cluster: Cluster) -> Any:
         heads += new
         sizes += cluster.results(client.map(_n_rows, new, pure=False))
         n_parts *= 2
-    if not sum(sizes):
-        raise ValueError(f"X has {len(parts)} partitions without a row; a fit takes at least two.")
-    return client.submit(_head, [head for head, size in zip(heads, sizes, strict=True) if size], n_rows, pure=False)
+    _check_has_rows(sum(sizes), parts)
+    before = np.cumsum([0, *sizes[:-1]])
+    needed = [head for head, size, start in zip(heads, sizes, before, strict=True) if size and start < n_rows]
+    return client.submit(_head, needed, n_rows, pure=False)
+
+
+def _check_has_rows(n_rows: int, parts: list[Any]) -> None:
+    if not n_rows:
+        raise ValueError(f"X has no row in its {len(parts)} partitions; a fit takes at least two.")
 
 
 def _schema(model: BaseAutoencoder, parts: list[Any], head: Any, cluster: Cluster) -> Schema:

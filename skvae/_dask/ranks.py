@@ -87,8 +87,8 @@ def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any,
     client = cluster.client
     workers = sorted(cluster.workers)
     with cluster.locked(workers), _progress(job, cluster) as job:
-        placed = _placed(client, tables, sizes, workers)
-        addresses = list(placed)
+        at = placed(client, tables, sizes, workers)
+        addresses = list(at)
         host, port = "", 0
         if len(addresses) > 1:
             host, port = cluster.results(
@@ -101,7 +101,7 @@ def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any,
                 _train,
                 job,
                 Place(rank, len(addresses), address, host, port),
-                [tables[i] for i in placed[address]],
+                [tables[i] for i in at[address]],
                 findings,
                 workers=[address],
                 allow_other_workers=True,  # else a task whose worker is lost would wait for it forever
@@ -119,30 +119,30 @@ def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any,
         return told(futures[0].result())
 
 
-def _placed(client: Any, tables: list[Any], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
+def placed(client: Any, tables: list[Any], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
     """By worker, the partitions that its rank learns from: those that it holds, or some of another one where it holds none."""
     holders = client.who_has(tables)
     n_ranks = max(1, min(sum(sizes) // LEAST_ROWS, len({_process(worker) for worker in workers})))
     chosen = {_process(worker): worker for worker in reversed(workers)}
-    placed: dict[str, list[int]] = {worker: [] for worker in chosen.values()}
+    at: dict[str, list[int]] = {worker: [] for worker in chosen.values()}
     for i, (table, size) in enumerate(zip(tables, sizes, strict=True)):
         if size:
             held_by = [chosen[_process(worker)] for worker in holders[table.key] if _process(worker) in chosen]
-            placed[min(held_by, default=workers[0], key=lambda worker: len(placed[worker]))].append(i)
+            at[min(held_by, default=workers[0], key=lambda worker: len(at[worker]))].append(i)
 
     def n_rows(worker: str) -> int:
-        return sum(sizes[i] for i in placed[worker])
+        return sum(sizes[i] for i in at[worker])
 
-    by_rows = sorted(placed, key=n_rows, reverse=True)
+    by_rows = sorted(at, key=n_rows, reverse=True)
     ranks, others = by_rows[:n_ranks], by_rows[n_ranks:]
     for worker in others:
-        placed[min(ranks, key=n_rows)] += placed.pop(worker)
+        at[min(ranks, key=n_rows)] += at.pop(worker)
     for worker in ranks:
         largest = max(ranks, key=n_rows)
-        if n_rows(worker) == 0 and len(placed[largest]) > 1:
-            half = len(placed[largest]) // 2
-            placed[worker], placed[largest] = placed[largest][half:], placed[largest][:half]
-    ordered = sorted((sorted(parts), worker) for worker, parts in placed.items() if parts)
+        if n_rows(worker) == 0 and len(at[largest]) > 1:
+            half = len(at[largest]) // 2
+            at[worker], at[largest] = at[largest][half:], at[largest][:half]
+    ordered = sorted((sorted(parts), worker) for worker, parts in at.items() if parts)
     return {worker: parts for parts, worker in ordered}
 
 

@@ -65,7 +65,13 @@ def as_table(X: Any, name: str = "X") -> Any:
 
 def _check_is_table(X: Any, name: str) -> None:
     """Refuse what pandas can make a frame of, but is none."""
-    frame, kind, module = nw.from_native(X, pass_through=True, allow_series=True), type(X).__name__, type(X).__module__
+    kind, module = type(X).__name__, type(X).__module__
+    if module.startswith("dask"):
+        raise TypeError(
+            f"{name} is a {kind} of Dask, and this takes tables of one process. Where memory holds it, "
+            f"`{name} = {name}.compute()`; the estimators of skvae.dask take it as it is."
+        )
+    frame = nw.from_native(X, pass_through=True, allow_series=True)
     if is_dataset(X):
         raise TypeError(
             f"{name} is a dataset on disk, and this takes a table in memory; give it the batches one by one, "
@@ -80,11 +86,6 @@ def _check_is_table(X: Any, name: str) -> None:
         raise TypeError(f"{name} is a {kind}; pass the dataset, or a table, `{name} = {name}.to_table()`.")
     if module.startswith("pyarrow.parquet"):
         raise TypeError(f"{name} is a {kind}; pass pyarrow.dataset.dataset(path), or a table, `{name} = {name}.read()`.")
-    if module.startswith("dask") and not isinstance(frame, nw.LazyFrame):
-        raise TypeError(
-            f"{name} is a {kind} of Dask, but this takes tables of one process; where memory holds it, "
-            f"`{name} = {name}.compute()`."
-        )
     remedy = f"make a frame of it, `{name} = pd.DataFrame({name})`"
     if isinstance(X, str | bytes | PathLike):
         reader = "read_parquet" if str(X).endswith(".parquet") else "read_csv"
