@@ -222,7 +222,7 @@ def test_frames(known):
     if not known:
         parts = [table[:500], table[500:1200], table[1200:]]
         parts = [part.assign(category=part["category"].cat.remove_unused_categories()) for part in parts]
-        collection = dd.from_delayed([dask.delayed(part) for part in parts], meta=parts[0].iloc[:0], verify_meta=False)
+        collection = dd.from_map(lambda part: part, parts, meta=parts[0].iloc[:0], enforce_metadata=False)
         collection["category"] = collection["category"].cat.as_unknown()
     assert collection["category"].cat.known == known
     model = DaskAutoencoderTransformer(2, **QUICK).fit(collection)

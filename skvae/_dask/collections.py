@@ -2,7 +2,6 @@
 
 import sys
 from copy import copy
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,22 +79,21 @@ def mapped(model: Any, method: str, X: Any) -> Any:
     """The collection of what a method of an estimator gives for each partition, not yet computed."""
     from dask.delayed import delayed
 
-    partitions_of(X)
-    meta = _meta(model, method, X)
-    function = partial(_of_rows, method=method, empty=meta)
+    partitions_of(X)  # checks it
+    empty = _of_no_rows(model, method, X)
     shared = delayed(model, pure=False, traverse=False)
     if is_frame(X):
-        return X.map_partitions(function, shared, meta=meta)
-    chunks = (X.chunks[0], *((n,) for n in meta.shape[1:]))
-    drop_axis = [1] if meta.ndim == 1 else []
-    return X.map_blocks(function, model=shared, chunks=chunks, drop_axis=drop_axis, meta=meta)
+        return X.map_partitions(_of_rows, shared, method, empty, meta=empty)
+    chunks = (X.chunks[0], *((n,) for n in empty.shape[1:]))
+    drop_axis = [1] if empty.ndim == 1 else []
+    return X.map_blocks(_of_rows, shared, method, empty, chunks=chunks, drop_axis=drop_axis, meta=empty)
 
 
 def _of_rows(rows: Any, model: Any, method: str, empty: Any) -> Any:
     return getattr(model, method)(rows) if rows.shape[0] else empty
 
 
-def _meta(model: Any, method: str, X: Any) -> Any:
+def _of_no_rows(model: Any, method: str, X: Any) -> Any:
     """What a method gives for no rows, of the kind that X has."""
     tolerant = copy(model)
     tolerant.handle_unknown = "ignore"  # of levels that stand for any
