@@ -17,6 +17,7 @@ if not BENCHMARKS.exists():
 
 NAMES = [
     "anomaly",
+    "cluster",
     "codes",
     "compare",
     "denoising",
