@@ -97,7 +97,7 @@ def _over_partitions(local: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-OF_TRANSFORMERS = ("transform", "reconstruct", "reconstruction_error", "score_samples")
+OF_TRANSFORMERS = ("transform", "reconstruct", "reconstruction_error", "score_samples", "impute")
 
 
 class _OfTransformers(OnDask):

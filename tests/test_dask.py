@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,9 @@ distributed = pytest.importorskip("distributed")
 import dask.array as da  # noqa: E402
 import dask.dataframe as dd  # noqa: E402
 
-from skvae._dask import ranks  # noqa: E402
+from skvae._dask import fits, ranks  # noqa: E402
+from skvae._dask.cluster import Cluster  # noqa: E402
+from skvae._dask.collections import partitions_of  # noqa: E402
 from skvae.dask import DaskAEAnomalyDetector, DaskAutoencoderTransformer, DaskVAETransformer  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -164,6 +167,27 @@ def test_all_rows_on_one_worker_are_shared(client):
     assert sorted(map(sorted, placed.values())) == [[0, 1], [2, 3]]
 
 
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_rows_are_learned_from_where_they_are(client, kind):
+    table = in_chunks(X, 1000, 1000, 1000, 1000) if kind == "array" else dd.from_pandas(pd.DataFrame(X), npartitions=4)
+    layout = client.persist(table)
+    distributed.wait(layout)
+    holders = client.who_has(distributed.futures_of(layout))
+    homes = fits.homes_of(partitions_of(layout), layout, Cluster(client, 10, verbose=False))
+    assert {key[1]: (homes[key[1]],) for key in holders} == {key[1]: tuple(of_key) for key, of_key in holders.items()}
+    assert len(homes) == 4
+
+
+def test_two_fits_at_once_take_turns():
+    def fitted(seed):
+        return DaskAutoencoderTransformer(2, **QUICK | {"random_state": seed}).fit(in_chunks(X, 2000, 2000))
+
+    with ThreadPoolExecutor(2) as threads:
+        at_once = list(threads.map(fitted, (0, 1)))
+    for seed, model in enumerate(at_once):
+        np.testing.assert_array_equal(weights_of(model), weights_of(fitted(seed)))
+
+
 def test_progress_is_shown(capsys):
     DaskAutoencoderTransformer(2, verbose=True, **QUICK).fit(in_chunks(X, 2000, 2000))
     shown = capsys.readouterr().err
@@ -184,7 +208,7 @@ def test_warnings_of_workers_reach_the_caller():
 
 
 METHODS = {
-    DaskAutoencoderTransformer: ("transform", "reconstruct", "reconstruction_error", "score_samples"),
+    DaskAutoencoderTransformer: ("transform", "reconstruct", "reconstruction_error", "score_samples", "impute"),
     DaskVAETransformer: ("transform", "score_samples"),
     DaskAEAnomalyDetector: ("score_samples", "decision_function", "predict", "p_values"),
 }
@@ -236,6 +260,10 @@ def test_frames(known):
     lazy = model.reconstruct(collection)
     pd.testing.assert_frame_equal(lazy.compute(), local.reconstruct(table), check_categorical=False)
     assert lazy.dtypes.drop("text").equals(lazy.compute().dtypes.drop("text"))
+    if known:  # else a partition may lack a level that fills it
+        filled = model.impute(collection)
+        pd.testing.assert_frame_equal(filled.compute(), local.impute(table))
+        assert filled.dtypes.equals(table.dtypes)
     assert model.score(collection) == pytest.approx(local.score(table))
 
 
@@ -260,7 +288,6 @@ def test_a_detector_learns_what_a_local_one_learns_of_a_sample(monkeypatch):
     model = DaskAEAnomalyDetector(**params).fit(in_chunks(X, 1000, 3000))
     np.testing.assert_array_equal(model.to_local().score_samples(X), AEAnomalyDetector(**params).fit(X).score_samples(X))
     from skvae import _anomaly
-    from skvae._dask import fits
 
     for module in (_anomaly, fits):
         monkeypatch.setattr(module, "sample_rows", lambda n_columns: 1000)

@@ -95,6 +95,8 @@ def _of_rows(rows: Any, model: Any, method: str, empty: Any) -> Any:
 
 def _of_no_rows(model: Any, method: str, X: Any) -> Any:
     """What a method gives for no rows, of the kind that X has."""
+    if method == "impute" and is_frame(X):  # which keeps its columns
+        return X._meta  # noqa: SLF001
     tolerant = copy(model)
     tolerant.handle_unknown = "ignore"  # of levels that stand for any
     row = X._meta_nonempty.iloc[:1] if is_frame(X) else np.zeros((1, X.shape[1]), X.dtype)  # noqa: SLF001

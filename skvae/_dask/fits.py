@@ -44,8 +44,8 @@ def fit_transformer(
     check_rows(model, first, schema, reset=earlier is None, in_unit_interval=in_unit_interval)
     held_out = model._held_out(X_val, sample_weight_val, schema)
     tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
-    homes = _homes(parts, X, cluster)
-    tables = _computed_at(homes, tables, cluster)  # 2)
+    homes = homes_of(parts, X, cluster)
+    tables = computed_at(homes, tables, cluster)  # 2)
     counts = cluster.results(client.map(_count, tables, pure=False), "reading", workers=sorted({*homes}))
     n_rows, total = map(sum, zip(*counts, strict=True))
     if not total:
@@ -93,7 +93,7 @@ def _delayed(function: Any, *args: Any) -> Any:
     return delayed(function, pure=False)(*args)
 
 
-def _homes(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
+def homes_of(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
     """A worker for each partition: one that holds it; where none does, as many neighbours for each worker.
 
     So two fits to one collection find its rows on the same workers.
@@ -103,13 +103,16 @@ def _homes(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
     workers = sorted(cluster.workers)
     if not workers:
         raise ValueError("The cluster has no workers; add some, e.g. `client.cluster.scale(2)`.")
-    holders = cluster.client.who_has(futures_of(X)) if futures_of(X) else {}
+    held = {
+        future.key[1]: future.key for future in futures_of(X) if isinstance(future.key, tuple)
+    }  # by number of the partition
+    holders = cluster.client.who_has(futures_of(X)) if len(held) == len(parts) else {}
     shares = np.array_split(np.arange(len(parts)), len(workers))
     homes = [worker for worker, share in zip(workers, shares, strict=True) for _ in share]
-    return [min(holders.get(part.key) or [home]) for part, home in zip(parts, homes, strict=True)]
+    return [min(holders.get(held.get(i)) or [home]) for i, home in enumerate(homes)]
 
 
-def _computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
+def computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
     """The futures of some work, each on its worker."""
     futures: dict[int, Any] = {}
     for worker in {*homes}:

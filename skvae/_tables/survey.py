@@ -210,8 +210,9 @@ class Parts:
         self.n_blocks = len(self.tables)
         self.largest_block = max(block.n_rows for block in self.tables)
         self.is_weighted = any(block.weights is not None for block in self.tables)
-        self.n_held_out = sum(with_weight(*pair).n_rows for pair in zip(self.tables, self.held, strict=True))
-        self.n_training = sum(with_weight(block, ~held).n_rows for block, held in zip(self.tables, self.held, strict=True))
+        counted = [block.weights is None or block.weights > 0 for block in self.tables]
+        self.n_held_out = sum(int((held & some).sum()) for held, some in zip(self.held, counted, strict=True))
+        self.n_training = sum(int((~held & some).sum()) for held, some in zip(self.held, counted, strict=True))
 
     def read(self, i: int) -> tuple[Table, np.ndarray]:
         return self.tables[i], self.held[i]
