@@ -103,9 +103,7 @@ def homes_of(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
     workers = sorted(cluster.workers)
     if not workers:
         raise ValueError("The cluster has no workers; add some, e.g. `client.cluster.scale(2)`.")
-    held = {
-        future.key[1]: future.key for future in futures_of(X) if isinstance(future.key, tuple)
-    }  # by number of the partition
+    held = {future.key[1]: future.key for future in futures_of(X) if isinstance(future.key, tuple)}  # by partition
     holders = cluster.client.who_has(futures_of(X)) if len(held) == len(parts) else {}
     shares = np.array_split(np.arange(len(parts)), len(workers))
     homes = [worker for worker, share in zip(workers, shares, strict=True) for _ in share]
