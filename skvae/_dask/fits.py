@@ -43,20 +43,25 @@ def fit_transformer(
     check_rows(model, first, schema, reset=earlier is None, in_unit_interval=in_unit_interval)
     held_out = model._held_out(X_val, sample_weight_val, schema)
     tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
-    homes = _homes(parts, X, cluster)
-    tables = _computed_at(homes, tables, cluster)  # 2)
-    counts = cluster.results(client.map(_count, tables, pure=False), "reading", workers=sorted({*homes}))
+    tables = _computed_at(_homes(parts, X, cluster), tables, cluster)  # 2)
+    with cluster.cancelled_on_failure(tables):
+        job = Job(model, schema, held_out, earlier, cluster.timeout)
+        return _trained(job, tables, X.shape[1], cluster)
+
+
+def _trained(job: Job, tables: list[Any], n_columns: int, cluster: Cluster) -> BaseAutoencoder:
+    """The estimator, trained on partitions that are numbers."""
+    client, model = cluster.client, job.model
+    counts = cluster.results(client.map(_count, tables, pure=False), "reading")
     n_rows, total = map(sum, zip(*counts, strict=True))
     if not total:
         raise ValueError(f"sample_weight is zero for all {n_rows} rows; at least one row needs a positive weight.")
-    share = model.validation_fraction if held_out is None and model.early_stopping is not False else 0.0
-    shares = Shares.of(n_rows, X.shape[1], share)
+    share = model.validation_fraction if job.held_out is None and model.early_stopping is not False else 0.0
+    shares = Shares.of(n_rows, n_columns, share)
     findings = [client.submit(_findings, table, shares, pure=False) for (n, _), table in zip(counts, tables, strict=True) if n]
     found = cluster.reduced(_merged, findings)  # 3)
     cluster.wait([*findings, found], "summing up")
-    job = Job(model, schema, shares, held_out, earlier, cluster.timeout)
-    sizes = [n for n, _ in counts]
-    return train_together(job, tables, sizes, found, cluster)  # 4)
+    return train_together(job, shares, tables, [n for n, _ in counts], found, cluster)  # 4)
 
 
 def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomalyDetector:
@@ -98,9 +103,7 @@ def _homes(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
     """
     from distributed import futures_of
 
-    workers = sorted(cluster.workers)
-    if not workers:
-        raise ValueError("The cluster has no workers; add some, e.g. `client.cluster.scale(2)`.")
+    workers = cluster.addresses()
     holders = cluster.client.who_has(futures_of(X)) if futures_of(X) else {}
     shares = np.array_split(np.arange(len(parts)), len(workers))
     homes = [worker for worker, share in zip(workers, shares, strict=True) for _ in share]
@@ -108,11 +111,12 @@ def _homes(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
 
 
 def _computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
-    """The futures of some work, each on its worker."""
+    """The futures of some work, each on its worker, or on another one where that is lost."""
     futures: dict[int, Any] = {}
     for worker in {*homes}:
         places = [i for i, home in enumerate(homes) if home == worker]
-        futures |= zip(places, cluster.client.compute([tables[i] for i in places], workers=[worker]), strict=True)
+        some = [tables[i] for i in places]
+        futures |= zip(places, cluster.client.compute(some, workers=[worker], allow_other_workers=True), strict=True)
     return [futures[i] for i in range(len(tables))]
 
 

@@ -1,6 +1,6 @@
 """Training by one process per worker, which are the ranks of a torch.distributed group for as long as it takes."""
 
-import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from tqdm.auto import tqdm
 
 from skvae._base import BaseAutoencoder, warn_of_early_end
@@ -29,6 +28,7 @@ from skvae.distributed import one_of_several
 
 LEAST_ROWS = 500  # of a rank; fewer are no work to share
 GRACE = 2.0  # seconds in which the rank that failed first says so, after others have noticed it
+GROUP = threading.Lock()  # of this process, which can be in one group at once
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ class Job:
     model : BaseAutoencoder
         To be fitted, with the columns of the table.
     schema : Schema
-    shares : Shares
     held_out : Table or None
         The caller's own rows to choose the number of epochs on.
     earlier : Fitted or None
@@ -53,7 +52,6 @@ class Job:
 
     model: BaseAutoencoder
     schema: Schema
-    shares: Shares
     held_out: Table | None
     earlier: Fitted | None
     timeout: float
@@ -69,38 +67,32 @@ class Place:
     rank, size : int
     worker : str
         Address of the worker.
-    host : str
-        Of rank 0.
-    port : int
-        Free there.
+    meeting : str
+        A name under which the ranks find each other.
     """
 
     rank: int
     size: int
     worker: str
-    host: str
-    port: int
+    meeting: str
 
 
-def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any, cluster: Cluster) -> BaseAutoencoder:
+def train_together(
+    job: Job, shares: Shares, tables: list[Any], sizes: list[int], findings: Any, cluster: Cluster
+) -> BaseAutoencoder:
     """The fitted estimator, of one rank on each worker that has rows."""
     client = cluster.client
-    workers = sorted(cluster.workers)
+    workers = cluster.addresses()
     with cluster.locked(workers), _progress(job, cluster) as job:
         placed = _placed(client, tables, sizes, workers)
-        addresses = list(placed)
-        host, port = "", 0
-        if len(addresses) > 1:
-            host, port = cluster.results(
-                [client.submit(_free_port, addresses[0], workers=[addresses[0]], allow_other_workers=True, pure=False)],
-                workers=addresses,
-            )[0]
+        addresses, meeting = list(placed), f"skvae-{uuid4().hex}"
         futures = [
             client.submit(
                 heard,
                 _train,
                 job,
-                Place(rank, len(addresses), address, host, port),
+                shares,
+                Place(rank, len(addresses), address, meeting),
                 [tables[i] for i in placed[address]],
                 findings,
                 workers=[address],
@@ -112,11 +104,12 @@ def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any,
         ]
         try:
             cluster.wait(futures, workers=addresses)
+            fitted = cluster.results(futures[:1], workers=addresses[:1])[0]
         except BaseException as error:
             first = _first_cause(futures, error)
             client.cancel(futures)
             raise first from None
-        return told(futures[0].result())
+    return told(fitted)
 
 
 def _placed(client: Any, tables: list[Any], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
@@ -189,19 +182,6 @@ def _first_cause(futures: list[Any], error: BaseException) -> BaseException:
 # On the workers
 
 
-def _free_port(worker: str) -> tuple[str, int]:
-    """The host of a worker as others know it, and a port that is free there."""
-    from distributed import get_worker
-    from distributed.comm.addressing import get_address_host
-
-    _check_is(worker)
-    address = get_worker().address
-    host = "127.0.0.1" if address.startswith("inproc://") else get_address_host(address)
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-        free.bind((host, 0))
-        return host, free.getsockname()[1]
-
-
 def _check_is(worker: str) -> None:
     """Refuse to run where a lost worker's work has been moved to."""
     from distributed import get_worker
@@ -210,11 +190,11 @@ def _check_is(worker: str) -> None:
         raise lost(worker)
 
 
-def _train(job: Job, place: Place, tables: list[Table], findings: Findings) -> BaseAutoencoder | None:
+def _train(job: Job, shares: Shares, place: Place, tables: list[Table], findings: Findings) -> BaseAutoencoder | None:
     """What each rank does; the estimator that rank 0 has fitted."""
     _check_is(place.worker)
     with _threads(), _group(place, job.timeout) as ranks:
-        parts = Parts(tables, job.shares, findings)
+        parts = Parts(tables, shares, findings)
         if parts.n_training == 0:
             raise ValueError(
                 f"Worker {place.worker} has {parts.n_held_out} rows, and all of them are held out to choose the number of "
@@ -253,13 +233,26 @@ def _group(place: Place, timeout: float) -> Iterator[Processes]:
     if place.size == 1:
         yield ALONE
         return
+    if not GROUP.acquire(timeout=timeout):
+        raise WorkerLostError(
+            f"Worker {place.worker} was still busy with an earlier fit after {timeout:g} s. {UNCHANGED} Restart the worker, "
+            f"`client.restart_workers([{place.worker!r}])`, and fit again."
+        )
+    try:
+        yield from _joined(place, timeout)
+    finally:
+        GROUP.release()
+
+
+def _joined(place: Place, timeout: float) -> Iterator[Processes]:
+    """The ranks, in a group that ends with what is done with them."""
     if dist.is_initialized():
         raise RuntimeError(
             f"Worker {place.worker} is in a torch.distributed group of another program. Call "
             "torch.distributed.destroy_process_group there, or restart the worker."
         )
+    store = _Store(place.meeting, timeout)
     try:
-        store = _met(place, timeout)
         dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=timedelta(seconds=timeout))
         yield Ranks()
     except RuntimeError as error:
@@ -272,25 +265,44 @@ def _group(place: Place, timeout: float) -> Iterator[Processes]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+        store.forget()
 
 
-def _met(place: Place, timeout: float) -> TCPStore:
-    """A store in which all ranks have said that they are there."""
-    deadline = time.monotonic() + timeout
-    is_first = place.rank == 0
-    wait = timedelta(seconds=timeout)
-    store = TCPStore(place.host, place.port, place.size, is_first, wait, wait_for_workers=False)
-    store.set(f"rank {place.rank}", "here")
-    names = [f"rank {rank}" for rank in range(place.size)]
-    while not store.check(names):
-        _check_is_wanted()
-        if time.monotonic() > deadline:
-            raise WorkerLostError(
-                f"Not all workers had begun to train after {timeout:g} s. {UNCHANGED} Fit again when they have no other work, "
-                "or raise timeout."
-            )
-        time.sleep(POLL)
-    return store
+class _Store(dist.Store):  # type: ignore[name-defined]
+    """Where ranks tell each other their addresses: at the scheduler, as one that asks a frozen worker would freeze too."""
+
+    def __init__(self, meeting: str, timeout: float) -> None:
+        from distributed import get_client
+
+        super().__init__()
+        self.client = get_client()
+        self.meeting, self.seconds = meeting, timeout
+        self.deadline = time.monotonic() + timeout
+        self.own: list[str] = []
+
+    def set(self, key: str, value: bytes) -> None:
+        self.client.publish_dataset(value, name=self.meeting + key)
+        self.own.append(key)
+
+    def get(self, key: str) -> bytes:
+        while (value := self.client.get_dataset(self.meeting + key, default=None)) is None:
+            _check_is_wanted()
+            if time.monotonic() > self.deadline:
+                raise WorkerLostError(
+                    f"Not all workers had begun to train after {self.seconds:g} s. {UNCHANGED} Fit again when they have no "
+                    "other work, or raise timeout."
+                )
+            time.sleep(POLL / 4)
+        return value
+
+    def wait(self, keys: list[str], timeout: timedelta | None = None) -> None:
+        for key in keys:
+            self.get(key)
+
+    def forget(self) -> None:
+        """Leave nothing of this rank at the scheduler."""
+        for key in self.own:
+            self.client.unpublish_dataset(self.meeting + key)
 
 
 def _report(epoch: int, n_iter: int, loss: float, validation_loss: float | None, topic: str) -> None:
