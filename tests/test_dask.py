@@ -22,7 +22,7 @@ distributed = pytest.importorskip("distributed")
 import dask.array as da  # noqa: E402
 import dask.dataframe as dd  # noqa: E402
 
-from skvae._dask import fits, ranks  # noqa: E402
+from skvae._dask import fits  # noqa: E402
 from skvae._dask.cluster import Cluster  # noqa: E402
 from skvae._dask.collections import partitions_of  # noqa: E402
 from skvae.dask import DaskAEAnomalyDetector, DaskAutoencoderTransformer, DaskVAETransformer  # noqa: E402
@@ -158,13 +158,21 @@ def test_partitions_without_rows_and_of_unknown_sizes():
     np.testing.assert_array_equal(model.transform(collection).compute(), model.to_local().transform(rows))
 
 
-def test_all_rows_on_one_worker_are_shared(client):
-    worker = min(client.nthreads())
-    layout = client.persist(in_chunks(X, 1000, 1000, 1000, 1000), workers=[worker])
-    distributed.wait(layout)
-    futures = distributed.futures_of(layout)
-    placed = ranks.placed(client, futures, [1000] * 4, sorted(client.nthreads()))
-    assert sorted(map(sorted, placed.values())) == [[0, 1], [2, 3]]
+@pytest.mark.parametrize(
+    ("homes", "sizes", "expected"),
+    [
+        ("abab", (500, 500, 500, 500), {"a": [0, 2], "b": [1, 3]}),
+        ("bbaa", (500, 500, 500, 500), {"b": [0, 1], "a": [2, 3]}),
+        ("aaaa", (500, 500, 500, 500), {"a": [0, 1], "b": [2, 3]}),
+        ("aabb", (900, 900, 0, 0), {"a": [0], "b": [1]}),
+        ("aabb", (100, 100, 100, 200), {"a": [0, 1, 2, 3]}),
+        ("abc", (900, 900, 900), {"a": [0, 1], "b": [2]}),
+        ("a", (9000,), {"a": [0]}),
+    ],
+    ids=["at home", "order", "one worker", "no rows", "few rows", "lost worker", "one partition"],
+)
+def test_ranks_learn_from_partitions_at_home_or_share_them(homes, sizes, expected):
+    assert fits.dealt(list(homes), list(sizes), ["a", "b"]) == expected
 
 
 @pytest.mark.parametrize("kind", ["array", "frame"])

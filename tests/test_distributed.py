@@ -165,6 +165,7 @@ def test_two_processes_have_one_model(tmp_path):
         X = load_digits().data
         frame = load_wine(as_frame=True).frame
         frame["target"] = frame["target"].map({0: "low", 1: "middle", 2: "high"}).astype("category")
+        whole = frame.assign(target="low")
         frame = frame.sort_values("target").iloc[rank * 89 : (rank + 1) * 89]
         frame["target"] = frame["target"].cat.remove_unused_categories()
 
@@ -181,7 +182,7 @@ def test_two_processes_have_one_model(tmp_path):
         holes = np.where(np.random.default_rng(rank).random(part.shape) < 0.1, np.nan, part)
         found["holes"] = scores(AutoencoderTransformer(2, hidden_layer_sizes=(), random_state=0, max_iter=3), holes, X)
         mixed = AutoencoderTransformer(2, random_state=0, **quick)
-        found["frame"] = scores(mixed, frame, frame.assign(target="low"))
+        found["frame"] = scores(mixed, frame, whole)
         found["levels"] = list(mixed.schema_.columns[-1].levels)
 
         def refusal(part, **options):

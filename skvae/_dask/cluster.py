@@ -1,5 +1,7 @@
 """Work on the workers of a Dask cluster that is watched, so that a worker that is lost or frozen ends it."""
 
+import asyncio
+import concurrent.futures
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -68,6 +70,14 @@ class Cluster:
         """What the scheduler knows of each worker, by its address."""
         return dict(self.client.scheduler_info(n_workers=-1)["workers"])
 
+    def addresses(self) -> list[str]:
+        """Those of the workers, in order, one for each process; where all workers are lost, it waits for others."""
+        watch = _Watch(self, None)
+        while not (found := self.workers):
+            watch.look()
+            time.sleep(POLL)
+        return sorted({process_of(worker): worker for worker in sorted(found)}.values())
+
     def results(self, futures: Sequence[Any], doing: str = "", workers: Sequence[str] | None = None) -> list[Any]:
         """What became of pieces of work.
 
@@ -86,25 +96,33 @@ class Cluster:
             Where a worker is lost, or silent for longer than the timeout.
         """
         self.wait(futures, doing, workers)
-        return list(self.client.gather(list(futures)))
+        watch, gather = _Watch(self, workers), self.client.gather(list(futures), asynchronous=True)
+        gathering = asyncio.run_coroutine_threadsafe(gather, self.client.loop.asyncio_loop)
+        try:
+            while not concurrent.futures.wait([gathering], timeout=POLL).done:
+                watch.look()
+            with _losses_in_words():
+                return list(gathering.result())
+        finally:
+            gathering.cancel()
 
     def wait(self, futures: Sequence[Any], doing: str = "", workers: Sequence[str] | None = None) -> None:
         """Until the work is done, or a piece of it has failed."""
         import distributed
 
-        watch = _Watch(self, workers)
-        with tqdm(total=len(futures), desc=doing, unit="partition", disable=not (doing and self.verbose)) as bar:
-            is_done = False
+        watch, is_done = _Watch(self, workers), False
+        hidden = not (doing and self.verbose)
+        with tqdm(total=len(futures), desc=doing, unit="partition", disable=hidden) as bar, _losses_in_words():
             while not is_done:
                 try:
                     distributed.wait(list(futures), timeout=POLL)
                     is_done = True
                 except TimeoutError:
-                    pass
-                _raise_failure(futures)
-                bar.update(sum(future.status == "finished" for future in futures) - bar.n)
-                if not is_done:
                     watch.look()
+                for future in futures:
+                    if future.status == "error":
+                        raise future.exception()
+                bar.update(sum(future.status == "finished" for future in futures) - bar.n)
 
     def reduced(self, merge: Callable[[list[Any]], Any], futures: Sequence[Any]) -> Any:
         """Merge results as a tree, whose shape depends on their number alone, so that its rounding does too."""
@@ -115,14 +133,29 @@ class Cluster:
         return level[0]
 
     @contextmanager
+    def cancelled_on_failure(self, futures: Sequence[Any]) -> Iterator[None]:
+        """Let go of some work, and of all that needs it, where something fails; the error would keep it alive."""
+        try:
+            yield
+        except BaseException:
+            self.client.cancel(list(futures))
+            raise
+
+    @contextmanager
     def locked(self, workers: Sequence[str]) -> Iterator[None]:
         """Keep other fits from starting on any of some workers; a client that dies sets them free."""
         import distributed
 
         with ExitStack() as held:
             for worker in sorted(workers):  # in one order, so that no two fits wait for each other
-                held.enter_context(distributed.Semaphore(name=f"skvae-{worker}"))
+                lock = distributed.Semaphore(name=f"skvae-{worker}", scheduler_rpc=self.client.scheduler, loop=self.client.loop)
+                held.enter_context(lock)
             yield
+
+
+def process_of(worker: str) -> str:
+    """The process that a worker is in: workers that are threads of one process cannot be ranks of one group."""
+    return worker.rpartition("/")[0] if worker.startswith("inproc://") else worker
 
 
 class _Watch:
@@ -155,15 +188,25 @@ class _Watch:
             raise WorkerLostError(f"The cluster has had no workers for {timeout:g} s. Add some, and fit again.")
 
 
-def _raise_failure(futures: Sequence[Any]) -> None:
-    for future in futures:
-        if future.status == "error":
-            raise future.exception()
-        if future.status in {"cancelled", "lost"}:
-            raise WorkerLostError(
-                "Work on the cluster was cancelled, or the rows that it needs are lost with the worker that had them. "
-                f"{UNCHANGED} Load the rows again, and fit again."
-            )
+@contextmanager
+def _losses_in_words() -> Iterator[None]:
+    """Say of Dask's own errors what they mean for a fit."""
+    from distributed import CancelledError
+    from distributed.comm.core import CommClosedError
+    from distributed.scheduler import KilledWorker
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise WorkerLostError(
+            f"Several workers were lost with the same piece of work. {UNCHANGED} They may lack memory: fit again with smaller "
+            f"partitions, or give workers more of it. ({error})"
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        raise WorkerLostError(
+            "Work on the cluster was cancelled, or the rows that it needs are lost with the worker that had them. "
+            f"{UNCHANGED} Load the rows again, and fit again. ({error})"
+        ) from error
 
 
 def heard(function: Callable[..., Any], *args: Any) -> tuple[Any, list[Warning]]:

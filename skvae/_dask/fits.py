@@ -8,7 +8,7 @@ import numpy as np
 
 from skvae._anomaly import AEAnomalyDetector
 from skvae._base import BaseAutoencoder
-from skvae._dask.cluster import Cluster, heard, told
+from skvae._dask.cluster import Cluster, heard, process_of, told
 from skvae._dask.collections import is_collection, is_frame, joined, partitions_of, rows_of, weights_of
 from skvae._dask.ranks import Job, train_together
 from skvae._streams import LEAST_ROWS
@@ -17,6 +17,7 @@ from skvae._tables.schema import HEAD_ROWS, HeadSchema, Schema, pooled
 from skvae._tables.survey import Findings, Shares, places_of
 from skvae._validation import check_rows, check_weights, random_seed
 
+LEAST_ROWS_OF_RANK = 500  # fewer are no work to share
 HEADS = 4  # partitions that the first rows are looked for in, and twice as many each time that they have too few
 
 
@@ -45,19 +46,26 @@ def fit_transformer(
     held_out = model._held_out(X_val, sample_weight_val, schema)
     tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
     homes = homes_of(parts, X, cluster)
-    tables = computed_at(homes, tables, cluster)  # 2)
-    counts = cluster.results(client.map(_count, tables, pure=False), "reading", workers=sorted({*homes}))
+    tables = _computed_at(homes, tables, cluster)  # 2)
+    with cluster.cancelled_on_failure(tables):
+        job = Job(model, schema, held_out, earlier, cluster.timeout)
+        return _trained(job, tables, homes, X.shape[1], cluster)
+
+
+def _trained(job: Job, tables: list[Any], homes: list[str], n_columns: int, cluster: Cluster) -> BaseAutoencoder:
+    """The estimator, trained on partitions that are numbers."""
+    client, model = cluster.client, job.model
+    counts = cluster.results(client.map(_count, tables, pure=False), "reading")
     n_rows, total = map(sum, zip(*counts, strict=True))
     if not total:
         raise ValueError(f"sample_weight is zero for all {n_rows} rows; at least one row needs a positive weight.")
-    share = model.validation_fraction if held_out is None and model.early_stopping is not False else 0.0
-    shares = Shares.of(n_rows, X.shape[1], share)
+    share = model.validation_fraction if job.held_out is None and model.early_stopping is not False else 0.0
+    shares = Shares.of(n_rows, n_columns, share)
     findings = [client.submit(_findings, table, shares, pure=False) for (n, _), table in zip(counts, tables, strict=True) if n]
     found = cluster.reduced(_merged, findings)  # 3)
     cluster.wait([*findings, found], "summing up")
-    job = Job(model, schema, shares, held_out, earlier, cluster.timeout)
-    sizes = [n for n, _ in counts]
-    return train_together(job, tables, sizes, found, cluster)  # 4)
+    by_rank = dealt(homes, [n for n, _ in counts], cluster.addresses())
+    return train_together(job, shares, by_rank, tables, found, cluster)  # 4)
 
 
 def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomalyDetector:
@@ -100,22 +108,38 @@ def homes_of(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
     """
     from distributed import futures_of
 
-    workers = sorted(cluster.workers)
-    if not workers:
-        raise ValueError("The cluster has no workers; add some, e.g. `client.cluster.scale(2)`.")
+    workers = cluster.addresses()
     held = {future.key[1]: future.key for future in futures_of(X) if isinstance(future.key, tuple)}  # by partition
     holders = cluster.client.who_has(futures_of(X)) if len(held) == len(parts) else {}
     shares = np.array_split(np.arange(len(parts)), len(workers))
     homes = [worker for worker, share in zip(workers, shares, strict=True) for _ in share]
-    return [min(holders.get(held.get(i)) or [home]) for i, home in enumerate(homes)]
+    chosen = {process_of(worker): worker for worker in workers}
+    of_holders = [min(map(process_of, holders.get(held.get(i), ())), default="") for i in range(len(parts))]
+    return [chosen.get(holder, home) for holder, home in zip(of_holders, homes, strict=True)]
 
 
-def computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
-    """The futures of some work, each on its worker."""
+def dealt(homes: list[str], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
+    """By worker, the partitions that its rank learns from: those at home there, or equally many where a worker would have none.
+
+    Of few rows there are fewer ranks than workers.
+    """
+    filled = [i for i, size in enumerate(sizes) if size]
+    n_ranks = max(1, min(len(workers), len(filled), sum(sizes) // LEAST_ROWS_OF_RANK))
+    by_rank: dict[str, list[int]] = {}
+    for i in filled:
+        by_rank.setdefault(homes[i], []).append(i)
+    if len(by_rank) == n_ranks and {*by_rank} <= {*workers}:
+        return by_rank
+    return {worker: part.tolist() for worker, part in zip(workers, np.array_split(filled, n_ranks), strict=False)}
+
+
+def _computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
+    """The futures of some work, each on its worker, or on another one where that is lost."""
     futures: dict[int, Any] = {}
     for worker in {*homes}:
         places = [i for i, home in enumerate(homes) if home == worker]
-        futures |= zip(places, cluster.client.compute([tables[i] for i in places], workers=[worker]), strict=True)
+        some = [tables[i] for i in places]
+        futures |= zip(places, cluster.client.compute(some, workers=[worker], allow_other_workers=True), strict=True)
     return [futures[i] for i in range(len(tables))]
 
 

@@ -1,6 +1,6 @@
 """Training by one process per worker, which are the ranks of a torch.distributed group for as long as it takes."""
 
-import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from tqdm.auto import tqdm
 
 from skvae._base import BaseAutoencoder, warn_of_early_end
@@ -27,8 +26,8 @@ from skvae._tables.survey import Findings, Parts, Shares, Streamed
 from skvae.core.ranks import Ranks
 from skvae.distributed import one_of_several
 
-LEAST_ROWS = 500  # of a rank; fewer are no work to share
 GRACE = 2.0  # seconds in which the rank that failed first says so, after others have noticed it
+GROUP = threading.Lock()  # of this process, which can be in one group at once
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class Job:
     model : BaseAutoencoder
         To be fitted, with the columns of the table.
     schema : Schema
-    shares : Shares
     held_out : Table or None
         The caller's own rows to choose the number of epochs on.
     earlier : Fitted or None
@@ -53,7 +51,6 @@ class Job:
 
     model: BaseAutoencoder
     schema: Schema
-    shares: Shares
     held_out: Table | None
     earlier: Fitted | None
     timeout: float
@@ -69,39 +66,30 @@ class Place:
     rank, size : int
     worker : str
         Address of the worker.
-    host : str
-        Of rank 0.
-    port : int
-        Free there.
+    meeting : str
+        A name under which the ranks find each other.
     """
 
     rank: int
     size: int
     worker: str
-    host: str
-    port: int
+    meeting: str
 
 
-def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any, cluster: Cluster) -> BaseAutoencoder:
-    """The fitted estimator, of one rank on each worker that has rows."""
-    client = cluster.client
-    workers = sorted(cluster.workers)
-    with cluster.locked(workers), _progress(job, cluster) as job:
-        at = placed(client, tables, sizes, workers)
-        addresses = list(at)
-        host, port = "", 0
-        if len(addresses) > 1:
-            host, port = cluster.results(
-                [client.submit(_free_port, addresses[0], workers=[addresses[0]], allow_other_workers=True, pure=False)],
-                workers=addresses,
-            )[0]
+def train_together(
+    job: Job, shares: Shares, by_rank: dict[str, list[int]], tables: list[Any], findings: Any, cluster: Cluster
+) -> BaseAutoencoder:
+    """The fitted estimator, of one rank for each worker that has partitions to learn from."""
+    client, addresses, meeting = cluster.client, list(by_rank), f"skvae-{uuid4().hex}"
+    with cluster.locked(addresses), _progress(job, cluster) as job:
         futures = [
             client.submit(
                 heard,
                 _train,
                 job,
-                Place(rank, len(addresses), address, host, port),
-                [tables[i] for i in at[address]],
+                shares,
+                Place(rank, len(addresses), address, meeting),
+                [tables[i] for i in by_rank[address]],
                 findings,
                 workers=[address],
                 allow_other_workers=True,  # else a task whose worker is lost would wait for it forever
@@ -112,43 +100,12 @@ def train_together(job: Job, tables: list[Any], sizes: list[int], findings: Any,
         ]
         try:
             cluster.wait(futures, workers=addresses)
+            fitted = cluster.results(futures[:1], workers=addresses[:1])[0]
         except BaseException as error:
             first = _first_cause(futures, error)
             client.cancel(futures)
             raise first from None
-        return told(futures[0].result())
-
-
-def placed(client: Any, tables: list[Any], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
-    """By worker, the partitions that its rank learns from: those that it holds, or some of another one where it holds none."""
-    holders = client.who_has(tables)
-    n_ranks = max(1, min(sum(sizes) // LEAST_ROWS, len({_process(worker) for worker in workers})))
-    chosen = {_process(worker): worker for worker in reversed(workers)}
-    at: dict[str, list[int]] = {worker: [] for worker in chosen.values()}
-    for i, (table, size) in enumerate(zip(tables, sizes, strict=True)):
-        if size:
-            held_by = [chosen[_process(worker)] for worker in holders[table.key] if _process(worker) in chosen]
-            at[min(held_by, default=workers[0], key=lambda worker: len(at[worker]))].append(i)
-
-    def n_rows(worker: str) -> int:
-        return sum(sizes[i] for i in at[worker])
-
-    by_rows = sorted(at, key=n_rows, reverse=True)
-    ranks, others = by_rows[:n_ranks], by_rows[n_ranks:]
-    for worker in others:
-        at[min(ranks, key=n_rows)] += at.pop(worker)
-    for worker in ranks:
-        largest = max(ranks, key=n_rows)
-        if n_rows(worker) == 0 and len(at[largest]) > 1:
-            half = len(at[largest]) // 2
-            at[worker], at[largest] = at[largest][half:], at[largest][:half]
-    ordered = sorted((sorted(parts), worker) for worker, parts in at.items() if parts)
-    return {worker: parts for parts, worker in ordered}
-
-
-def _process(worker: str) -> str:
-    """The process that a worker is in: workers that are threads of one process cannot be ranks of one group."""
-    return worker.rpartition("/")[0] if worker.startswith("inproc://") else worker
+    return told(fitted)
 
 
 @contextmanager
@@ -189,19 +146,6 @@ def _first_cause(futures: list[Any], error: BaseException) -> BaseException:
 # On the workers
 
 
-def _free_port(worker: str) -> tuple[str, int]:
-    """The host of a worker as others know it, and a port that is free there."""
-    from distributed import get_worker
-    from distributed.comm.addressing import get_address_host
-
-    _check_is(worker)
-    address = get_worker().address
-    host = "127.0.0.1" if address.startswith("inproc://") else get_address_host(address)
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-        free.bind((host, 0))
-        return host, free.getsockname()[1]
-
-
 def _check_is(worker: str) -> None:
     """Refuse to run where a lost worker's work has been moved to."""
     from distributed import get_worker
@@ -210,11 +154,11 @@ def _check_is(worker: str) -> None:
         raise lost(worker)
 
 
-def _train(job: Job, place: Place, tables: list[Table], findings: Findings) -> BaseAutoencoder | None:
+def _train(job: Job, shares: Shares, place: Place, tables: list[Table], findings: Findings) -> BaseAutoencoder | None:
     """What each rank does; the estimator that rank 0 has fitted."""
     _check_is(place.worker)
     with _threads(), _group(place, job.timeout) as ranks:
-        parts = Parts(tables, job.shares, findings)
+        parts = Parts(tables, shares, findings)
         if parts.n_training == 0:
             raise ValueError(
                 f"Worker {place.worker} has {parts.n_held_out} rows, and all of them are held out to choose the number of "
@@ -253,13 +197,26 @@ def _group(place: Place, timeout: float) -> Iterator[Processes]:
     if place.size == 1:
         yield ALONE
         return
+    if not GROUP.acquire(timeout=timeout):
+        raise WorkerLostError(
+            f"Worker {place.worker} was still busy with an earlier fit after {timeout:g} s. {UNCHANGED} Restart the worker, "
+            f"`client.restart_workers([{place.worker!r}])`, and fit again."
+        )
+    try:
+        yield from _joined(place, timeout)
+    finally:
+        GROUP.release()
+
+
+def _joined(place: Place, timeout: float) -> Iterator[Processes]:
+    """The ranks, in a group that ends with what is done with them."""
     if dist.is_initialized():
         raise RuntimeError(
             f"Worker {place.worker} is in a torch.distributed group of another program. Call "
             "torch.distributed.destroy_process_group there, or restart the worker."
         )
+    store = _Store(place.meeting, timeout)
     try:
-        store = _met(place, timeout)
         dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=timedelta(seconds=timeout))
         yield Ranks()
     except RuntimeError as error:
@@ -272,25 +229,44 @@ def _group(place: Place, timeout: float) -> Iterator[Processes]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+        store.forget()
 
 
-def _met(place: Place, timeout: float) -> TCPStore:
-    """A store in which all ranks have said that they are there."""
-    deadline = time.monotonic() + timeout
-    is_first = place.rank == 0
-    wait = timedelta(seconds=timeout)
-    store = TCPStore(place.host, place.port, place.size, is_first, wait, wait_for_workers=False)
-    store.set(f"rank {place.rank}", "here")
-    names = [f"rank {rank}" for rank in range(place.size)]
-    while not store.check(names):
-        _check_is_wanted()
-        if time.monotonic() > deadline:
-            raise WorkerLostError(
-                f"Not all workers had begun to train after {timeout:g} s. {UNCHANGED} Fit again when they have no other work, "
-                "or raise timeout."
-            )
-        time.sleep(POLL)
-    return store
+class _Store(dist.Store):  # type: ignore[name-defined]
+    """Where ranks tell each other their addresses: at the scheduler, as one that asks a frozen worker would freeze too."""
+
+    def __init__(self, meeting: str, timeout: float) -> None:
+        from distributed import get_client
+
+        super().__init__()
+        self.client = get_client()
+        self.meeting, self.seconds = meeting, timeout
+        self.deadline = time.monotonic() + timeout
+        self.own: list[str] = []
+
+    def set(self, key: str, value: bytes) -> None:
+        self.client.publish_dataset(value, name=self.meeting + key)
+        self.own.append(key)
+
+    def get(self, key: str) -> bytes:
+        while (value := self.client.get_dataset(self.meeting + key, default=None)) is None:
+            _check_is_wanted()
+            if time.monotonic() > self.deadline:
+                raise WorkerLostError(
+                    f"Not all workers had begun to train after {self.seconds:g} s. {UNCHANGED} Fit again when they have no "
+                    "other work, or raise timeout."
+                )
+            time.sleep(POLL / 4)
+        return value
+
+    def wait(self, keys: list[str], timeout: timedelta | None = None) -> None:
+        for key in keys:
+            self.get(key)
+
+    def forget(self) -> None:
+        """Leave nothing of this rank at the scheduler."""
+        for key in self.own:
+            self.client.unpublish_dataset(self.meeting + key)
 
 
 def _report(epoch: int, n_iter: int, loss: float, validation_loss: float | None, topic: str) -> None:
