@@ -133,6 +133,19 @@ class _OfTransformers(OnDask):
         self._take_over(fit_transformer(self.to_local(), X, sample_weight, X_val, sample_weight_val, self._cluster()))
         return self
 
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Names of the columns that ``transform`` gives, which are those of the local estimator.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        return self.to_local().get_feature_names_out(input_features)
+
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of ``score_samples`` over rows, computed at once.
 

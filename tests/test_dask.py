@@ -281,6 +281,7 @@ def test_frames_with_output_of_pandas():
     model = DaskAutoencoderTransformer(2, **QUICK).set_output(transform="pandas").fit(collection)
     lazy = model.transform(collection)
     assert list(lazy.columns) == ["autoencodertransformer0", "autoencodertransformer1"]
+    assert list(lazy.columns) == list(model.get_feature_names_out())
     pd.testing.assert_frame_equal(lazy.compute(), model.to_local().transform(table))
 
 

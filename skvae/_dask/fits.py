@@ -136,7 +136,7 @@ def dealt(homes: list[str], sizes: list[int], workers: list[str]) -> dict[str, l
 def _computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
     """The futures of some work, each on its worker, or on another one where that is lost."""
     futures: dict[int, Any] = {}
-    for worker in {*homes}:
+    for worker in dict.fromkeys(homes):
         places = [i for i, home in enumerate(homes) if home == worker]
         some = [tables[i] for i in places]
         futures |= zip(places, cluster.client.compute(some, workers=[worker], allow_other_workers=True), strict=True)
