@@ -324,8 +324,6 @@ class Soak:
                 limited(partial(self.workers.client.restart_workers, [address]), self.limit)
             else:
                 os.kill(pid, signal.SIGCONT if way == "go on" else signal.SIGKILL)
-                if os.environ.get("DEBUG"):
-                    threading.Timer(4, self.dump).start()
         elif kind == "all" and self.args.alone:
             limited(self.workers.heal, self.limit)
 
