@@ -44,9 +44,7 @@ def fit_transformer(
     held_out = model._held_out(X_val, sample_weight_val, schema)
     tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
     tables = _computed_at(_homes(parts, X, cluster), tables, cluster)  # 2)
-    with cluster.cancelled_on_failure(tables):
-        job = Job(model, schema, held_out, earlier, cluster.timeout)
-        return _trained(job, tables, X.shape[1], cluster)
+    return _trained(Job(model, schema, held_out, earlier, cluster.timeout), tables, X.shape[1], cluster)
 
 
 def _trained(job: Job, tables: list[Any], n_columns: int, cluster: Cluster) -> BaseAutoencoder:
