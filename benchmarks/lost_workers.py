@@ -85,7 +85,7 @@ class WithNannies:
 
     def __init__(self) -> None:
         self.cluster = LocalCluster(
-            n_workers=N_WORKERS, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+            n_workers=N_WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
         )
         self.client = Client(self.cluster)
 
@@ -105,7 +105,7 @@ class Alone:
     """Workers that are lost for good."""
 
     def __init__(self) -> None:
-        self.cluster = LocalCluster(n_workers=0, processes=True, dashboard_address=None)
+        self.cluster = LocalCluster(n_workers=0, processes=True, dashboard_address=":0")
         self.client = Client(self.cluster)
         self.processes: list[subprocess.Popen] = []
         self.heal()
@@ -324,8 +324,6 @@ class Soak:
                 limited(partial(self.workers.client.restart_workers, [address]), self.limit)
             else:
                 os.kill(pid, signal.SIGCONT if way == "go on" else signal.SIGKILL)
-                if os.environ.get("DEBUG"):
-                    threading.Timer(4, self.dump).start()
         elif kind == "all" and self.args.alone:
             limited(self.workers.heal, self.limit)
 

@@ -130,7 +130,8 @@ class _OfTransformers(OnDask):
         RuntimeError
             Where a worker is lost, or silent for longer than ``timeout``. An earlier fit stays as it was.
         """
-        self._take_over(fit_transformer(self.to_local(), X, sample_weight, X_val, sample_weight_val, self._cluster()))
+        with self._cluster() as cluster:
+            self._take_over(fit_transformer(self.to_local(), X, sample_weight, X_val, sample_weight_val, cluster))
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
@@ -267,5 +268,6 @@ class DaskAEAnomalyDetector(OnDask, AEAnomalyDetector, methods=("score_samples",
         ValueError, TypeError, RuntimeError
             As ``DaskAutoencoderTransformer.fit``.
         """
-        self._take_over(fit_detector(self.to_local(), X, self._cluster()))
+        with self._cluster() as cluster:
+            self._take_over(fit_detector(self.to_local(), X, cluster))
         return self

@@ -6,7 +6,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from traceback import clear_frames
+from typing import Any, Self
 
 from tqdm.auto import tqdm
 
@@ -65,6 +66,15 @@ class Cluster:
         self.timeout = timeout
         self.verbose = verbose
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        """Let go of the work of a fit that failed: the error has it in its frames, and the cluster would go on with it."""
+        while error is not None:
+            clear_frames(error.__traceback__)
+            error = error.__context__
+
     @property
     def workers(self) -> dict[str, Any]:
         """What the scheduler knows of each worker, by its address."""
@@ -108,21 +118,24 @@ class Cluster:
 
     def wait(self, futures: Sequence[Any], doing: str = "", workers: Sequence[str] | None = None) -> None:
         """Until the work is done, or a piece of it has failed."""
-        import distributed
+        from distributed import CancelledError
 
-        watch, is_done = _Watch(self, workers), False
+        watch, pause = _Watch(self, workers), 0.005
         hidden = not (doing and self.verbose)
         with tqdm(total=len(futures), desc=doing, unit="partition", disable=hidden) as bar, _losses_in_words():
-            while not is_done:
-                try:
-                    distributed.wait(list(futures), timeout=POLL)
-                    is_done = True
-                except TimeoutError:
+            states: list[str] = []
+            while states.count("finished") < len(futures):  # not by distributed.wait: its timeouts keep futures in cycles
+                states = [future.status for future in futures]
+                if "error" in states:
+                    raise futures[states.index("error")].exception()
+                if "cancelled" in states:
+                    raise CancelledError(futures[states.index("cancelled")].key)
+                done = states.count("finished")  # of those that were, some may be computed anew
+                bar.update(done - bar.n)
+                if done < len(futures):
                     watch.look()
-                for future in futures:
-                    if future.status == "error":
-                        raise future.exception()
-                bar.update(sum(future.status == "finished" for future in futures) - bar.n)
+                    time.sleep(pause)
+                    pause = min(2 * pause, POLL)
 
     def reduced(self, merge: Callable[[list[Any]], Any], futures: Sequence[Any]) -> Any:
         """Merge results as a tree, whose shape depends on their number alone, so that its rounding does too."""
@@ -131,15 +144,6 @@ class Cluster:
             groups = [level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)]
             level = [self.client.submit(merge, group, pure=False) for group in groups]
         return level[0]
-
-    @contextmanager
-    def cancelled_on_failure(self, futures: Sequence[Any]) -> Iterator[None]:
-        """Let go of some work, and of all that needs it, where something fails; the error would keep it alive."""
-        try:
-            yield
-        except BaseException:
-            self.client.cancel(list(futures))
-            raise
 
     @contextmanager
     def locked(self, workers: Sequence[str]) -> Iterator[None]:

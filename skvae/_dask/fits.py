@@ -47,9 +47,7 @@ def fit_transformer(
     tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
     homes = homes_of(parts, X, cluster)
     tables = _computed_at(homes, tables, cluster)  # 2)
-    with cluster.cancelled_on_failure(tables):
-        job = Job(model, schema, held_out, earlier, cluster.timeout)
-        return _trained(job, tables, homes, X.shape[1], cluster)
+    return _trained(Job(model, schema, held_out, earlier, cluster.timeout), tables, homes, X.shape[1], cluster)
 
 
 def _trained(job: Job, tables: list[Any], homes: list[str], n_columns: int, cluster: Cluster) -> BaseAutoencoder:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import _set_pg_timeout  # what no public name has
 from tqdm.auto import tqdm
 
 from skvae._base import BaseAutoencoder, warn_of_early_end
@@ -27,6 +28,7 @@ from skvae.core.ranks import Ranks
 from skvae.distributed import one_of_several
 
 GRACE = 2.0  # seconds in which the rank that failed first says so, after others have noticed it
+ATTEMPTS = 5  # of gloo to connect, each of which may take the timeout that it is given
 GROUP = threading.Lock()  # of this process, which can be in one group at once
 
 
@@ -217,7 +219,9 @@ def _joined(place: Place, timeout: float) -> Iterator[Processes]:
         )
     store = _Store(place.meeting, timeout)
     try:
-        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=timedelta(seconds=timeout))
+        each = timedelta(seconds=timeout / ATTEMPTS)
+        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=each)
+        _set_pg_timeout(timedelta(seconds=timeout))
         yield Ranks()
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error).lower():
