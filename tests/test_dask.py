@@ -22,7 +22,7 @@ distributed = pytest.importorskip("distributed")
 import dask.array as da  # noqa: E402
 import dask.dataframe as dd  # noqa: E402
 
-from skvae._dask import fits  # noqa: E402
+from skvae._dask import fits, ranks  # noqa: E402
 from skvae._dask.cluster import Cluster  # noqa: E402
 from skvae._dask.collections import partitions_of  # noqa: E402
 from skvae.dask import DaskAEAnomalyDetector, DaskAutoencoderTransformer, DaskVAETransformer  # noqa: E402
@@ -172,7 +172,7 @@ def test_partitions_without_rows_and_of_unknown_sizes():
     ids=["at home", "order", "one worker", "no rows", "few rows", "lost worker", "one partition"],
 )
 def test_ranks_learn_from_partitions_at_home_or_share_them(homes, sizes, expected):
-    assert fits.dealt(list(homes), list(sizes), ["a", "b"]) == expected
+    assert ranks.dealt(list(homes), list(sizes), ["a", "b"]) == expected
 
 
 @pytest.mark.parametrize("kind", ["array", "frame"])

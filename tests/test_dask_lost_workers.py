@@ -16,7 +16,7 @@ from skvae._dask import fits, ranks  # noqa: E402
 from skvae._dask.cluster import WorkerLostError  # noqa: E402
 from skvae.dask import DaskAutoencoderTransformer  # noqa: E402
 
-TIMEOUT = 3.0
+TIMEOUT = 8.0
 X = np.random.default_rng(0).normal(size=(2000, 5))
 
 pytestmark = [

@@ -17,7 +17,6 @@ from skvae._tables.schema import HEAD_ROWS, HeadSchema, Schema, pooled
 from skvae._tables.survey import Findings, Shares, places_of
 from skvae._validation import check_rows, check_weights, random_seed
 
-LEAST_ROWS_OF_RANK = 500  # fewer are no work to share
 HEADS = 4  # partitions that the first rows are looked for in, and twice as many each time that they have too few
 
 
@@ -62,8 +61,7 @@ def _trained(job: Job, tables: list[Any], homes: list[str], n_columns: int, clus
     findings = [client.submit(_findings, table, shares, pure=False) for (n, _), table in zip(counts, tables, strict=True) if n]
     found = cluster.reduced(_merged, findings)  # 3)
     cluster.wait([*findings, found], "summing up")
-    by_rank = dealt(homes, [n for n, _ in counts], cluster.addresses())
-    return train_together(job, shares, by_rank, tables, found, cluster)  # 4)
+    return train_together(job, shares, tables, [n for n, _ in counts], homes, found, cluster)  # 4)
 
 
 def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomalyDetector:
@@ -114,21 +112,6 @@ def homes_of(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
     chosen = {process_of(worker): worker for worker in workers}
     of_holders = [min(map(process_of, holders.get(held.get(i), ())), default="") for i in range(len(parts))]
     return [chosen.get(holder, home) for holder, home in zip(of_holders, homes, strict=True)]
-
-
-def dealt(homes: list[str], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
-    """By worker, the partitions that its rank learns from: those at home there, or equally many where a worker would have none.
-
-    Of few rows there are fewer ranks than workers.
-    """
-    filled = [i for i, size in enumerate(sizes) if size]
-    n_ranks = max(1, min(len(workers), len(filled), sum(sizes) // LEAST_ROWS_OF_RANK))
-    by_rank: dict[str, list[int]] = {}
-    for i in filled:
-        by_rank.setdefault(homes[i], []).append(i)
-    if len(by_rank) == n_ranks and {*by_rank} <= {*workers}:
-        return by_rank
-    return {worker: part.tolist() for worker, part in zip(workers, np.array_split(filled, n_ranks), strict=False)}
 
 
 def _computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:

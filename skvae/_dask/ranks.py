@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import _set_pg_timeout  # what no public name has
@@ -27,6 +28,7 @@ from skvae._tables.survey import Findings, Parts, Shares, Streamed
 from skvae.core.ranks import Ranks
 from skvae.distributed import one_of_several
 
+LEAST_ROWS = 500  # of a rank; fewer are no work to share
 GRACE = 2.0  # seconds in which the rank that failed first says so, after others have noticed it
 ATTEMPTS = 5  # of gloo to connect, each of which may take the timeout that it is given
 GROUP = threading.Lock()  # of this process, which can be in one group at once
@@ -79,11 +81,13 @@ class Place:
 
 
 def train_together(
-    job: Job, shares: Shares, by_rank: dict[str, list[int]], tables: list[Any], findings: Any, cluster: Cluster
+    job: Job, shares: Shares, tables: list[Any], sizes: list[int], homes: list[str], findings: Any, cluster: Cluster
 ) -> BaseAutoencoder:
     """The fitted estimator, of one rank for each worker that has partitions to learn from."""
-    client, addresses, meeting = cluster.client, list(by_rank), f"skvae-{uuid4().hex}"
-    with cluster.locked(addresses), _progress(job, cluster) as job:
+    client, meeting = cluster.client, f"skvae-{uuid4().hex}"
+    with cluster.locked(cluster.addresses()), _progress(job, cluster) as job:
+        by_rank = dealt(homes, sizes, cluster.addresses())
+        addresses = list(by_rank)
         futures = [
             client.submit(
                 heard,
@@ -108,6 +112,21 @@ def train_together(
             client.cancel(futures)
             raise first from None
     return told(fitted)
+
+
+def dealt(homes: list[str], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
+    """By worker, the partitions that its rank learns from: those at home there, or equally many where a worker would have none.
+
+    Of few rows there are fewer ranks than workers.
+    """
+    filled = [i for i, size in enumerate(sizes) if size]
+    n_ranks = max(1, min(len(workers), len(filled), sum(sizes) // LEAST_ROWS))
+    by_rank: dict[str, list[int]] = {}
+    for i in filled:
+        by_rank.setdefault(homes[i], []).append(i)
+    if len(by_rank) == n_ranks and {*by_rank} <= {*workers}:
+        return by_rank
+    return {worker: part.tolist() for worker, part in zip(workers, np.array_split(filled, n_ranks), strict=False)}
 
 
 @contextmanager
@@ -244,8 +263,8 @@ class _Store(dist.Store):  # type: ignore[name-defined]
 
         super().__init__()
         self.client = get_client()
-        self.meeting, self.seconds = meeting, timeout
-        self.deadline = time.monotonic() + timeout
+        self.meeting, self.seconds = meeting, 2 * timeout  # a rank of an earlier fit may hold a worker for half of that
+        self.deadline = time.monotonic() + self.seconds
         self.own: list[str] = []
 
     def set(self, key: str, value: bytes) -> None:
