@@ -285,11 +285,11 @@ class _Store(dist.Store):  # type: ignore[name-defined]
         self.own: list[str] = []
 
     def set(self, key: str, value: bytes) -> None:
-        self.client.publish_dataset(value, name=self.meeting + key)
-        self.own.append(key)
+        self.own.append(self._name(key))
+        self.client.publish_dataset(value, name=self.own[-1])
 
     def get(self, key: str) -> bytes:
-        while (value := self.client.get_dataset(self.meeting + key, default=None)) is None:
+        while (value := self.client.get_dataset(self._name(key), default=None)) is None:
             _check_is_wanted()
             if time.monotonic() > self.deadline:
                 raise WorkerLostError(
@@ -305,8 +305,12 @@ class _Store(dist.Store):  # type: ignore[name-defined]
 
     def forget(self) -> None:
         """Leave nothing of this rank at the scheduler."""
-        for key in self.own:
-            self.client.unpublish_dataset(self.meeting + key)
+        for name in self.own:
+            self.client.unpublish_dataset(name)
+
+    def _name(self, key: str) -> str:
+        """Without the group's number, which differs between ranks where some have failed to join an earlier group."""
+        return f"{self.meeting}/{key.partition('/')[2]}"
 
 
 def _report(epoch: int, n_iter: int, loss: float, validation_loss: float | None, topic: str) -> None:
