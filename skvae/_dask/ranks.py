@@ -171,10 +171,12 @@ def _progress(job: Job, cluster: Cluster) -> Iterator[Job]:
 
 def _first_cause(futures: list[Any], error: BaseException) -> BaseException:
     """What made a fit fail: of the errors that the ranks have, one that is not about another rank."""
+    from distributed.scheduler import KilledWorker
+
     deadline = time.monotonic() + GRACE
     while isinstance(error, WorkerLostError) and time.monotonic() < deadline:
         errors = [future.exception(timeout=1) for future in futures if future.status == "error"]
-        causes = [each for each in errors if not isinstance(each, WorkerLostError)]
+        causes = [each for each in errors if not isinstance(each, (WorkerLostError, KilledWorker))]
         if causes:
             return causes[0]
         time.sleep(POLL)
