@@ -154,10 +154,12 @@ def _progress(job: Job, cluster: Cluster) -> Iterator[Job]:
 
 def _first_cause(futures: list[Any], error: BaseException) -> BaseException:
     """What made a fit fail: of the errors that the ranks have, one that is not about another rank."""
+    from distributed.scheduler import KilledWorker
+
     deadline = time.monotonic() + GRACE
     while isinstance(error, WorkerLostError) and time.monotonic() < deadline:
         errors = [future.exception(timeout=1) for future in futures if future.status == "error"]
-        causes = [each for each in errors if not isinstance(each, WorkerLostError)]
+        causes = [each for each in errors if not isinstance(each, (WorkerLostError, KilledWorker))]
         if causes:
             return causes[0]
         time.sleep(POLL)
@@ -268,11 +270,11 @@ class _Store(dist.Store):  # type: ignore[name-defined]
         self.own: list[str] = []
 
     def set(self, key: str, value: bytes) -> None:
-        self.client.publish_dataset(value, name=self.meeting + key)
-        self.own.append(key)
+        self.own.append(self._name(key))
+        self.client.publish_dataset(value, name=self.own[-1])
 
     def get(self, key: str) -> bytes:
-        while (value := self.client.get_dataset(self.meeting + key, default=None)) is None:
+        while (value := self.client.get_dataset(self._name(key), default=None)) is None:
             _check_is_wanted()
             if time.monotonic() > self.deadline:
                 raise WorkerLostError(
@@ -288,8 +290,12 @@ class _Store(dist.Store):  # type: ignore[name-defined]
 
     def forget(self) -> None:
         """Leave nothing of this rank at the scheduler."""
-        for key in self.own:
-            self.client.unpublish_dataset(self.meeting + key)
+        for name in self.own:
+            self.client.unpublish_dataset(name)
+
+    def _name(self, key: str) -> str:
+        """Without the group's number, which differs between ranks where some have failed to join an earlier group."""
+        return f"{self.meeting}/{key.partition('/')[2]}"
 
 
 def _report(epoch: int, n_iter: int, loss: float, validation_loss: float | None, topic: str) -> None:
