@@ -435,7 +435,12 @@ def test_columns_that_differ_between_partitions():
 def test_weights_in_other_partitions():
     weights = da.ones(4000, chunks=1000)
     refused(ValueError, in_chunks(X, 2000, 2000), "sample_weight has 4 partitions and X has 2", sample_weight=weights)
-    refused(ValueError, in_chunks(X, 1000, 3000), "In partition 0", sample_weight=da.ones(4000, chunks=2000))
+    refused(
+        ValueError,
+        in_chunks(X, 1000, 3000),
+        "sample_weight.shape == (2000,), expected",
+        sample_weight=da.ones(4000, chunks=2000),
+    )
     message = refused(TypeError, in_chunks(X, 4000), "sample_weight is a ndarray", sample_weight=np.ones(4000))
     assert "dask.array.from_array(sample_weight, chunks=(X.chunks[0],))" in message
     refused(
