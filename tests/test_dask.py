@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -184,6 +185,20 @@ def test_rows_are_learned_from_where_they_are(client, kind):
     homes = fits.homes_of(partitions_of(layout), layout, Cluster(client, 10, verbose=False))
     assert {key[1]: (homes[key[1]],) for key in holders} == {key[1]: tuple(of_key) for key, of_key in holders.items()}
     assert len(homes) == 4
+
+
+def test_all_workers_are_seen_whatever_else_asks_the_scheduler(client):
+    cluster, ended = Cluster(client, 10, verbose=False), threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            client.sync(client._update_scheduler_info)  # as a timer of the client does, for no worker
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(ask)
+        found = {len(cluster.workers) for _ in range(200)}
+        ended.set()
+    assert found == {2}
 
 
 def test_two_fits_at_once_take_turns():

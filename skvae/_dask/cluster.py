@@ -78,7 +78,8 @@ class Cluster:
     @property
     def workers(self) -> dict[str, Any]:
         """What the scheduler knows of each worker, by its address."""
-        return dict(self.client.scheduler_info(n_workers=-1)["workers"])
+        identity = self.client.scheduler.identity  # not client.scheduler_info, which may return what a timer has overwritten
+        return dict(self.client.sync(identity, n_workers=-1)["workers"])
 
     def addresses(self) -> list[str]:
         """Those of the workers, in order, one for each process; where all workers are lost, it waits for others."""
