@@ -26,6 +26,7 @@ import dask.dataframe as dd  # noqa: E402
 from skvae._dask import fits, ranks  # noqa: E402
 from skvae._dask.cluster import Cluster  # noqa: E402
 from skvae._dask.collections import partitions_of  # noqa: E402
+from skvae._tables.survey import places_of  # noqa: E402
 from skvae.dask import DaskAEAnomalyDetector, DaskAutoencoderTransformer, DaskVAETransformer  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -432,6 +433,14 @@ def test_tables_in_memory(table, line):
 def test_no_rows():
     refused(ValueError, in_chunks(X[:0], 0), "X has no row in its 1 partitions")
     refused(ValueError, in_chunks(X[:0], 0), "X has no row", model=DaskAEAnomalyDetector())
+
+
+def test_a_rank_whose_rows_are_all_held_out():
+    rows = np.arange(1000.0)[:, None] * np.ones(6)
+    held_out = rows[places_of(rows) < 0.05][0]
+    table = np.concatenate([X[:3000], np.tile(held_out, (1000, 1))])
+    refused(ValueError, in_chunks(table, 3000, 1000), "All rows of one of the processes are held out")
+    DaskAutoencoderTransformer(2, **QUICK).fit(in_chunks(table, 4000))
 
 
 def test_infinity_is_named_by_its_partition():

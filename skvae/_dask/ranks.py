@@ -181,14 +181,8 @@ def _train(job: Job, shares: Shares, place: Place, tables: list[Table], findings
     """What each rank does; the estimator that rank 0 has fitted."""
     _check_is(place.worker)
     with _threads(), _group(place, job.timeout) as ranks:
-        parts = Parts(tables, shares, findings)
-        if parts.n_training == 0:
-            raise ValueError(
-                f"Worker {place.worker} has {parts.n_held_out} rows, and all of them are held out to choose the number of "
-                "epochs on. Lower validation_fraction, or repartition X."
-            )
         schema = job.schema.with_constants(findings.of_all)
-        rows = Lazy(Streamed(parts, processes=ranks))
+        rows = Lazy(Streamed(Parts(tables, shares, findings), processes=ranks))
         report = partial(_report, topic=job.topic if place.rank == 0 else "")
 
         def fit(settings: Any, rows: Any, held_out: Any, earlier: Any, _: Any) -> Any:

@@ -8,6 +8,7 @@ has the weights of that epoch. It replaces the start only where the guard is con
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from skvae._fit.splits import Split, folds, single_split
 from skvae._fit.starts import completed, started
 from skvae._fit.task import Task
 from skvae._tables.encoding import Encoding
-from skvae._tables.lazy import Lazy
+from skvae._tables.lazy import Lazy, Reader
 from skvae._tables.rows import Rows, Table
 from skvae._tables.scaling import Scaling, least_variances, resolutions
 from skvae.core.batches import Batches, StreamedBatches, dealt
@@ -368,6 +369,7 @@ def _batches(
 def _streamed_batches(task: Task, plan: TrainingPlan, rows: Lazy, dtype: torch.dtype) -> StreamedBatches:
     """Of the rows that this process has. Where others have further rows, the batches of all together have the plan's size."""
     reader, unit = rows.reader, rows.total / rows.n_rows
+    reader.processes.together(partial(_check_has_rows, reader))
     weighted, share = reader.is_weighted, reader.n_own_rows / reader.n_rows
 
     def read(i: int) -> Tensor:
@@ -387,6 +389,14 @@ def _streamed_batches(task: Task, plan: TrainingPlan, rows: Lazy, dtype: torch.d
         task.generator(reader.processes.rank),
         task.settings.device,
     )
+
+
+def _check_has_rows(reader: Reader) -> None:
+    if reader.n_own_rows == 0:
+        raise ValueError(
+            "All rows of one of the processes are held out to choose the number of epochs on. Lower validation_fraction, or "
+            "spread the rows over fewer processes."
+        )
 
 
 def _weights(counts: Tensor | None, rows: Tensor, n_models: int, parts: list[np.ndarray]) -> Tensor | None:
