@@ -45,7 +45,7 @@ def fit_transformer(
     held_out = model._held_out(X_val, sample_weight_val, schema)
     tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
     homes = homes_of(parts, X, cluster)
-    tables = _computed_at(homes, tables, cluster)  # 2)
+    tables = client.compute(tables)  # 2) bound to no worker: with all workers lost, Dask never runs again what was bound to one
     return _trained(Job(model, schema, held_out, earlier, cluster.timeout), tables, homes, X.shape[1], cluster)
 
 
@@ -112,16 +112,6 @@ def homes_of(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
     chosen = {process_of(worker): worker for worker in workers}
     of_holders = [min(map(process_of, holders.get(held.get(i), ())), default="") for i in range(len(parts))]
     return [chosen.get(holder, home) for holder, home in zip(of_holders, homes, strict=True)]
-
-
-def _computed_at(homes: list[str], tables: list[Any], cluster: Cluster) -> list[Any]:
-    """The futures of some work, each on its worker, or on another one where that is lost."""
-    futures: dict[int, Any] = {}
-    for worker in dict.fromkeys(homes):
-        places = [i for i, home in enumerate(homes) if home == worker]
-        some = [tables[i] for i in places]
-        futures |= zip(places, cluster.client.compute(some, workers=[worker], allow_other_workers=True), strict=True)
-    return [futures[i] for i in range(len(tables))]
 
 
 def _first_rows(parts: list[Any], n_rows: int, cluster: Cluster) -> Any:
