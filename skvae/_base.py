@@ -138,7 +138,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         return self
 
     def _fit(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
-        earlier = self._fitted if self.warm_start and hasattr(self, "_fitted") else None
+        earlier = self._earlier
         self.__dict__.pop("_increments", None)
         source = streamed(X)
         if source is None:
@@ -225,10 +225,18 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             return self._held_out(X_val, sample_weight_val, schema), weights
 
         held_out, weights = processes.together(held_out_and_weights)
-        share = self.validation_fraction if held_out is None and self.early_stopping is not False else 0.0
-        survey = survey_of(self, source, schema, weights, share, in_unit_interval, processes)
+        survey = survey_of(self, source, schema, weights, self._share_held_out(held_out), in_unit_interval, processes)
         rows = Lazy(Streamed(survey, processes=processes))
         return self._fit_rows(schema.with_constants(survey.findings.of_all), rows, held_out, earlier)
+
+    @property
+    def _earlier(self) -> Fitted | None:
+        """The fit that a warm start goes on from."""
+        return self._fitted if self.warm_start and hasattr(self, "_fitted") else None
+
+    def _share_held_out(self, held_out: Table | None) -> float:
+        """Share of the rows of a table that is read block by block which chooses the number of epochs."""
+        return self.validation_fraction if held_out is None and self.early_stopping is not False else 0.0
 
     def _check_first_rows(self, source: Source, schema: Schema, reset: bool, processes: Processes) -> None:
         """Take over the columns of a table, which are the same for all processes."""

@@ -97,9 +97,8 @@ def _fit(estimator: Estimator, X: Any, sample_weight: Any, X_val: Any, sample_we
     source = ranks.together(lambda: _source_of(X))
     if len({*ranks.gathered(sample_weight is None)}) > 1:
         raise ValueError("sample_weight is given in some processes and not in others; give it in all, or in none.")
-    earlier = estimator._fitted if estimator.warm_start and hasattr(estimator, "_fitted") else None
     with one_of_several(estimator, ranks):
-        fit = estimator._fit_stream(source, sample_weight, X_val, sample_weight_val, earlier, ranks)
+        fit = estimator._fit_stream(source, sample_weight, X_val, sample_weight_val, estimator._earlier, ranks)
         if fit.still_falling:
             warn_of_early_end(estimator.max_iter)
 
@@ -115,12 +114,17 @@ def _source_of(X: Any) -> Source:
     return source
 
 
+def seed_of(estimator: Any) -> int:
+    """A seed for all processes, which is the estimator's own where it has one."""
+    state = estimator.random_state
+    return int(state) if isinstance(state, Integral) else random_seed(state)
+
+
 @contextmanager
 def one_of_several(estimator: BaseAutoencoder, ranks: Processes) -> Iterator[None]:
     """Draw what is random as rank 0 does, and let rank 0 alone show progress and warn."""
     random_state, verbose = estimator.random_state, estimator.verbose
-    is_seed = isinstance(random_state, Integral)
-    estimator.random_state = ranks.of_first(random_state if is_seed else random_seed(random_state))
+    estimator.random_state = ranks.of_first(seed_of(estimator))
     try:
         with warnings.catch_warnings():
             if ranks.rank > 0:

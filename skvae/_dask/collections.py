@@ -13,6 +13,7 @@ def is_collection(X: Any) -> bool:
 
 
 def is_frame(X: Any) -> bool:
+    """Whether X is a frame of Dask."""
     return _is(X, "dask.dataframe", "DataFrame")
 
 
@@ -21,14 +22,14 @@ def _is(X: Any, module: str, *names: str) -> bool:
     return loaded is not None and isinstance(X, tuple(getattr(loaded, name) for name in names))
 
 
-def partitions_of(X: Any, name: str = "X") -> list[Any]:
-    """The partitions of a collection of rows, as delayed objects.
+def partitions_of(X: Any) -> list[Any]:
+    """The partitions of a collection of rows, which is checked, as delayed objects."""
+    check_collection(X)
+    return list(np.ravel(X.to_delayed()))
 
-    Raises
-    ------
-    TypeError, ValueError
-        On what is no collection of rows.
-    """
+
+def check_collection(X: Any, name: str = "X") -> None:
+    """Refuse what is no collection of rows."""
     if not is_collection(X):
         raise TypeError(
             f"{name} is a {type(X).__name__}, and this takes collections of Dask. Make one of it, "
@@ -39,7 +40,6 @@ def partitions_of(X: Any, name: str = "X") -> list[Any]:
         _check_array(X, name)
     elif not is_frame(X):
         raise ValueError(f"{name} is a single column; make a frame of it, `{name} = {name}.to_frame()`.")
-    return list(np.ravel(X.to_delayed()))
 
 
 def _check_array(X: Any, name: str) -> None:
@@ -79,7 +79,7 @@ def mapped(model: Any, method: str, X: Any) -> Any:
     """The collection of what a method of an estimator gives for each partition, not yet computed."""
     from dask.delayed import delayed
 
-    partitions_of(X)  # checks it
+    check_collection(X)
     empty = _of_no_rows(model, method, X)
     shared = delayed(model, pure=False, traverse=False)
     if is_frame(X):
@@ -112,8 +112,3 @@ def joined(parts: list[Any]) -> Any:
     from scipy import sparse
 
     return sparse.vstack(parts) if sparse.issparse(parts[0]) else np.concatenate(parts)
-
-
-def rows_of(part: Any, rows: Any) -> Any:
-    """Some rows of a partition: a slice, or places."""
-    return part.iloc[rows] if hasattr(part, "iloc") else part[rows]

@@ -1,7 +1,6 @@
 """From a Dask collection to a fitted estimator of one machine."""
 
 from functools import reduce
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,15 @@ import numpy as np
 from skvae._anomaly import AEAnomalyDetector
 from skvae._base import BaseAutoencoder
 from skvae._dask.cluster import Cluster, heard, process_of, told
-from skvae._dask.collections import is_collection, is_frame, joined, partitions_of, rows_of, weights_of
+from skvae._dask.collections import is_collection, is_frame, joined, partitions_of, weights_of
 from skvae._dask.ranks import Job, train_together
 from skvae._streams import LEAST_ROWS
+from skvae._tables.libraries import rows_at
 from skvae._tables.rows import Table, sample_rows
 from skvae._tables.schema import HEAD_ROWS, HeadSchema, Schema, pooled
 from skvae._tables.survey import Findings, Shares, places_of
 from skvae._validation import check_rows, check_weights, random_seed
+from skvae.distributed import seed_of
 
 HEADS = 4  # partitions that the first rows are looked for in, and twice as many each time that they have too few
 
@@ -34,13 +35,13 @@ def fit_transformer(
         raise TypeError("X_val is a collection of Dask, and must fit in memory; `X_val = X_val.compute()`.")
     parts = partitions_of(X)
     weights = weights_of(sample_weight, len(parts))
-    model.random_state, model.verbose = _seed(model), False
-    client, earlier = cluster.client, model._fitted if model.warm_start and hasattr(model, "_fitted") else None
+    model.random_state, model.verbose = seed_of(model), False
+    client, earlier = cluster.client, model._earlier
     n_telling = min(HEAD_ROWS, sample_rows(X.shape[1])) if is_frame(X) else LEAST_ROWS  # of what the columns are
     head = _first_rows(parts, n_telling, cluster)
     schema = _schema(model, parts, head, cluster) if earlier is None else earlier.schema  # 1)
     in_unit_interval = model.likelihood == "bernoulli"
-    first = cluster.results([client.submit(rows_of, head, slice(LEAST_ROWS), pure=False)])[0]
+    first = cluster.results([client.submit(rows_at, head, slice(LEAST_ROWS), pure=False)])[0]
     check_rows(model, first, schema, reset=earlier is None, in_unit_interval=in_unit_interval)
     held_out = model._held_out(X_val, sample_weight_val, schema)
     tables = [_delayed(_table, *part, i, model, schema) for i, part in enumerate(zip(parts, weights, strict=True))]
@@ -56,8 +57,7 @@ def _trained(job: Job, tables: list[Any], homes: list[str], n_columns: int, clus
     n_rows, total = map(sum, zip(*counts, strict=True))
     if not total:
         raise ValueError(f"sample_weight is zero for all {n_rows} rows; at least one row needs a positive weight.")
-    share = model.validation_fraction if job.held_out is None and model.early_stopping is not False else 0.0
-    shares = Shares.of(n_rows, n_columns, share)
+    shares = Shares.of(n_rows, n_columns, model._share_held_out(job.held_out))
     findings = [client.submit(_findings, table, shares, pure=False) for (n, _), table in zip(counts, tables, strict=True) if n]
     found = cluster.reduced(_merged, findings)  # 3)
     cluster.wait([*findings, found], "summing up")
@@ -67,7 +67,7 @@ def _trained(job: Job, tables: list[Any], homes: list[str], n_columns: int, clus
 def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomalyDetector:
     """The detector, fitted to a random sample of the rows by one worker."""
     parts = partitions_of(X)
-    model.random_state, model.verbose = _seed(model), False
+    model.random_state, model.verbose = seed_of(model), False
     client = cluster.client
     sizes = cluster.results(client.compute([_delayed(_n_rows, part) for part in parts]), "counting")
     n_rows = sum(sizes)
@@ -78,17 +78,11 @@ def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomal
     starts = np.cumsum([0, *sizes[:-1]])
     of_parts = np.split(places, np.searchsorted(places, starts[1:]))
     drawn = [
-        _delayed(rows_of, part, some - start) for part, some, start in zip(parts, of_parts, starts, strict=True) if len(some)
+        _delayed(rows_at, part, some - start) for part, some, start in zip(parts, of_parts, starts, strict=True) if len(some)
     ]
     sample = client.compute(_delayed(joined, drawn))
-    outcome = cluster.results([client.submit(heard, _fitted, model, sample, pure=False)], "fitting")[0]
+    outcome = cluster.results([client.submit(heard, model.fit, sample, pure=False)], "fitting")[0]
     return told(outcome)
-
-
-def _seed(model: Any) -> int:
-    """A seed for all workers, which is the estimator's own where it has one."""
-    state = model.random_state
-    return int(state) if isinstance(state, Integral) else random_seed(state)
 
 
 def _delayed(function: Any, *args: Any) -> Any:
@@ -120,7 +114,7 @@ def _first_rows(parts: list[Any], n_rows: int, cluster: Cluster) -> Any:
     heads: list[Any] = []
     sizes: list[int] = []
     while sum(sizes) < n_rows and len(heads) < len(parts):
-        new = client.compute([_delayed(rows_of, part, slice(n_rows)) for part in parts[len(heads) : n_parts]])
+        new = client.compute([_delayed(rows_at, part, slice(n_rows)) for part in parts[len(heads) : n_parts]])
         heads += new
         sizes += cluster.results(client.map(_n_rows, new, pure=False))
         n_parts *= 2
@@ -151,7 +145,7 @@ def _schema(model: BaseAutoencoder, parts: list[Any], head: Any, cluster: Cluste
 
 
 def _head(heads: list[Any], n_rows: int) -> Any:
-    return rows_of(joined(heads), slice(n_rows))
+    return rows_at(joined(heads), slice(n_rows))
 
 
 def _n_rows(part: Any) -> int:
@@ -185,7 +179,3 @@ def _findings(table: Table, shares: Shares) -> Findings:
 
 def _merged(findings: list[Findings]) -> Findings:
     return reduce(Findings.merged, findings)
-
-
-def _fitted(model: AEAnomalyDetector, sample: Any) -> AEAnomalyDetector:
-    return model.fit(sample)

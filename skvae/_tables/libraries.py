@@ -200,7 +200,7 @@ def joined(first: Any, second: Any) -> Any:
     return pd.concat([first, second], ignore_index=True)
 
 
-def rows_at(X: Any, places: np.ndarray) -> Any:
+def rows_at(X: Any, places: np.ndarray | slice) -> Any:
     """The rows of a table at some places."""
     return X.iloc[places] if isinstance(X, pd.DataFrame) else X[places]
 
