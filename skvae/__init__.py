@@ -16,6 +16,7 @@ from skvae.core.penalties import L1, L2, Contractive, KLSparsity
 __all__ = [
     "L1",
     "L2",
+    "TRUSTED_TYPES",
     "AEAnomalyDetector",
     "AnomalyDisplay",
     "AutoencoderImputer",
@@ -35,4 +36,13 @@ __all__ = [
     "SwapNoise",
     "VAETransformer",
 ]
+TRUSTED_TYPES = tuple(
+    f"{kind.__module__}.{kind.__name__}"
+    for kind in (
+        *(AutoencoderTransformer, VAETransformer, AEAnomalyDetector, AutoencoderImputer),
+        *(GaussianNoise, Masking, SaltAndPepper, SwapNoise, DiffusionNoise),  # which a search's grid holds
+        *(L1, L2, KLSparsity, Contractive),
+    )
+)
+"""The classes that a file of skops may hold, for ``skops.io.load(file, trusted=skvae.TRUSTED_TYPES)``."""
 __version__ = "0.1.0"

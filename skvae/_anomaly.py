@@ -20,6 +20,7 @@ from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
+from skvae._saving.estimators import Saved
 from skvae._streams import by_block
 from skvae._tables.libraries import as_table, index_of, library_of, table_like
 from skvae._tables.reservoir import Reservoir
@@ -62,7 +63,7 @@ AUTOMATIC = StrOptions({"auto"})
 HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformer
 
 
-class AEAnomalyDetector(OutlierMixin, NestedParameters):
+class AEAnomalyDetector(Saved, OutlierMixin, NestedParameters):
     """Find the rows of a table that are not like the others, with p-values and reasons; in place of ``IsolationForest``.
 
     Each cell of a row is measured three times: how far it is from those of the nearest rows, how rare it is in its column, and

@@ -20,6 +20,7 @@ from skvae._fit.plan import step_work
 from skvae._fit.settings import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty, Settings
 from skvae._fitted import Fitted, sum_of_cells
 from skvae._parameters import NestedParameters
+from skvae._saving.estimators import Saved
 from skvae._streams import LEAST_ROWS, by_block, progress, survey_of
 from skvae._tables.lazy import Lazy, without_copies
 from skvae._tables.libraries import index_of, library_of, table_like
@@ -50,7 +51,7 @@ from skvae.core.inference import jacobian
 from skvae.core.model import Autoencoder
 
 
-class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """From a table to a fitted model, and from the model to codes, rows and scores."""
 
     n_components: int | float

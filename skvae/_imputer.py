@@ -10,6 +10,7 @@ from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._fit.settings import Masking
 from skvae._fitted import expected_jointly
+from skvae._saving.estimators import Saved
 from skvae._tables.libraries import with_columns, without_columns
 from skvae._tables.rows import Table, merge_equal_rows
 from skvae._tables.schema import Schema
@@ -45,7 +46,7 @@ PASSED_ON = (
 )
 
 
-class AutoencoderImputer(TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
     """Fill in the missing cells of a table, in place of scikit-learn's ``SimpleImputer``.
 
     An autoencoder is trained to tell observed cells that are hidden from it, a random share of each row and another one in

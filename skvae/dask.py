@@ -32,6 +32,7 @@ class OnDask(BaseEstimator):
     timeout: float
     verbose: bool | int
     _local: ClassVar[Any]
+    _not_saved: ClassVar[frozenset[str]] = frozenset({"client"})
 
     def __init_subclass__(cls, methods: tuple[str, ...] = (), **options: Any) -> None:
         """Add parameters to those of the local class, and let some of its methods take collections."""
@@ -66,9 +67,6 @@ class OnDask(BaseEstimator):
         new = type(self)(client=self.client, timeout=self.timeout)
         new.__dict__.update(vars(clone(self.to_local())))
         return new
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "client": None}  # which is no more where it is opened
 
 
 def _with_own_parameters(local: Callable[..., None]) -> Callable[..., None]:

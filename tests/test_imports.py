@@ -73,6 +73,7 @@ def ours(*rooms: str) -> tuple[str, ...]:
 
 ESTIMATORS = ("_autoencoder", "_vae", "_imputer", "_anomaly", "_base")
 ABOVE_FIT = (*ESTIMATORS, "_fitted", "_detector", "_parameters", "_validation", "_display")
+BELOW_SAVING = ("_saving", "_detector", "_fitted", "_fit", "_tables", "core")
 
 # (the rule, the files that it binds, the imports that break it)
 RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
@@ -120,6 +121,11 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         "_detector imports no sklearn, no pandas, and of skvae itself, _fitted, _tables, core",
         in_room("_detector"),
         lambda i: i.of("sklearn", "pandas") or (i.of("skvae") and not i.of(*ours("_detector", "_fitted", "_tables", "core"))),
+    ),
+    (
+        "_saving imports no sklearn, and of skvae itself and what it saves",
+        in_room("_saving"),
+        lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours(*BELOW_SAVING))),
     ),
     (
         "only _validation imports sklearn's private names",
@@ -203,6 +209,8 @@ def test_every_core_file_has_a_layer() -> None:
         ("_detector/neighbours.py", "from sklearn.neighbors import NearestNeighbors", "_detector imports"),
         ("_detector/oddness.py", "import pandas as pd", "_detector imports"),
         ("_detector/oddness.py", "from skvae.core.likelihoods import Gaussian", "nothing imports"),
+        ("_saving/plain.py", "from sklearn.base import BaseEstimator", "_saving imports"),
+        ("_saving/plain.py", "from skvae._base import BaseAutoencoder", "_saving imports"),
         ("_base.py", "from sklearn.utils._param_validation import Interval", "private names"),
         ("_base.py", "def fit():\n    from sklearn.base import _fit_context", "private names"),
         ("_base.py", "from skvae.core import likelihoods", "nothing imports"),
