@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import OutlierMixin
 
+from skvae._arrays import fits_in_kind
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import earlier_fit_kept, warn_of_early_end
 from skvae._detector.clocks import Clocks
@@ -298,6 +299,7 @@ class AEAnomalyDetector(Saved, OutlierMixin, NestedParameters):
         self.device = device
 
     @fit_context
+    @fits_in_kind
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn what rows of a table are like.
 
@@ -325,6 +327,7 @@ class AEAnomalyDetector(Saved, OutlierMixin, NestedParameters):
         return self
 
     @fit_context
+    @fits_in_kind
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Go on with further rows of a stream.
 
@@ -589,6 +592,7 @@ class AEAnomalyDetector(Saved, OutlierMixin, NestedParameters):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
 
 

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
+from skvae._arrays import as_it_came, fits_in_kind, in_kind, is_dispatched_tensor
 from skvae._fit.fit import Fit, Report, fit_rows
 from skvae._fit.further import Increments
 from skvae._fit.plan import step_work
@@ -39,6 +40,7 @@ from skvae._validation import (
     check_is_fitted,
     check_layer_sizes,
     check_rows,
+    check_tensor,
     check_weights,
     fit_context,
     random_seed,
@@ -98,6 +100,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
     }
 
     @fit_context
+    @fits_in_kind
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Self:
         """Fit to a table.
 
@@ -158,6 +161,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         return self._fit_rows(schema, table, self._held_out(X_val, sample_weight_val, schema), earlier)
 
     @fit_context
+    @fits_in_kind
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
         """Go on with further rows of a stream, each of which is seen once.
 
@@ -406,6 +410,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         rows = self._admit(X)
         return self._fitted.map_rows(self.module_.encode, rows)
 
+    @as_it_came
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes to the expected rows.
 
@@ -422,8 +427,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         """
         check_is_fitted(self)
         codes = check_codes(self, X)
-        rows = self._fitted.decoded(codes).astype(codes.dtype, copy=False)
-        return self.schema_.restore(rows, index_of(X))
+        return self._restored(self._fitted.decoded(codes), X)
 
     @by_block
     def reconstruct(self, X: Any, *, out: Any = None) -> Any:
@@ -443,9 +447,9 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         """
         rows = self._admit(X)
         result = self._fitted.reconstructed(rows)
-        if library_of(X) == "numpy" and self.schema_.library != "numpy":
+        if self.schema_.library != "numpy" and library_of(X) == "numpy":
             return result
-        return self.schema_.restore(result, index_of(X))
+        return self._restored(result, X)
 
     @by_block
     def reconstruction_error(self, X: Any, *, out: Any = None) -> np.ndarray:
@@ -503,8 +507,9 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         score : float
         """
         scores = self.score_samples(X)
-        return float((scores if isinstance(scores, np.ndarray) else np.concatenate(list(scores))).mean())
+        return float((np.concatenate(list(scores)) if isinstance(scores, Iterator) else scores).mean())
 
+    @in_kind
     def impute(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
 
@@ -523,6 +528,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         rows = self._admit(X)
         return self.schema_.complete(X, self._fitted.expected(rows))
 
+    @in_kind
     def score_cells(self, X: Any, given: Any = None) -> Any:
         """Log-likelihood of each cell given the code of its row, or that of another version of the row.
 
@@ -545,6 +551,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
             raise ValueError(f"X has {len(cells)} rows and given {len(rows)}; they must be versions of the same rows.")
         return table_like(X, self._fitted.score_cells(rows, cells, self._n_draws))
 
+    @in_kind
     def interpolate(self, X_start: Any, X_end: Any, n_steps: int = 10) -> Any:
         """Rows along the straight line between the codes of two rows, decoded.
 
@@ -569,6 +576,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         lines = start[:, None] + steps * (end - start)[:, None]
         return self.inverse_transform(lines.reshape(-1, self.n_components_))
 
+    @in_kind
     def encoder_jacobian(self, X: Any) -> np.ndarray:
         """Derivative of each row's code by its cells.
 
@@ -590,6 +598,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         scaled = self._fitted.map_rows(jacobian(self.module_.encode), rows, dtype=np.float64)
         return scaled / self._fitted.scaling.scale
 
+    @in_kind
     def tangent_space(self, X: Any, n_directions: int = 1) -> np.ndarray:
         """Directions in which the reconstruction of each row moves most when its code does.
 
@@ -631,11 +640,21 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=2, keepdims=True), axis=2)
         return directions * np.where(largest < 0, -1.0, 1.0)
 
-    def _admit(self, X: Any) -> np.ndarray:
-        """The cells of a table as numbers."""
+    def _admit(self, X: Any) -> Any:
+        """The cells of a table as numbers; a tensor stays one."""
         check_is_fitted(self)
-        rows = check_rows(self, X, self.schema_, reset=False, in_unit_interval=self._fitted.in_unit_interval)
+        check = check_tensor if is_dispatched_tensor(X) else check_rows
+        rows = check(self, X, self.schema_, reset=False, in_unit_interval=self._fitted.in_unit_interval)
         return self._fitted.read(rows)
+
+    def _restored(self, cells: Any, X: Any) -> Any:
+        """Cells in the container of the fit, with the index of X; tensors are of numbers alone, and stay as they are."""
+        return cells if isinstance(cells, torch.Tensor) else self.schema_.restore(cells, index_of(X))
+
+    @property
+    def _takes_tensors(self) -> bool:
+        """Whether methods that give a result per row take tensors where they are."""
+        return hasattr(self, "_fitted") and self._fitted.takes_tensors
 
     def _admit_numbers(self, X: Any, method: str) -> np.ndarray:
         rows = self._admit(X)
@@ -655,6 +674,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

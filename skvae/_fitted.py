@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -14,12 +14,14 @@ from skvae._tables.marginals import Marginals
 from skvae._tables.rows import in_blocks
 from skvae._tables.scaling import Scaling
 from skvae._tables.schema import Schema
+from skvae._tensors import TensorScaling
 from skvae._warnings import warn
 from skvae.core.device import is_available, threads_for, widest
 from skvae.core.inference import CHUNK_ROWS, apply, evenly_spread_noise
 from skvae.core.model import Autoencoder
 
 RowFunction = Callable[[Tensor], Tensor]
+Cells = Any  # ndarray or Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class Fitted:
     """A trained model with all that applying it takes; arrays of cells in, arrays out.
 
     Rows are ``(n_rows, n_columns)`` in the units of the input, NaN where a cell is missing; *scaled* ones are as the networks
-    see them.
+    see them. Where ``takes_tensors``, the methods that say so take tensors too, and give tensors on the same device.
 
     Attributes
     ----------
@@ -58,32 +60,52 @@ class Fitted:
     beta: float
     seed: int
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether cells are brought to the networks by arithmetic alone."""
+        return self.schema.library == "numpy" and bool(
+            self.marginals.are_plain and self.is_number.all() and not self.is_empty.any()
+        )
+
+    def on(self, device: torch.device) -> "Fitted":
+        """The same on another device."""
+        return replace(self, module=deepcopy(self.module).to(device), device=device)
+
+    def read(self, rows: Cells) -> Cells:
         """The rows without cells of columns that had none at fit, of which nothing is known."""
-        unknown = self._is_empty
+        unknown = self.is_empty
         return np.where(unknown, rows.dtype.type(np.nan), rows) if unknown.any() else rows
 
-    def map_rows(self, function: RowFunction, rows: np.ndarray, dtype: Any = None, n_passes: int = 1) -> np.ndarray:
-        """``function`` of the rows as the networks see them, in the dtype of the rows where no other is given.
+    def map_rows(self, function: RowFunction, rows: Cells, dtype: Any = None, n_passes: int = 1) -> Cells:
+        """``function`` of the rows as the networks see them, in the dtype of the rows where no other is given; of tensors too.
 
-        ``n_passes`` says how many times the function goes through the networks.
+        ``n_passes`` says how many times the function goes through the networks. Of tensors, float64 stands for the widest dtype
+        of their device.
         """
+        if isinstance(rows, Tensor):
+            return self._map_tensor(function, TensorScaling.of(self.scaling, rows.device).apply(rows), dtype, rows.dtype)
         return self._map(function, rows, self.scaled, dtype or rows.dtype, n_passes)
 
-    def map_scaled(self, function: RowFunction, scaled: np.ndarray, dtype: Any = None, n_passes: int = 1) -> np.ndarray:
-        """The same of rows, or codes, that are on the scale of the networks already."""
+    def map_scaled(self, function: RowFunction, scaled: Cells, dtype: Any = None, n_passes: int = 1) -> Cells:
+        """The same of rows, or codes, that are on the scale of the networks already; of tensors too."""
+        if isinstance(scaled, Tensor):
+            return self._map_tensor(function, scaled, dtype, scaled.dtype)
         return self._map(function, scaled, np.copy, dtype or scaled.dtype, n_passes)
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
         """Rows as the networks see them."""
         return self.scaling.apply(self.marginals.apply(rows))
 
-    def in_units(self, scaled: np.ndarray) -> np.ndarray:
-        """Cells in the units of the input, from scaled ones."""
+    def in_units(self, scaled: Cells) -> Cells:
+        """Cells in the units of the input, from scaled ones; of tensors too."""
+        if isinstance(scaled, Tensor):
+            return TensorScaling.of(self.scaling, scaled.device).invert(scaled)
         return self.marginals.inverse(self.scaling.invert(scaled))
 
-    def reconstructed(self, rows: np.ndarray) -> np.ndarray:
-        """Each row decoded from its own code, in the units and the dtype of the input."""
+    def reconstructed(self, rows: Cells) -> Cells:
+        """Each row decoded from its own code, in the units and the dtype of the input; of tensors too."""
+        if isinstance(rows, Tensor):
+            return self.in_units(self.map_rows(self.module.reconstruct, rows, dtype=np.float64)).to(rows.dtype)
 
         def reconstructed(block: np.ndarray) -> np.ndarray:
             return self.in_units(self.map_rows(self.module.reconstruct, block, dtype=np.float64)).astype(rows.dtype, copy=False)
@@ -94,12 +116,15 @@ class Fitted:
         """The cells that the model expects given each row's own code, with the noise around it."""
         return expected_jointly([self], rows)
 
-    def decoded(self, codes: np.ndarray) -> np.ndarray:
-        """Rows decoded from codes, in the units of the input."""
-        return self.in_units(self.map_scaled(self.module.decode, codes))
+    def decoded(self, codes: Cells) -> Cells:
+        """Rows decoded from codes, in the units of the input and the dtype of the codes; of tensors too."""
+        rows = self.in_units(self.map_scaled(self.module.decode, codes))
+        return rows.to(codes.dtype) if isinstance(rows, Tensor) else rows.astype(codes.dtype, copy=False)
 
-    def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
-        """Log density in input units minus log density on the scale of the networks, of each row over its cells."""
+    def log_jacobians(self, rows: Cells) -> Cells:
+        """Log density in input units minus log density on the scale of the networks, of rows; of tensors too."""
+        if isinstance(rows, Tensor):
+            return TensorScaling.of(self.scaling, rows.device).log_jacobians(rows)
         return in_blocks(self._log_jacobians, rows)
 
     def _log_jacobians(self, rows: np.ndarray) -> np.ndarray:
@@ -135,10 +160,10 @@ class Fitted:
         if variance is None or bool(variance.isnan().all()):
             return None
         noise: np.ndarray = variance.detach().cpu().double().numpy()[()] * self.scaling.error_unit
-        return np.where(self._is_empty, np.nan, noise[: len(self._is_empty)]) if variance.ndim else noise
+        return np.where(self.is_empty, np.nan, noise[: len(self.is_empty)]) if variance.ndim else noise
 
     @property
-    def _is_empty(self) -> np.ndarray:
+    def is_empty(self) -> np.ndarray:
         """Which columns of the table had no cell at fit."""
         empty: np.ndarray = np.isnan(self.scaling.mean)[: len(self.is_number)]
         return empty
@@ -166,6 +191,11 @@ class Fitted:
                 return apply(function, tensor, self.device).numpy()
 
         return in_blocks(apply_to, rows).astype(dtype, copy=False)
+
+    def _map_tensor(self, function: RowFunction, scaled: Tensor, dtype: Any, own: torch.dtype) -> Tensor:
+        like = next(self.module.parameters())
+        result = apply(function, scaled.to(like.dtype), self.device)
+        return result.to(own if dtype is None else widest(scaled.device))
 
     def __getstate__(self) -> dict[str, Any]:
         """A state whose tensors are on the CPU, which opens on any machine."""

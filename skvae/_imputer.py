@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from skvae._arrays import fits_in_kind, in_kind, on_host
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._fit.settings import Masking
@@ -202,6 +203,7 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
         self.device = device
 
     @fit_context
+    @fits_in_kind
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn how the cells of a row tell of each other.
 
@@ -230,9 +232,6 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
             warn_of_early_end(self.max_iter)
         self.estimators_, self._bounds = models, bounds
         self.n_iter_ = models[0].n_iter_
-        named = [column.kind == "ignored" and column.n_distinct > 0 for column in schema.columns]
-        self._is_ignored = np.array(named or [False] * rows.shape[1])
-        self._is_empty = np.isnan(rows).all(axis=0) & ~self._is_ignored
         self.indicator_features_ = np.flatnonzero(self._missing(rows).any(axis=0))
         if self._is_empty.any() and not self.keep_empty_features:
             names = ", ".join(map(repr, feature_names(self, None)[self._is_empty]))
@@ -274,6 +273,7 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
         holds_numbers = [column.kind == "number" for column in schema.columns] or [True] * n_columns
         return np.where(np.isnan(bound) | ~np.array(holds_numbers), observed, bound)
 
+    @in_kind
     def transform(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
 
@@ -324,7 +324,7 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
         kept = names if self.keep_empty_features else names[~self._is_empty]
         if not self.add_indicator:
             return kept
-        return np.concatenate([kept, [f"missingindicator_{name}" for name in names[self.indicator_features_]]])
+        return np.concatenate([kept, [f"missingindicator_{name}" for name in names[on_host(self.indicator_features_)]]])
 
     @property
     def autoencoder_(self) -> AutoencoderTransformer | VAETransformer:
@@ -333,12 +333,23 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'autoencoder_'; call fit first.")
         return self.estimators_[0]
 
+    @property
+    def _is_ignored(self) -> np.ndarray:
+        """Columns with nothing but rare levels."""
+        named = [column.kind == "ignored" and column.n_distinct > 0 for column in self.autoencoder_.schema_.columns]
+        return np.array(named or [False] * self.n_features_in_)
+
+    @property
+    def _is_empty(self) -> np.ndarray:
+        """Columns that had no value at fit."""
+        return self.autoencoder_._fitted.is_empty & ~self._is_ignored
+
     def _missing(self, rows: np.ndarray) -> np.ndarray:
         """Which cells have no value, or one that the model knows nothing of; none of columns that are ignored or empty."""
         return np.isnan(rows) & ~(self._is_ignored | self._is_empty)
 
     def _with_indicators(self, table: Any, missing: np.ndarray) -> Any:
-        marks = missing[:, self.indicator_features_]
+        marks = missing[:, on_host(self.indicator_features_)]
         names = self.get_feature_names_out()
         names = names[len(names) - len(self.indicator_features_) :]
         return with_columns(table, dict(zip(names, marks.T, strict=True)))
@@ -347,5 +358,6 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from skvae._arrays import Origin, as_it_came, on_host
 from skvae._tables.processes import ALONE, Processes
 from skvae._tables.schema import Schema
 from skvae._tables.sources import Source, is_dataset
@@ -60,9 +61,12 @@ def naming_block(source: Source, i: int) -> Iterator[None]:
 
 def by_block(method: Method) -> Method:
     """Let a method of an estimator take tables that are read block by block, and write its result into ``out``."""
+    of_array = as_it_came(method)
 
     @wraps(method)
     def of_any_table(self: Any, X: Any, *, out: Any = None) -> Any:
+        if Origin.of(X) is not None:
+            return of_array(self, X) if out is None else _joined([method(self, on_host(X))], out, len(X))
         source = streamed(X, APPLIED_BYTES)
         if source is None:
             result = method(self, X)

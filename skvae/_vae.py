@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvae._arrays import in_kind
 from skvae._base import BaseAutoencoder
 from skvae._fit.fit import Fit
 from skvae._fit.settings import Corruption, Penalty
@@ -350,6 +351,7 @@ class VAETransformer(BaseAutoencoder):
             explained[component] = np.average((moves**2).sum(axis=1), weights=table.counts)
         return explained
 
+    @in_kind
     def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the code of each row.
 
@@ -409,6 +411,7 @@ class VAETransformer(BaseAutoencoder):
         """
         return super().score(X)
 
+    @in_kind
     def elbo(self, X: Any) -> Elbo:
         """The evidence lower bound of each row, in its parts.
 
@@ -452,6 +455,7 @@ class VAETransformer(BaseAutoencoder):
         codes = torch.randn(n_samples, self.n_components_, generator=generator, dtype=torch.float64).numpy()
         return self.schema_.restore(self._fitted.in_units(self._sampled(codes, generator, noise)))
 
+    @in_kind
     def impute(self, X: Any, *, n_imputations: int | None = None, random_state: Any = None) -> Any:
         """Fill in the missing cells of a table, and these alone, once or several times.
 

@@ -5,9 +5,11 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn import get_config
 from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils._array_api import get_namespace_and_device
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
@@ -16,6 +18,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
+from torch import Tensor
 
 from skvae._tables.libraries import as_table, library_of, without_objects
 from skvae._tables.recognise import TO_FRAME, check_columns_of
@@ -23,20 +26,29 @@ from skvae._tables.remedies import finite
 from skvae._tables.rows import BLOCK_ROWS
 from skvae._tables.schema import Schema
 from skvae._tables.sources import BLOCK_BYTES, Source, source_of
+from skvae.core.device import widest
+
+try:
+    from sklearn.utils._array_api import move_to
+except ImportError:  # before scikit-learn 1.8
+    move_to = None
 
 __all__ = [
     "Interval",
     "RealNotInt",
     "StrOptions",
+    "array_library_of",
     "check_codes",
     "check_columns",
     "check_count",
     "check_is_fitted",
     "check_layer_sizes",
     "check_rows",
+    "check_tensor",
     "check_weights",
     "feature_names",
     "fit_context",
+    "moved",
     "random_seed",
     "share_columns",
     "streamed",
@@ -80,6 +92,31 @@ def check_rows(
     if in_unit_interval:
         _check_unit_interval(X, rows, schema.n_levels_of(rows.shape[1]) == 0)
     return rows
+
+
+def check_tensor(estimator: Any, X: Tensor, schema: Schema, *, reset: bool, in_unit_interval: bool = False) -> Tensor:
+    """A tensor of floating-point numbers on its device, checked as ``check_rows`` does."""
+    rows: Tensor = validate_data(
+        estimator, X, reset=reset, dtype=[widest(X.device), torch.float32], ensure_all_finite=False, ensure_min_samples=1
+    )
+    bad = rows.isinf() | ((rows < 0) | (rows > 1) if in_unit_interval else False)
+    if bad.any():
+        check_rows(estimator, rows.cpu().numpy(), schema, reset=reset, in_unit_interval=in_unit_interval)  # says where
+    return rows
+
+
+def array_library_of(X: Any) -> tuple[Any, Any] | None:
+    """Library and device of an array that scikit-learn is told to dispatch on; None for numpy and all that is no array."""
+    is_array = isinstance(X, Tensor) or hasattr(X, "__array_namespace__")
+    if not get_config()["array_api_dispatch"] or not is_array or move_to is None:
+        return None
+    library, _, device = get_namespace_and_device(X)
+    return None if library.__name__.endswith("numpy") else (library, device)
+
+
+def moved(array: Any, library: Any, device: Any) -> Any:
+    """An array as one of another library, on a device."""
+    return move_to(array, xp=library, device=device)
 
 
 def streamed(X: Any, block_bytes: int = BLOCK_BYTES) -> Source | None:
@@ -196,8 +233,10 @@ def check_weights(sample_weight: Any, rows: np.ndarray, name: str = "sample_weig
 
 def check_codes(estimator: Any, codes: Any) -> np.ndarray:
     """A table of codes with as many columns as the estimator has components."""
-    codes = without_objects(as_table(codes))
-    codes = check_array(codes, dtype=[np.float64, np.float32], order="C", estimator=estimator, input_name="X")
+    is_dispatched = array_library_of(codes) is not None
+    floats = [widest(codes.device), torch.float32] if is_dispatched else FLOATS
+    codes = codes if is_dispatched else without_objects(as_table(codes))
+    codes = check_array(codes, dtype=floats, order="C", estimator=estimator, input_name="X")
     if codes.shape[1] != estimator.n_components_:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but codes of this {type(estimator).__name__} have {estimator.n_components_}: "

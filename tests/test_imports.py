@@ -113,9 +113,9 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of("sklearn", "pandas") or (i.of("skvae") and not i.of(*ours("_fit", "_tables", "core"))),
     ),
     (
-        "_fitted imports no sklearn, and of skvae core, _tables and _warnings",
-        in_room("_fitted"),
-        lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours("core", "_tables", "_warnings"))),
+        "_fitted and _tensors import no sklearn, and of skvae core, _tables, _warnings and themselves",
+        in_room("_fitted", "_tensors"),
+        lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours("core", "_tables", "_warnings", "_tensors"))),
     ),
     (
         "_detector imports no sklearn, no pandas, and of skvae itself, _fitted, _tables, core",
@@ -204,7 +204,7 @@ def test_every_core_file_has_a_layer() -> None:
         ("_fit/linear_gaussian.py", "from sklearn.decomposition import FactorAnalysis", "no sklearn"),
         ("_fit/fit.py", "from skvae._fitted import Fitted", "_fit imports"),
         ("_fitted.py", "import sklearn.base", "no sklearn"),
-        ("_fitted.py", "from skvae._fit.fit import fit_rows", "_fitted imports"),
+        ("_fitted.py", "from skvae._fit.fit import fit_rows", "_fitted and _tensors import"),
         ("_detector/ranks.py", "from skvae._fit.fit import fit_rows", "_detector imports"),
         ("_detector/neighbours.py", "from sklearn.neighbors import NearestNeighbors", "_detector imports"),
         ("_detector/oddness.py", "import pandas as pd", "_detector imports"),

@@ -16,7 +16,7 @@ DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
 
 @torch.inference_mode()
 def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device) -> Tensor:
-    """``function(rows)`` on a device, the result on the CPU, where a row gives the same bits alone and among a million.
+    """``function(rows)`` on a device, the result where the rows are; a row gives the same bits alone and among a million.
 
     A matrix product rounds differently for different numbers of rows, so all chunks have one shape: the last is filled up with
     zeros. Memory beyond the result does not grow with the rows.
@@ -30,7 +30,7 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
         buffer[len(chunk) :].zero_()
         of_chunk = function(buffer)[: len(chunk)]
         if result is None:
-            result = torch.empty(len(rows), *of_chunk.shape[1:], dtype=of_chunk.dtype)
+            result = torch.empty(len(rows), *of_chunk.shape[1:], dtype=of_chunk.dtype, device=rows.device)
         result[start : start + len(chunk)].copy_(of_chunk)
     assert result is not None  # noqa: S101
     return result
