@@ -58,7 +58,7 @@ DENOISER: dict[str, Any] = {
     "early_stopping": False,
 }
 CONSTRAINTS = AutoencoderTransformer._parameter_constraints
-NOT_PASSED_ON = {"random_state", "warm_start", "support_fraction"}
+NOT_PASSED_ON = {"random_state", "warm_start", "support_fraction", "whiten"}
 PASSED_ON = [name for name in CONSTRAINTS if name not in NOT_PASSED_ON]
 AUTOMATIC = StrOptions({"auto"})
 HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformer

@@ -3,8 +3,16 @@
 from numbers import Integral
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
+from scipy import linalg
+
 from skvae._base import BaseAutoencoder
+from skvae._fit.fit import Fit
 from skvae._fit.settings import ACTIVATIONS, Corruption, Penalty
+from skvae._fitted import Fitted
+from skvae._principal import PrincipalAxes, explained_share, total_variance
+from skvae._tables.rows import Table
 from skvae._validation import Interval, StrOptions
 
 
@@ -19,9 +27,10 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    n_components : int or float, default=2
+    n_components : int, float or None, default=2
         Size of the code. A float between 0 and 1 takes as many as PCA needs to explain more than that share of the variance.
-        More components than columns are allowed (an overcomplete code).
+        None takes as many as there are columns, or rows where these are fewer. More components than columns are allowed (an
+        overcomplete code).
     hidden_layer_sizes : tuple of int, default=(128,)
         Widths of the encoder's hidden layers, input side first. ``()`` makes a linear autoencoder, which with ``init="pca"``
         is PCA. One layer of 128 was the smallest that took most of the gain over PCA on the tables that we tried; images gain
@@ -70,6 +79,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         its default weight, ``"l1"`` is ``L1()``; an object, such as ``Contractive(0.3)``, has a weight that can be searched as
         ``penalty__weight``. Charges do not depend on the scale of the code. They are compared with half the squared error on
         the scale of the networks.
+    whiten : bool, default=True
+        Whether the components of a linear autoencoder that is PCA have unit variance. False puts its codes on the scale of the
+        rows, as ``PCA(whiten=False)`` does. All other models learn the scale of their codes, and need True.
     code_activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="identity"
         Of the code. With ``init="pca"`` it starts where it is almost linear.
     n_nonzero_coefs : int or None, default=None
@@ -129,6 +141,19 @@ class AutoencoderTransformer(BaseAutoencoder):
         Encoder, decoder and likelihood, on the scale that the networks see.
     n_components_ : int
         Size of the code.
+    components_ : ndarray of shape (n_components_, n_features_in_)
+        Where the model is PCA, which it is after a fit with ``hidden_layer_sizes=()`` and ``init="pca"`` to columns of numbers:
+        the principal axes, as rows, of standardised columns with ``standardize=True``.
+    mean_ : ndarray of shape (n_features_in_,)
+        Where the model is PCA: the mean of each column, in the units of the input.
+    explained_variance_ : ndarray of shape (n_components_,)
+        Where the model is PCA: the variance along each axis, of standardised columns with ``standardize=True``, else in squared
+        input units.
+    explained_variance_ratio_ : ndarray of shape (n_components_,) or (1,)
+        Share of the variance that each component explains where the model is PCA. Else one number, the share that
+        reconstructions explain: of held-out rows where there were any.
+    singular_values_ : ndarray of shape (n_components_,)
+        Where the model is PCA: the singular values of the centred rows.
     noise_variance_ : float, ndarray of shape (n_columns,), or None
         Variance of a cell around its reconstruction: the mean squared residual, of held-out rows where there were any; 1 for
         ``likelihood="mse"``, None for ``"bernoulli"``. Of standardised columns with ``standardize=True``, else in squared
@@ -224,15 +249,18 @@ class AutoencoderTransformer(BaseAutoencoder):
     """
 
     _variational: ClassVar[bool] = False
+    _axes: PrincipalAxes | None
+    _explained: float | None
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
+        "whiten": ["boolean"],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
         "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
         self,
-        n_components: int | float = 2,
+        n_components: int | float | None = 2,
         *,
         hidden_layer_sizes: tuple[int, ...] = (128,),
         activation: str = "gelu",
@@ -244,6 +272,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         handle_unknown: str = "ignore",
         corruption: str | Corruption | None = "auto",
         penalty: str | Penalty | tuple[Penalty, ...] | None = None,
+        whiten: bool = True,
         code_activation: str = "identity",
         n_nonzero_coefs: int | None = None,
         support_fraction: float = 1.0,
@@ -273,6 +302,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.handle_unknown = handle_unknown
         self.corruption = corruption
         self.penalty = penalty
+        self.whiten = whiten
         self.code_activation = code_activation
         self.n_nonzero_coefs = n_nonzero_coefs
         self.support_fraction = support_fraction
@@ -290,3 +320,93 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
+
+    def _take(self, fit: Fit, fitted: Fitted, judged_on: Table, goes_on: bool) -> None:
+        super()._take(fit, fitted, judged_on, goes_on)
+        self._axes, self._explained = None, None
+        if fitted.is_number.all() and fitted.marginals.are_plain:
+            is_pca = fit.result is None and not (fitted.module.encoder.hidden or fitted.module.decoder.hidden)
+            variance = total_variance(fitted, standardized=self.standardize is not False)
+            self._axes = PrincipalAxes.of(fitted, fit.rows, variance) if is_pca else None
+            self._explained = explained_share(fitted, variance) if self.likelihood in {"auto", "gaussian"} else None
+        if self.whiten:
+            return
+        if self._axes is None:
+            raise ValueError(
+                "whiten=False puts the codes of PCA on the scale of the rows, but this model is not PCA: it is trained, or its "
+                "columns are not numbers on plain scales. Use whiten=True, or hidden_layer_sizes=() and init='pca'."
+            )
+        fitted.module.rescale_components_(torch.from_numpy(np.sqrt(self.explained_variance_)))
+
+    def _principal(self, name: str) -> PrincipalAxes:
+        """The axes of PCA, which an attribute or a method of a name is about."""
+        axes = getattr(self, "_axes", None)
+        if axes is None:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}. It has after a fit with hidden_layer_sizes=() and "
+                "init='pca' to columns of numbers, which is PCA."
+            )
+        return axes
+
+    @property
+    def components_(self) -> np.ndarray:
+        """Principal axes, unit vectors as rows."""
+        return self._principal("components_").axes
+
+    @property
+    def mean_(self) -> np.ndarray:
+        """Mean of each column, in the units of the input."""
+        return self._principal("mean_").mean
+
+    @property
+    def explained_variance_(self) -> np.ndarray:
+        """Variance of the rows along each principal axis."""
+        return self._principal("explained_variance_").deviations ** 2 * self._fitted.scaling.error_unit
+
+    @property
+    def singular_values_(self) -> np.ndarray:
+        """Singular values of the centred rows."""
+        axes = self._principal("singular_values_")
+        return np.sqrt(self.explained_variance_ * axes.divisor)
+
+    @property
+    def explained_variance_ratio_(self) -> np.ndarray:
+        """Share of the variance that each component explains; that of all together where the model is not PCA."""
+        self._of_fit("explained_variance_ratio_")
+        if self._axes is not None:
+            return self._axes.deviations**2 / (self._axes.total or 1.0)
+        if self._explained is None:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute 'explained_variance_ratio_'. It has after a fit to columns "
+                "of numbers with likelihood='gaussian' and standardize=True or False."
+            )
+        return np.array([self._explained])
+
+    def get_covariance(self) -> np.ndarray:
+        """Covariance of the columns by the model of probabilistic PCA, as ``PCA.get_covariance``.
+
+        Returns
+        -------
+        covariance : ndarray of shape (n_features_in_, n_features_in_)
+            In the units of the input.
+
+        Raises
+        ------
+        AttributeError
+            Where the model is not PCA.
+        """
+        return self._principal("get_covariance").covariance()
+
+    def get_precision(self) -> np.ndarray:
+        """Inverse of the covariance, as ``PCA.get_precision``.
+
+        Returns
+        -------
+        precision : ndarray of shape (n_features_in_, n_features_in_)
+
+        Raises
+        ------
+        AttributeError
+            Where the model is not PCA.
+        """
+        return linalg.pinvh(self._principal("get_precision").covariance())

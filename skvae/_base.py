@@ -56,7 +56,7 @@ from skvae.core.model import Autoencoder
 class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """From a table to a fitted model, and from the model to codes, rows and scores."""
 
-    n_components: int | float
+    n_components: int | float | None
     likelihood: str
     categorical_features: Any
     early_stopping: bool | str
@@ -71,7 +71,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
     _variational: ClassVar[bool]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="neither")],
+        "n_components": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="neither"), None],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_layer_sizes": ["array-like", None],

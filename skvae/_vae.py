@@ -47,8 +47,9 @@ class VAETransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    n_components : int or float, default=2
+    n_components : int, float or None, default=2
         Size of the code. A float between 0 and 1 takes as many as PCA needs to explain more than that share of the variance.
+        None takes as many as there are columns, or rows where these are fewer.
         What the table has no use for is switched off: see ``active_units_``.
     beta : float, default=1.0
         Weight of the divergence of the posterior from the prior. 1 is the evidence lower bound. More makes codes that are
@@ -263,7 +264,7 @@ class VAETransformer(BaseAutoencoder):
 
     def __init__(
         self,
-        n_components: int | float = 2,
+        n_components: int | float | None = 2,
         *,
         beta: float = 1.0,
         beta_warmup: int = 0,

@@ -73,7 +73,7 @@ def ours(*rooms: str) -> tuple[str, ...]:
 
 ESTIMATORS = ("_autoencoder", "_vae", "_imputer", "_anomaly", "_base")
 ABOVE_FIT = (*ESTIMATORS, "_fitted", "_detector", "_parameters", "_validation", "_display")
-BELOW_SAVING = ("_saving", "_detector", "_fitted", "_fit", "_tables", "core")
+BELOW_SAVING = ("_saving", "_detector", "_fitted", "_principal", "_fit", "_tables", "core")
 
 # (the rule, the files that it binds, the imports that break it)
 RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
@@ -121,6 +121,11 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         "_detector imports no sklearn, no pandas, and of skvae itself, _fitted, _tables, core",
         in_room("_detector"),
         lambda i: i.of("sklearn", "pandas") or (i.of("skvae") and not i.of(*ours("_detector", "_fitted", "_tables", "core"))),
+    ),
+    (
+        "_principal imports no sklearn, and of skvae _fitted, _fit and _tables",
+        in_room("_principal"),
+        lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours("_fitted", "_fit", "_tables"))),
     ),
     (
         "_saving imports no sklearn, and of skvae itself and what it saves",

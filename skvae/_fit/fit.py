@@ -142,7 +142,9 @@ def task_of(settings: Settings, rows: Rows, scaling: Scaling, earlier: Autoencod
 
 
 def _n_components(settings: Settings, encoding: Encoding, rows: Rows, earlier: Autoencoder | None) -> int:
-    """Size of the code: the number that is given, or as many as explain the share of the variance that is given."""
+    """Size of the code: the number that is given, as many as explain a share of the variance, or as many as PCA has."""
+    if settings.n_components is None:
+        return min(rows.n_rows, len(encoding.mean))
     if settings.n_components >= 1:
         return int(settings.n_components)
     if earlier is not None:

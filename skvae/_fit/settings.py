@@ -54,8 +54,8 @@ class Settings:
 
     Attributes
     ----------
-    n_components : int or float
-        Size of the code, or the share of the variance that PCA explains with it.
+    n_components : int, float or None
+        Size of the code, the share of the variance that PCA explains with it, or None for as many as PCA has.
     hidden_layer_sizes, decoder_layer_sizes : tuple of int
     activation, code_activation : str
     from_pca : bool
@@ -83,7 +83,7 @@ class Settings:
         Whether the encoder is told which cells are missing, and the likelihood skips them.
     """
 
-    n_components: int | float
+    n_components: int | float | None
     hidden_layer_sizes: tuple[int, ...]
     decoder_layer_sizes: tuple[int, ...]
     activation: str

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from skvae import _fitted
+from skvae import _fitted, _principal
 from skvae._detector import clocks, known, levels, neighbours, oddness, pairs, ranks
 from skvae._fit import further
 from skvae._fitted import Fitted
@@ -27,7 +27,7 @@ from skvae.core import bottlenecks, corruptions, penalties
 FILES = (
     *(columns, marginals, reservoir, rows, scaling, schema, spline, squashing, summary, texts),
     *(clocks, known, levels, neighbours, oddness, pairs, ranks),
-    *(bottlenecks, corruptions, penalties, further, _fitted),
+    *(bottlenecks, corruptions, penalties, further, _fitted, _principal),
 )  # whose classes are written
 JSON = (type(None), bool, int, float, str)
 KIND, PARTS, PLACE = "is", "of", "at"

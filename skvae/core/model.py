@@ -78,6 +78,14 @@ class Autoencoder(nn.Module):
         self.encoder.reorder_(outputs=torch.cat(parts))
         self.decoder.reorder_(inputs=order)
 
+    def rescale_components_(self, scale: Tensor) -> None:
+        """Multiply each component of the code of a linear model by its scale, which may be zero; decoding undoes it."""
+        scale = scale.to(self.encoder.out.weight)
+        with torch.no_grad():
+            for tensor in (self.encoder.out.weight, self.encoder.out.bias):
+                tensor.mul_(scale.view(-1, *[1] * (tensor.ndim - 1)))
+            self.decoder.out.weight.div_(torch.where(scale == 0, 1.0, scale))
+
     # With a posterior at the bottleneck
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
