@@ -25,6 +25,7 @@ from skvae._tables.schema import Schema
 from skvae._tables.sources import BLOCK_BYTES, Source, source_of
 
 __all__ = [
+    "TORN_DOWN_BY_SKLEARN",
     "Interval",
     "RealNotInt",
     "StrOptions",
@@ -37,12 +38,14 @@ __all__ = [
     "check_weights",
     "feature_names",
     "fit_context",
+    "has_callbacks",
     "random_seed",
     "share_columns",
     "streamed",
 ]
 
 FLOATS = [np.float64, np.float32]
+TORN_DOWN_BY_SKLEARN = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # after a fit, by its decorator
 
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 feature_names = _check_feature_names_in
@@ -204,6 +207,11 @@ def check_codes(estimator: Any, codes: Any) -> np.ndarray:
             "pass what transform returns."
         )
     return codes
+
+
+def has_callbacks(estimator: Any) -> bool:
+    """Whether callbacks are set, or passed on by a pipeline or a search."""
+    return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
 def random_seed(random_state: Any) -> int:

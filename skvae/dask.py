@@ -54,6 +54,11 @@ class OnDask(BaseEstimator):
         vars(local).update({name: value for name, value in vars(self).items() if name not in OWN})
         return local
 
+    @property
+    def set_callbacks(self) -> Any:
+        """Not there: what trains is on other machines."""
+        raise AttributeError(f"{type(self).__name__!r} has no callbacks; those of {self._local.__name__} are called.")
+
     def _cluster(self) -> Cluster:
         return Cluster(self.client, self.timeout, bool(self.verbose))
 
