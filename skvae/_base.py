@@ -497,20 +497,23 @@ class BaseAutoencoder(CallbackSupportMixin, NestedParameters, ClassNamePrefixFea
         scores = self._fitted.map_rows(sum_of_cells(self.module_.log_prob), rows, dtype=np.float64)
         return scores + self._fitted.log_jacobians(rows)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of ``score_samples`` over rows, and like it comparable between codes of one size only.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows in the mean.
 
         Returns
         -------
         score : float
         """
         scores = self.score_samples(X)
-        return float((scores if isinstance(scores, np.ndarray) else np.concatenate(list(scores))).mean())
+        scores = scores if isinstance(scores, np.ndarray) else np.concatenate(list(scores))
+        return float(np.average(scores, weights=check_weights(sample_weight, scores[:, None])))
 
     def impute(self, X: Any) -> Any:
         """Fill in the missing cells of a table, and these alone.
