@@ -10,7 +10,8 @@ from sklearn.base import OutlierMixin
 
 from skvae._arrays import fits_in_kind
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import earlier_fit_kept, warn_of_early_end
+from skvae._base import earlier_fit_kept
+from skvae._callbacks import CallbackSupportMixin, fit_task
 from skvae._detector.clocks import Clocks
 from skvae._detector.known import Known, TrainingRows
 from skvae._detector.levels import Levels
@@ -21,6 +22,7 @@ from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
+from skvae._reports import warn_of_early_end, warn_of_end
 from skvae._saving.estimators import Saved
 from skvae._streams import by_block
 from skvae._tables.libraries import as_table, index_of, library_of, table_like
@@ -64,7 +66,7 @@ AUTOMATIC = StrOptions({"auto"})
 HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformer
 
 
-class AEAnomalyDetector(Saved, OutlierMixin, NestedParameters):
+class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParameters):
     """Find the rows of a table that are not like the others, with p-values and reasons; in place of ``IsolationForest``.
 
     Each cell of a row is measured three times: how far it is from those of the nearest rows, how rare it is in its column, and
@@ -321,8 +323,16 @@ class AEAnomalyDetector(Saved, OutlierMixin, NestedParameters):
             On input or parameters that cannot be used; an earlier fit stays as it was.
         FloatingPointError
             Where the training diverged.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where ``max_iter`` ended the training while the loss was still falling.
+        UserWarning
+            Where Ctrl-C ended the training of the last network. Before, there is no detector yet: ``KeyboardInterrupt`` is
+            raised, and an earlier fit stays.
         """
-        with earlier_fit_kept(self):
+        with earlier_fit_kept(self), fit_task(self, X, y, n_trainings=N_NETWORKS if is_auto(self.cv) else int(self.cv)):
             self._fit(X)
         return self
 
@@ -413,14 +423,20 @@ class AEAnomalyDetector(Saved, OutlierMixin, NestedParameters):
         """Train a network on each of some tables, of the cells that ``squashing`` is of."""
         is_scaled = squashing.is_number & (self.likelihood != "bernoulli")  # whose cells are probabilities
         squashing = squashing.only(is_scaled, FAR)
-        models, ended_early = [], False
+        models, ended_early, interrupted = [], False, None
         for table in tables:
+            if interrupted:
+                raise KeyboardInterrupt  # networks are missing
             model = self._model(table, seed=int(rng.integers(2**31)))
             squashed = Table(squashing.apply(table.rows), table.weights)
-            ended_early |= model._fit_rows(schema, squashed, owner=self).still_falling
+            fit = model._fit_rows(schema, squashed, owner=self)
+            ended_early |= fit.still_falling
+            interrupted = fit if fit.interrupted else None
             models.append(model)
         if ended_early and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
             warn_of_early_end(self.max_iter)
+        if interrupted:
+            warn_of_end(interrupted, self.max_iter)
         self.n_iter_ = models[0].n_iter_ if models else 1
         return Networks(squashing, [model._fitted for model in models], between)
 

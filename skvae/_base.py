@@ -1,7 +1,7 @@
 """The fit and apply template that the two transformers share. Think twice before adding anything to it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -11,16 +11,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
-from tqdm.auto import tqdm
 
-from skvae._arrays import as_it_came, fits_in_kind, in_kind, is_dispatched_tensor
-from skvae._fit.fit import Fit, Report, fit_rows
+from skvae._arrays import as_it_came, fits_in_kind, in_kind, is_dispatched_tensor, on_host
+from skvae._callbacks import CallbackSupportMixin, fit_task, training_task
+from skvae._fit.fit import Fit, fit_rows
 from skvae._fit.further import Increments
 from skvae._fit.plan import step_work
 from skvae._fit.settings import ACTIVATIONS, CORRUPTIONS, PENALTIES, Corruption, Penalty, Settings
 from skvae._fitted import Fitted, sum_of_cells
 from skvae._parameters import NestedParameters
+from skvae._reports import all_of, bar_of, warn_of_end
 from skvae._saving.estimators import Saved
 from skvae._streams import LEAST_ROWS, by_block, progress, survey_of
 from skvae._tables.lazy import Lazy, without_copies
@@ -32,6 +32,7 @@ from skvae._tables.schema import Schema
 from skvae._tables.sources import Source
 from skvae._tables.survey import Streamed
 from skvae._validation import (
+    TORN_DOWN_BY_SKLEARN,
     Interval,
     RealNotInt,
     StrOptions,
@@ -47,13 +48,14 @@ from skvae._validation import (
     share_columns,
     streamed,
 )
-from skvae._warnings import warn
 from skvae.core.device import resolve_device
 from skvae.core.inference import jacobian
 from skvae.core.model import Autoencoder
 
 
-class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(
+    Saved, CallbackSupportMixin, NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """From a table to a fitted model, and from the model to codes, rows and scores."""
 
     n_components: int | float | None
@@ -135,9 +137,11 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         ConvergenceWarning
             Where ``max_iter`` ended the training while the loss was still falling.
         UserWarning
-            Where a column has rare levels, which are taken as one, or nothing but such levels, and is left out.
+            Where a column has rare levels, which are taken as one, or nothing but such levels, and is left out. Where Ctrl-C
+            ended the training: the model is then that of the best epoch so far, of the last one where no rows were held out, or
+            the one that it started from. Before there is any, ``KeyboardInterrupt`` is raised, and an earlier fit stays.
         """
-        with earlier_fit_kept(self):
+        with earlier_fit_kept(self), fit_task(self, X, y, sample_weight):
             self._fit(X, sample_weight, X_val, sample_weight_val)
         return self
 
@@ -149,8 +153,7 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
             fit = self._fit_table(X, sample_weight, X_val, sample_weight_val, earlier)
         else:
             fit = self._fit_stream(source, sample_weight, X_val, sample_weight_val, earlier)
-        if fit.still_falling:
-            warn_of_early_end(self.max_iter)
+        warn_of_end(fit, self.max_iter)
 
     def _fit_table(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any, earlier: Fitted | None) -> Fit:
         """Fit to a table in memory."""
@@ -291,12 +294,9 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         first = self._settings(normal, judged_by, marginals, n_levels, earlier)
         settings = [first, *(replace(first, seed=random_seed(each.random_state)) for each in siblings)]
         before = None if earlier is None else (earlier.module, earlier.scaling)
-        with _progress(self.verbose, type(owner or self).__name__) as report:
-            fits = by(settings, normal, judged_by, before, report)
-        if earlier is None:
-            schema = schema.with_marginals(marginals)
-        judged_on = (held_out or rows).sample()
-        for each, its, fit in zip((self, *siblings), settings, fits, strict=True):
+        schema = schema if earlier is not None else schema.with_marginals(marginals)
+
+        def taken(each: BaseAutoencoder, its: Settings, fit: Fit) -> BaseAutoencoder:
             fitted = Fitted(
                 schema=schema,
                 marginals=marginals,
@@ -308,7 +308,17 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
                 beta=float(its.beta),
                 seed=its.seed,
             )
-            each._take(fit, fitted, judged_on, goes_on=earlier is not None)
+            each._take(fit, fitted, (held_out or rows).sample(), goes_on=earlier is not None)
+            return each
+
+        def attributes(fits: Callable[[], list[Fit]]) -> dict[str, Any]:
+            return dict(vars(taken(copy(self), first, fits()[0])))
+
+        watched = training_task(owner or self, len(settings), None if owner else attributes)
+        with bar_of(owner or self) as bar, watched as task:
+            fits = by(settings, normal, judged_by, before, all_of(bar, task))
+        for each, its, fit in zip((self, *siblings), settings, fits, strict=True):
+            taken(each, its, fit)
         return fits[0]
 
     def _marginals(self, rows: Rows, n_levels: np.ndarray, schema: Schema) -> Marginals:
@@ -494,20 +504,26 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
         scores = self._fitted.map_rows(sum_of_cells(self.module_.log_prob), rows, dtype=np.float64)
         return scores + self._fitted.log_jacobians(rows)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of ``score_samples`` over rows, and like it comparable between codes of one size only.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows in the mean.
 
         Returns
         -------
         score : float
         """
         scores = self.score_samples(X)
-        return float((np.concatenate(list(scores)) if isinstance(scores, Iterator) else scores).mean())
+        scores = np.concatenate(list(scores)) if isinstance(scores, Iterator) else scores
+        if sample_weight is None:
+            return float(scores.mean())
+        scores, sample_weight = on_host(scores), on_host(sample_weight)
+        return float(np.average(scores, weights=check_weights(sample_weight, scores[:, None])))
 
     @in_kind
     def impute(self, X: Any) -> Any:
@@ -681,38 +697,12 @@ class BaseAutoencoder(Saved, NestedParameters, ClassNamePrefixFeaturesOutMixin, 
 
 @contextmanager
 def earlier_fit_kept(estimator: BaseEstimator) -> Iterator[None]:
-    """Put everything back as it was where a fit fails."""
+    """Put everything back as it was where a fit fails; scikit-learn has yet to tear its callbacks down."""
     before = dict(vars(estimator))
     try:
         yield
     except BaseException:
+        of_callbacks = {name: value for name, value in vars(estimator).items() if name in TORN_DOWN_BY_SKLEARN}
         vars(estimator).clear()
-        vars(estimator).update(before)
+        vars(estimator).update(before, **of_callbacks)
         raise
-
-
-def warn_of_early_end(max_iter: int | str) -> None:
-    """Warn that the training ran out of epochs."""
-    warn(
-        f"The loss was still falling in the last epoch, with max_iter={max_iter!r}. Raise max_iter, or learning_rate_init.",
-        ConvergenceWarning,
-    )
-
-
-@contextmanager
-def _progress(verbose: int, name: str) -> Iterator[Report | None]:
-    """A progress bar of the training, with epoch, loss and validation loss; or nothing."""
-    if not verbose:
-        yield None
-        return
-    with ExitStack() as bars:
-        opened: list[tqdm] = []
-
-        def report(epoch: int, n_iter: int, loss: float, validation_loss: float | None) -> None:
-            if epoch == 1:
-                opened.append(bars.enter_context(tqdm(desc=f"{name}, training", total=n_iter, unit="epoch")))
-            judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
-            opened[0].set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
-            opened[0].update()
-
-        yield report

@@ -8,9 +8,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from skvae._arrays import fits_in_kind, in_kind, on_host
 from skvae._autoencoder import AutoencoderTransformer
-from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
+from skvae._base import BaseAutoencoder, earlier_fit_kept
+from skvae._callbacks import CallbackSupportMixin, fit_task
 from skvae._fit.settings import Masking
 from skvae._fitted import expected_jointly
+from skvae._reports import warn_of_end
 from skvae._saving.estimators import Saved
 from skvae._tables.libraries import with_columns, without_columns
 from skvae._tables.rows import Table, merge_equal_rows
@@ -47,7 +49,7 @@ PASSED_ON = (
 )
 
 
-class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Fill in the missing cells of a table, in place of scikit-learn's ``SimpleImputer``.
 
     An autoencoder is trained to tell observed cells that are hidden from it, a random share of each row and another one in
@@ -216,8 +218,16 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
         Returns
         -------
         self : object
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where ``max_iter`` ended the training while the loss was still falling.
+        UserWarning
+            Where Ctrl-C ended the training: the models are then those of the best epoch so far or, where no rows were held out,
+            of the last one. Before there is any, ``KeyboardInterrupt`` is raised, and an earlier fit stays.
         """
-        with earlier_fit_kept(self):
+        with earlier_fit_kept(self), fit_task(self, X, y):
             self._fit(X)
         return self
 
@@ -228,8 +238,7 @@ class AutoencoderImputer(Saved, TransformerMixin, BaseEstimator):
         bounds = self._bounds_of(table, schema)
         models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
         fit = models[0]._fit_rows(schema, table, owner=self, siblings=models[1:])
-        if fit.still_falling:
-            warn_of_early_end(self.max_iter)
+        warn_of_end(fit, self.max_iter)
         self.estimators_, self._bounds = models, bounds
         self.n_iter_ = models[0].n_iter_
         self.indicator_features_ = np.flatnonzero(self._missing(rows).any(axis=0))

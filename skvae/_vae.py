@@ -398,19 +398,21 @@ class VAETransformer(BaseAutoencoder):
         scores = self._weigh(lambda weights: weights.logsumexp(1), rows, self._fitted.beta)
         return scores - np.log(self.n_importance_samples) + self._fitted.log_jacobians(rows)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of ``score_samples`` over rows, which may be compared between models of any size and kind.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows in the mean.
 
         Returns
         -------
         score : float
         """
-        return super().score(X)
+        return super().score(X, sample_weight=sample_weight)
 
     @in_kind
     def elbo(self, X: Any) -> Elbo:

@@ -34,6 +34,7 @@ except ImportError:  # before scikit-learn 1.8
     move_to = None
 
 __all__ = [
+    "TORN_DOWN_BY_SKLEARN",
     "Interval",
     "RealNotInt",
     "StrOptions",
@@ -48,6 +49,7 @@ __all__ = [
     "check_weights",
     "feature_names",
     "fit_context",
+    "has_callbacks",
     "moved",
     "random_seed",
     "share_columns",
@@ -55,6 +57,7 @@ __all__ = [
 ]
 
 FLOATS = [np.float64, np.float32]
+TORN_DOWN_BY_SKLEARN = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # after a fit, by its decorator
 
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 feature_names = _check_feature_names_in
@@ -243,6 +246,11 @@ def check_codes(estimator: Any, codes: Any) -> np.ndarray:
             "pass what transform returns."
         )
     return codes
+
+
+def has_callbacks(estimator: Any) -> bool:
+    """Whether callbacks are set, or passed on by a pipeline or a search."""
+    return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
 def random_seed(random_state: Any) -> int:

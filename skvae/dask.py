@@ -9,6 +9,7 @@ from inspect import Parameter, Signature, signature
 from numbers import Real
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from skvae._anomaly import AEAnomalyDetector
@@ -17,7 +18,7 @@ from skvae._dask.cluster import Cluster
 from skvae._dask.collections import is_collection, mapped
 from skvae._dask.fits import fit_detector, fit_transformer
 from skvae._vae import VAETransformer
-from skvae._validation import Interval, check_is_fitted, fit_context
+from skvae._validation import Interval, check_is_fitted, check_weights, fit_context
 
 __all__ = ["DaskAEAnomalyDetector", "DaskAutoencoderTransformer", "DaskVAETransformer"]
 
@@ -54,6 +55,11 @@ class OnDask(BaseEstimator):
         local = self._local()
         vars(local).update({name: value for name, value in vars(self).items() if name not in OWN})
         return local
+
+    @property
+    def set_callbacks(self) -> Any:
+        """Not there: what trains is on other machines."""
+        raise AttributeError(f"{type(self).__name__!r} has no callbacks; those of {self._local.__name__} are called.")
 
     def _cluster(self) -> Cluster:
         return Cluster(self.client, self.timeout, bool(self.verbose))
@@ -145,19 +151,27 @@ class _OfTransformers(OnDask):
         """
         return self.to_local().get_feature_names_out(input_features)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of ``score_samples`` over rows, computed at once.
 
         Parameters
         ----------
         X : array-like, frame, dask array or dask frame of shape (n_rows, n_features_in_)
         y : ignored
+        sample_weight : array-like or dask array of shape (n_rows,), default=None
+            Weights of the rows in the mean.
 
         Returns
         -------
         score : float
         """
-        return float(self.score_samples(X).mean().compute() if is_collection(X) else super().score(X))
+        if not is_collection(X):
+            return super().score(X, sample_weight=sample_weight)
+        scores = self.score_samples(X)
+        if sample_weight is None:
+            return float(scores.mean().compute())
+        weights = check_weights(np.asarray(sample_weight), np.asarray(scores)[:, None])
+        return float(np.average(scores, weights=weights))
 
 
 class DaskAutoencoderTransformer(_OfTransformers, AutoencoderTransformer, methods=OF_TRANSFORMERS):

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch.distributed as dist
 
-from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
+from skvae._base import BaseAutoencoder, earlier_fit_kept
+from skvae._reports import warn_of_end
 from skvae._tables.libraries import as_table, library_of
 from skvae._tables.processes import Processes
 from skvae._tables.sources import ArrayBlocks, FrameBlocks, Source, source_of
@@ -99,8 +100,7 @@ def _fit(estimator: Estimator, X: Any, sample_weight: Any, X_val: Any, sample_we
         raise ValueError("sample_weight is given in some processes and not in others; give it in all, or in none.")
     with one_of_several(estimator, ranks):
         fit = estimator._fit_stream(source, sample_weight, X_val, sample_weight_val, estimator._earlier, ranks)
-        if fit.still_falling:
-            warn_of_early_end(estimator.max_iter)
+        warn_of_end(fit, estimator.max_iter)
 
 
 def _source_of(X: Any) -> Source:

@@ -48,7 +48,9 @@ MUST_PASS = {
 }
 MUST_PASS_WITH_WEIGHTS = {"check_sample_weight_equivalence_on_dense_data"}
 MUST_PASS_OF_DETECTORS = {"check_outliers_fit_predict", "check_outliers_train", "check_outlier_contamination"}
-SKIPPED_BY_SKLEARN = {"check_array_api_input"}  # where SCIPY_ARRAY_API is not set
+SKIPPED_BY_SKLEARN = {
+    f"check_array_api_{kind}" for kind in ("input", "same_namespace", "mixed_inputs")
+}  # test_tensors runs these
 
 # Checks that scikit-learn runs on its own estimators, beside check_estimator.
 BESIDE = [

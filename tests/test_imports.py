@@ -72,7 +72,7 @@ def ours(*rooms: str) -> tuple[str, ...]:
 
 
 ESTIMATORS = ("_autoencoder", "_vae", "_imputer", "_anomaly", "_base")
-ABOVE_FIT = (*ESTIMATORS, "_fitted", "_detector", "_parameters", "_validation", "_display")
+ABOVE_FIT = (*ESTIMATORS, "_callbacks", "_reports", "_fitted", "_detector", "_parameters", "_validation", "_display")
 BELOW_SAVING = ("_saving", "_detector", "_fitted", "_principal", "_fit", "_tables", "core")
 
 # (the rule, the files that it binds, the imports that break it)
@@ -131,6 +131,16 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         "_saving imports no sklearn, and of skvae itself and what it saves",
         in_room("_saving"),
         lambda i: i.of("sklearn") or (i.of("skvae") and not i.of(*ours(*BELOW_SAVING))),
+    ),
+    (
+        "_callbacks and _reports import of skvae _fit, core, _validation and _warnings",
+        in_room("_callbacks", "_reports"),
+        lambda i: i.of("skvae") and not i.of(*ours("_fit", "core", "_validation", "_warnings")),
+    ),
+    (
+        "only _callbacks imports sklearn.callback",
+        lambda file: file != "_callbacks.py",
+        lambda i: i.of("sklearn.callback"),
     ),
     (
         "only _validation imports sklearn's private names",
@@ -219,6 +229,9 @@ def test_every_core_file_has_a_layer() -> None:
         ("_base.py", "from sklearn.utils._param_validation import Interval", "private names"),
         ("_base.py", "def fit():\n    from sklearn.base import _fit_context", "private names"),
         ("_base.py", "from skvae.core import likelihoods", "nothing imports"),
+        ("_base.py", "from sklearn.callback import CallbackSupportMixin", "only _callbacks"),
+        ("_callbacks.py", "from skvae._base import BaseAutoencoder", "_callbacks and _reports import"),
+        ("_reports.py", "from skvae._tables.rows import Table", "_callbacks and _reports import"),
         ("_vae.py", "from skvae.core.penalties import L1", "nothing imports"),
         ("_display/samples.py", "import torch.nn", "no torch"),
         ("_display/samples.py", "import matplotlib.pyplot as plt", "inside functions"),
@@ -248,6 +261,7 @@ def test_a_breach_is_found(file: str, line: str, rule: str) -> None:
         ("_display/drawing.py", "def axes():\n    import matplotlib.pyplot as plt"),
         ("_display/drawing.py", "import matplotlib_inline"),
         ("_base.py", "from skvae._fit.fit import fit_rows"),
+        ("_callbacks.py", "from sklearn.callback import CallbackSupportMixin"),
         ("_dask/ranks.py", "from skvae.distributed import fit"),
         ("_dask/ranks.py", "def here():\n    from distributed import get_worker"),
         ("_detector/oddness.py", "from scipy.stats import mode"),

@@ -16,16 +16,18 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import _set_pg_timeout  # what no public name has
 from tqdm.auto import tqdm
 
-from skvae._base import BaseAutoencoder, warn_of_early_end
+from skvae._base import BaseAutoencoder
 from skvae._dask.cluster import POLL, UNCHANGED, Cluster, WorkerLostError, heard, lost, told
 from skvae._fit.fit import fit_rows
 from skvae._fitted import Fitted
+from skvae._reports import last_losses, warn_of_end
 from skvae._tables.lazy import Lazy
 from skvae._tables.processes import ALONE, Processes
 from skvae._tables.rows import Table
 from skvae._tables.schema import Schema
 from skvae._tables.survey import Findings, Parts, Shares, Streamed
 from skvae.core.ranks import Ranks
+from skvae.core.training import TrainingResult
 from skvae.distributed import one_of_several
 
 LEAST_ROWS = 500  # of a rank; fewer are no work to share
@@ -138,11 +140,10 @@ def _progress(job: Job, cluster: Cluster) -> Iterator[Job]:
     topic = f"skvae-{uuid4().hex}"
     with tqdm(desc=f"{type(job.model).__name__}, training", unit="epoch") as bar:
 
-        def show(event: tuple[float, tuple[int, int, float, float | None]]) -> None:
-            epoch, n_iter, loss, validation_loss = event[1]
-            judged = {} if validation_loss is None else {"validation": f"{validation_loss:.4g}"}
+        def show(event: tuple[float, tuple[int, int, dict[str, str]]]) -> None:
+            epoch, n_iter, losses = event[1]
             bar.total = n_iter
-            bar.set_postfix(loss=f"{loss:.4g}", **judged, refresh=False)
+            bar.set_postfix(losses, refresh=False)
             bar.update(epoch - bar.n)
 
         cluster.client.subscribe_topic(topic, show)
@@ -190,8 +191,7 @@ def _train(job: Job, shares: Shares, place: Place, tables: list[Table], findings
 
         with one_of_several(job.model, ranks):
             outcome = job.model._fit_rows(schema, rows, job.held_out, job.earlier, by=fit)
-            if outcome.still_falling:
-                warn_of_early_end(job.model.max_iter)
+            warn_of_end(outcome, job.model.max_iter)
     return job.model if place.rank == 0 else None
 
 
@@ -292,13 +292,13 @@ class _Store(dist.Store):  # type: ignore[name-defined]
         return f"{self.meeting}/{key.partition('/')[2]}"
 
 
-def _report(epoch: int, n_iter: int, loss: float, validation_loss: float | None, topic: str) -> None:
+def _report(n_iter: int, so_far: TrainingResult, _: Any, topic: str) -> None:
     """Tell the client of an epoch, and end where it has given up."""
     from distributed import get_worker
 
     _check_is_wanted()
     if topic:
-        get_worker().log_event(topic, (epoch, n_iter, loss, validation_loss))
+        get_worker().log_event(topic, (len(so_far.losses), n_iter, last_losses(so_far)))
 
 
 def _check_is_wanted() -> None:

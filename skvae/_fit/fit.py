@@ -7,6 +7,7 @@ has the weights of that epoch. It replaces the start only where the guard is con
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -37,8 +38,6 @@ from skvae.core.training import DIVERGED, Judged, Run, TrainingPlan, TrainingRes
 
 MANY_COMPONENTS = 1 << 30  # as many as there are
 
-Report = Callable[[int, int, float, float | None], None]
-
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -68,6 +67,15 @@ class Fit:
         """Whether the training ran out of epochs with the loss falling."""
         return self.result is not None and self.result.still_falling
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user ended the training."""
+        return self.result is not None and self.result.interrupted
+
+
+Report = Callable[[int, TrainingResult, Callable[[], list[Fit]]], bool | None]
+Watch = Callable[[int, TrainingResult, Callable[[], list[Autoencoder]]], bool | None]  # the same, of models alone
+
 
 def fit_rows(
     settings: Sequence[Settings],
@@ -94,7 +102,13 @@ def fit_rows(
     earlier : tuple of Autoencoder and Scaling, or None
         A model to go on from, instead of a new one. Its start is not PCA's, so any gain on held-out rows is kept.
     report : callable or None
-        Called after each epoch with its number, the number of epochs to go, the loss and the validation loss.
+        Called before the first epoch and after each with the number of epochs to go, the result of the training so far, and a
+        function that gives the fits as they would be with the models of this epoch. True ends the training.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Where the user interrupts it before there is a model that could stand in for the fit.
     """
     first = settings[0]
     model, scaling = earlier or (None, scaling_of(first, rows))
@@ -108,13 +122,21 @@ def fit_rows(
     model = model and resumed(task, model)
     tasks = [task.with_seed(seed) for seed in seeds]
     stays_at_start = model is None and first.from_pca and first.early_stopping and not splits
+
+    def fits(models: list[Autoencoder], result: TrainingResult | None) -> list[Fit]:
+        return [Fit(model, scaling, rows, task.penalties, result) for model in models]
+
+    def watch(n_iter: int, so_far: TrainingResult, models: Callable[[], list[Autoencoder]]) -> bool | None:
+        return report and report(n_iter, so_far, lambda: fits(models(), so_far))
+
+    watched = None if report is None else watch
     if task.settings.is_solved_by_pca or stays_at_start:  # 4)
         models, result = [_stay_at_start(each, rows, held_out) for each in tasks], None
     elif not splits:
-        models, result = _fit_without_validation(tasks, rows, model, report)
+        models, result = _fit_without_validation(tasks, rows, model, watched)
     else:
-        models, result = _Judgement(tasks, rows, held_out, splits, model, report).fit()
-    return [Fit(model, scaling, rows, task.penalties, result) for model in models]
+        models, result = _Judgement(tasks, rows, held_out, splits, model, watched).fit()
+    return fits(models, result)
 
 
 def scaling_of(settings: Settings, rows: Rows) -> Scaling:
@@ -221,17 +243,34 @@ def _stay_at_start(task: Task, rows: Rows, held_out: Table | None) -> Autoencode
 
 
 def _fit_without_validation(
-    tasks: list[Task], rows: Rows, earlier: Autoencoder | None, report: Report | None
+    tasks: list[Task], rows: Rows, earlier: Autoencoder | None, watch: Watch | None
 ) -> tuple[list[Autoencoder], TrainingResult | None]:
     task = tasks[0]
     models = [earlier or start(each, rows) for each in tasks]
     if _is_exact(task, rows, models[0]):
         return models, None
+
+    def with_noise(models: list[Autoencoder]) -> list[Autoencoder]:
+        for each, model in zip(tasks, models, strict=True):
+            set_noise(each, model, Residuals.of_training(model, rows, each))
+        return models
+
     plan = plan_for(task, rows.n_rows)
+    report = watch and _watching(watch, lambda: with_noise(deepcopy(models)))
     result = train(run_of(task, plan, models, rows), stopping_of(task, plan, judged=False), plan.max_iter, report)
-    for each, model in zip(tasks, models, strict=True):
-        set_noise(each, model, Residuals.of_training(model, rows, each))
-    return models, result
+    _check_has_model(task, earlier, result)
+    return with_noise(models), result
+
+
+def _watching(watch: Watch, models: Callable[[], list[Autoencoder]]) -> Callable[[int, TrainingResult], bool | None]:
+    """What reports a training, and the models that it has come to where anyone asks for them."""
+    return lambda n_iter, so_far: watch(n_iter, so_far, models)
+
+
+def _check_has_model(task: Task, earlier: Autoencoder | None, result: TrainingResult) -> None:
+    """Let an interruption be one where all that it leaves are random weights."""
+    if result.interrupted and result.best_iter == 0 and earlier is None and not task.settings.from_pca:
+        raise KeyboardInterrupt
 
 
 def _is_exact(task: Task, rows: Rows, model: Autoencoder) -> bool:
@@ -259,7 +298,7 @@ class _Judgement:
     held_out: Table | None
     splits: list[Split]
     earlier: Autoencoder | None
-    report: Report | None
+    watch: Watch | None
 
     def fit(self) -> tuple[list[Autoencoder], TrainingResult]:
         task = self.tasks[0]
@@ -269,7 +308,9 @@ class _Judgement:
         run = run_of(task, plan, judged + of_all, self.rows, self.splits)
         of_start = self._residuals(judged)
         stopping = stopping_of(task, plan, judged=True)
-        result = train(run, stopping, plan.max_iter, self.report, self._is_futile)  # 1)
+        report = self.watch and _watching(self.watch, lambda: self._copies(judged, of_all))
+        result = train(run, stopping, plan.max_iter, report, self._is_futile)  # 1)
+        _check_has_model(task, self.earlier, result)
         self._check_converged(result)
         residuals = self._residuals(judged)
         if not self._is_kept(result, of_start.mean, residuals.mean):  # 2)
@@ -277,9 +318,16 @@ class _Judgement:
         models = of_all or judged
         if self.earlier is None and result.best_iter == 0:
             models = [start(each, self.rows) for each in self.tasks]
-        for each, model in zip(self.tasks, models, strict=True):  # 3)
+        return self._with_noise(models, residuals), result  # 3)
+
+    def _copies(self, judged: list[Autoencoder], of_all: list[Autoencoder]) -> list[Autoencoder]:
+        """What the models would be if the fit ended with these."""
+        return self._with_noise(deepcopy(of_all or judged), self._residuals(judged))
+
+    def _with_noise(self, models: list[Autoencoder], residuals: Residuals) -> list[Autoencoder]:
+        for each, model in zip(self.tasks, models, strict=True):
             set_noise(each, model, self._with_those_of_training(residuals, each, model))
-        return models, result
+        return models
 
     @property
     def _by_split(self) -> list[tuple[Task, Split]]:
@@ -315,7 +363,9 @@ class _Judgement:
 
     def _check_converged(self, result: TrainingResult) -> None:
         start = result.validation_losses[0]
-        if self._beats_closed_solution or result.best_iter > 0 or result.losses[-1] <= DIVERGED * (1 + abs(start)):
+        if self._beats_closed_solution or result.best_iter > 0 or not result.losses:
+            return
+        if result.losses[-1] <= DIVERGED * (1 + abs(start)):
             return
         raise FloatingPointError(
             f"The loss was {result.losses[-1]:.3g} after {len(result.losses)} epochs, no better than "

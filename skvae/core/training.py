@@ -85,6 +85,8 @@ class TrainingResult:
         How many epochs lie between two that were judged.
     judged : Judged or None
         None where nothing was held out.
+    interrupted : bool
+        Whether the user ended it.
     """
 
     losses: list[float]
@@ -93,6 +95,7 @@ class TrainingResult:
     stopped: bool
     judged_every: int = 1
     judged: Judged | None = field(default=None, compare=False)
+    interrupted: bool = False
 
     @property
     def still_falling(self) -> bool:
@@ -290,7 +293,7 @@ def train(
     run: Run,
     stopping: NoImprovement,
     n_iter: int,
-    report: Callable[[int, int, float, float | None], None] | None = None,
+    report: Callable[[int, TrainingResult], bool | None] | None = None,
     is_futile: Callable[[float, Judged], bool] | None = None,
 ) -> TrainingResult:
     """Train epoch by epoch, and leave all members with the weights of the epoch that was best for them jointly.
@@ -302,6 +305,9 @@ def train(
     4. Stop when it has not improved for long enough, or has no prospects; without rows held out the training loss decides.
     5. Go back to the best epoch, which may be the start.
 
+    An interruption by the user ends the training of one process. The models are then left with the weights of the best epoch
+    so far or, without rows held out, of the last one that is complete; these too may be those of the start.
+
     Parameters
     ----------
     run : Run
@@ -309,65 +315,116 @@ def train(
     n_iter : int
         Epochs to go, at most the plan's ``max_iter``, to which the learning rate's schedule refers.
     report : callable, optional
-        Called with epoch, ``n_iter``, loss and validation loss, that of the last epoch that was judged.
+        Called before the first epoch and after each with ``n_iter`` and the result so far, whose lists grow; True ends the
+        training.
     is_futile : callable, optional
         Called with the share of the epochs that is done and what the best one has brought; True ends the training.
     """
-    losses: list[float] = []
     warmup = run.plan.beta_warmup  # epochs in which the loss rises with its weights, and says nothing of progress
-    ledger = _Ledger(run, run.judge, n_iter) if run.judge is not None else None  # 1)
-    stopped = False
-    for epoch in range(1, n_iter + 1):
-        losses.append(run.epoch())  # 2)
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"The loss became {losses[-1]} in epoch {epoch}. Lower learning_rate_init.")
-        is_judged = ledger is not None and ledger.enter(epoch, candidate=epoch > warmup)  # 3)
+    ledger = _Ledger(run, n_iter)  # 1)
+    stopped = interrupted = False
+    try:
         if report is not None:
-            report(epoch, n_iter, losses[-1], ledger.losses[-1] if ledger else None)
-        if epoch > warmup:
-            stopping.update(ledger.losses[-1] if ledger else losses[-1])  # 4)
-            stopped = stopping.should_stop or bool(
-                is_judged and ledger and is_futile and is_futile(epoch / n_iter, ledger.judged)
-            )
-        if stopped:
-            break
-    if ledger is None:
-        if losses[-1] > DIVERGED * (1 + abs(losses[0])):
-            raise FloatingPointError(f"The loss rose from {losses[0]:.3g} to {losses[-1]:.3g}. Lower learning_rate_init.")
-        run.finish(None)
-        return TrainingResult(losses, [], len(losses), stopped)
-    run.finish(run.best)  # 5)
-    return TrainingResult(losses, ledger.losses, ledger.best_iter, stopped, ledger.every, ledger.judged)
+            report(n_iter, ledger.result())
+        for epoch in range(1, n_iter + 1):
+            loss = run.epoch()  # 2)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"The loss became {loss} in epoch {epoch}. Lower learning_rate_init.")
+            is_judged = ledger.enter(loss, candidate=epoch > warmup)  # 3)
+            if epoch > warmup:
+                stopping.update(ledger.latest)  # 4)
+                is_at_end = is_judged and is_futile is not None and is_futile(epoch / n_iter, ledger.judged)
+                stopped = stopping.should_stop or is_at_end
+            if report is not None and report(n_iter, ledger.result(stopped)):
+                ledger.enter_last()
+                stopped = True
+            if stopped:
+                break
+    except KeyboardInterrupt:
+        if run.ranks is not None:  # which would wait for this one
+            raise
+        ledger.drop_unfinished()
+        stopped = interrupted = True
+    ledger.check_converged()
+    run.finish(run.best if interrupted or ledger.is_judging else None)  # 5)
+    return ledger.result(stopped, interrupted)
 
 
 class _Ledger:
-    """Losses of the rows held out: their mean after each epoch, and those of the rows at the start and at the best epoch.
+    """Losses of the epochs, and of the rows held out: their mean after each epoch, and all at the start and at the best epoch.
 
-    One of ``every`` epochs is judged, the last among them; the others have the loss of the one before.
+    One of ``every`` epochs is judged, the last among them; the others have the loss of the one before. Without rows held out
+    the last epoch is the best.
     """
 
-    def __init__(self, run: Run, judge: Callable[[], Tensor], n_iter: int) -> None:
+    judged: Judged
+
+    def __init__(self, run: Run, n_iter: int) -> None:
         self.run = run
-        self.judge = judge
         self.n_iter = n_iter
         self.every = math.ceil(n_iter / MOST_JUDGED)
-        self.weights = run.held_out_weights
-        start = judge()
-        self.judged = Judged(start, start, self.weights)
-        self.losses = [weighted_mean(start, self.weights)]
+        self.losses: list[float] = []
+        self.validation_losses: list[float] = []
         self.best_iter = 0
+        if run.judge is not None:
+            start, weights = run.judge(), run.held_out_weights
+            self.judged = Judged(start, start, weights)
+            self.validation_losses.append(weighted_mean(start, weights))
 
-    def enter(self, epoch: int, candidate: bool) -> bool:
+    @property
+    def is_judging(self) -> bool:
+        """Whether there are rows held out."""
+        return self.run.judge is not None
+
+    @property
+    def latest(self) -> float:
+        """The loss that tells of progress."""
+        return self.validation_losses[-1] if self.is_judging else self.losses[-1]
+
+    def enter(self, loss: float, candidate: bool) -> bool:
         """Take the epoch that is done; whether it was judged."""
-        if (self.n_iter - epoch) % self.every:
-            self.losses.append(self.losses[-1])
+        self.losses.append(loss)
+        if not self.is_judging:
+            self._keep()
             return False
-        rows = self.judge()
-        self.losses.append(weighted_mean(rows, self.weights))
-        if candidate and self.losses[epoch] < self.losses[self.best_iter]:
-            self.best_iter, self.judged = epoch, replace(self.judged, best=rows)
-            self.run.keep()
+        if (self.n_iter - len(self.losses)) % self.every:
+            self.validation_losses.append(self.validation_losses[-1])
+            return False
+        self._judge(candidate)
         return True
+
+    def enter_last(self) -> None:
+        """Judge the epoch that turns out to be the last, which may be the best, whichever it is."""
+        if self.is_judging:
+            self.validation_losses.pop()
+            self._judge(candidate=True)
+
+    def drop_unfinished(self) -> None:
+        """Forget an epoch that was yet to be judged."""
+        if self.is_judging:
+            del self.losses[len(self.validation_losses) - 1 :]
+
+    def _judge(self, candidate: bool) -> None:
+        rows: Tensor = self.run.judge()  # type: ignore[misc]
+        self.validation_losses.append(weighted_mean(rows, self.judged.weights))
+        if candidate and self.validation_losses[-1] < self.validation_losses[self.best_iter]:
+            self._keep()
+            self.judged = replace(self.judged, best=rows)
+
+    def _keep(self) -> None:
+        self.run.keep()
+        self.best_iter = len(self.losses)
+
+    def check_converged(self) -> None:
+        """Refuse a loss that rose far; where rows are held out, the best epoch is no such one."""
+        if self.is_judging or not self.losses or self.losses[-1] <= DIVERGED * (1 + abs(self.losses[0])):
+            return
+        raise FloatingPointError(f"The loss rose from {self.losses[0]:.3g} to {self.losses[-1]:.3g}. Lower learning_rate_init.")
+
+    def result(self, stopped: bool = False, interrupted: bool = False) -> TrainingResult:
+        """What happened so far."""
+        judged = self.judged if self.is_judging else None
+        return TrainingResult(self.losses, self.validation_losses, self.best_iter, stopped, self.every, judged, interrupted)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> float:

@@ -132,7 +132,7 @@ def split(rows):
 
 def history(run, **options):
     """The result of training, and the parameters before it and after every epoch."""
-    seen = [values(run.members.models[0])]
+    seen = []
     return trained(run, report=lambda *_: seen.append(values(run.members.models[0])), **options), seen
 
 
@@ -203,7 +203,7 @@ def test_members_share_the_epoch_that_is_best_for_all_rows_held_out(autoencoder,
     parts = [torch.arange(len(rows)) % 3 == k for k in range(3)]
     models = [autoencoder() for _ in parts]
     run = members_of(models, rows, parts, plan)
-    seen = [[values(m) for m in models]]
+    seen = []
     result = trained(run, report=lambda *_: seen.append([values(m) for m in models]))
     pooled = [
         torch.cat(
@@ -313,12 +313,11 @@ def test_fewer_epochs_follow_the_same_schedule(autoencoder, rows):
 
 
 @pytest.mark.parametrize("judged", [False, True])
-def test_report_is_called_after_every_epoch(judged, autoencoder, rows):
+def test_report_is_called_at_the_start_and_after_every_epoch(judged, autoencoder, rows):
     calls = []
     run = run_of(autoencoder(), rows, validation=(rows, None) if judged else None)
-    result = trained(run, report=lambda *call: calls.append(call))
-    losses = result.validation_losses[1:] if judged else [None] * PLAN.max_iter
-    assert calls == [(k + 1, PLAN.max_iter, result.losses[k], losses[k]) for k in range(PLAN.max_iter)]
+    result = trained(run, report=lambda n_iter, so_far: calls.append((n_iter, [*so_far.losses], [*so_far.validation_losses])))
+    assert calls == [(PLAN.max_iter, result.losses[:k], result.validation_losses[: k + 1]) for k in range(PLAN.max_iter + 1)]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
