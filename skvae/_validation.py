@@ -8,7 +8,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, MissingValues, RealNotInt, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
@@ -25,7 +25,9 @@ from skvae._tables.schema import Schema
 from skvae._tables.sources import BLOCK_BYTES, Source, source_of
 
 __all__ = [
+    "HasMethods",
     "Interval",
+    "MissingValues",
     "RealNotInt",
     "StrOptions",
     "check_codes",
