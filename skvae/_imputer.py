@@ -351,9 +351,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Returns
         -------
         table : ndarray or frame of shape (n_rows, n_features_in_) or wider
-            Observed cells, dtypes and index are X's, and an array of objects where one with strings was fitted. With ``add_indicator`` boolean columns follow, in an array ones and zeros.
-            Holes of columns that are ignored stay. Columns without any value at fit are left out, or with
-            ``keep_empty_features`` filled with 0.
+            Observed cells, dtypes and index are X's, and an array of objects where one with strings was fitted. With
+            ``add_indicator`` boolean columns follow, in an array ones and zeros. Holes of columns that are ignored stay. Columns
+            without any value at fit are left out, or with ``keep_empty_features`` filled with 0.
         """
         check_is_fitted(self)
         X = self._with_holes(X)
