@@ -23,7 +23,7 @@ from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
 from skvae._streams import by_block
-from skvae._tables.libraries import as_table, index_of, library_of, rows_at, table_like
+from skvae._tables.libraries import as_table, in_rows, index_of, library_of, rows_at, table_like
 from skvae._tables.reservoir import Reservoir
 from skvae._tables.rows import Table, sample_rows
 from skvae._tables.schema import Schema
@@ -251,7 +251,7 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         "support_fraction": [AUTOMATIC, *CONSTRAINTS["support_fraction"]],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "max_samples": [Interval(Integral, 2, None, closed="left")],
-        "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left"), HasMethods("split"), "array-like"],
+        "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left"), HasMethods(["split", "get_n_splits"]), list, tuple],
         "random_state": ["random_state"],
     }
 
@@ -418,10 +418,10 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         rng, n_rows = np.random.default_rng(random_seed(self.random_state)), sample_rows(source.n_columns)
         if sample_weight is None:
             return source.sample(n_rows, rng), None
-        weights = check_weights(sample_weight, np.empty((source.n_rows, 0)))
+        weights = np.asarray(check_weights(sample_weight, np.empty((source.n_rows, 0))))
         places = np.flatnonzero(weights)
         places = np.sort(rng.choice(places, min(n_rows, len(places)), replace=False, shuffle=False))
-        return source.take(places), np.asarray(weights)[places]
+        return source.take(places), weights[places]
 
     def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
         """Fit to a table in memory, with rows repeated as their weights say, and tell how odd each row is.
@@ -431,19 +431,19 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         for name in ("_reservoir", *OF_TRAINING_ROWS):
             self.__dict__.pop(name, None)
         seed = random_seed(self.random_state)
-        X = np.asarray(X) if isinstance(X, list | tuple) else as_table(X)
+        X = in_rows(X)
         weights = check_weights(sample_weight, X)
         taken: np.ndarray | slice = slice(None)
         if weights is not None:
             taken = np.repeat(np.arange(len(weights)), repetitions_of(weights, np.random.default_rng([seed, 1])))
-        schema = Schema.of(rows_at(X, taken), self.categorical_features)
+        schema = Schema.of(X if weights is None else rows_at(X, taken), self.categorical_features)
         rows = check_rows(self, X, schema, reset=True, in_unit_interval=self.likelihood == "bernoulli")
-        part, n_parts = parts_of(self.cv, rows) if self._has_splits else (None, None)
+        splits = parts_of(self.cv, rows) if self._has_splits else None
         order = order_of(rows[taken])
         if order is not None:
             taken = np.arange(len(rows))[taken][order]
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
-        totals = self._learn(rows_at(X, taken), rows[taken], None if part is None else (part[taken], n_parts), seed)
+        totals = self._learn(rows_at(X, taken), rows[taken], splits and (splits[0][taken], splits[1]), seed)
         result, is_left = np.empty(len(rows)), np.ones(len(rows), dtype=bool)
         result[taken], is_left[taken] = totals, False
         if is_left.any():

@@ -11,10 +11,10 @@ from skvae._base import BaseAutoencoder, earlier_fit_kept, warn_of_early_end
 from skvae._fit.settings import Masking
 from skvae._fitted import expected_jointly
 from skvae._tables.libraries import (
-    as_table,
     cells_equal_to,
     frame_of,
-    hold_other_than_numbers,
+    holds_strings,
+    in_rows,
     library_of,
     rows_at,
     series_of,
@@ -258,7 +258,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def _fit(self, X: Any, sample_weight: Any) -> None:
         X = self._with_holes(X)
-        self._of_objects = hold_other_than_numbers(X)
+        self._of_objects = holds_strings(X)
         X = frame_of(X) if self._of_objects else X
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True)
@@ -289,8 +289,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def _with_holes(self, X: Any) -> Any:
         """A table whose cells are missing, in the way of its library, where they are ``missing_values``."""
-        X = as_table(X)
-        X = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else X
+        X = in_rows(X)
         if self._value_of_holes is None:
             return X
         if library_of(X) == "numpy" and isinstance(self.missing_values, str) and X.dtype.kind in "fiub":
@@ -303,7 +302,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     def _value_of_holes(self) -> float | str | None:
         """The number or string that stands for a missing cell; None where what does in all libraries is meant."""
         value = self.missing_values
-        return value if isinstance(value, str) or (isinstance(value, Real) and value == value) else None
+        if isinstance(value, Real):
+            return None if np.isnan(float(value)) else float(value)
+        return value if isinstance(value, str) else None
 
     def _seeds(self) -> list[int]:
         """Of the models; a single one draws cells where these are sampled."""
@@ -352,8 +353,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         -------
         table : ndarray or frame of shape (n_rows, n_features_in_) or wider
             Observed cells, dtypes and index are X's, and an array of objects where one with strings was fitted. With
-            ``add_indicator`` boolean columns follow, in an array ones and zeros. Holes of columns that are ignored stay. Columns
-            without any value at fit are left out, or with ``keep_empty_features`` filled with 0.
+            ``add_indicator`` boolean columns follow, in an array ones and zeros. Holes of columns that are ignored stay.
+            Columns without any value at fit are left out, or with ``keep_empty_features`` filled with 0.
         """
         check_is_fitted(self)
         X = self._with_holes(X)
@@ -390,8 +391,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             ``transform`` leaves out are missing.
         """
         check_is_fitted(self)
-        X = as_table(X)
-        X = np.asarray(X) if library_of(X) == "numpy" else X
+        X = in_rows(X)
         n_expected = len(self.get_feature_names_out())
         if len(X.shape) != 2 or X.shape[1] != n_expected:
             raise ValueError(f"X has shape {X.shape}, but transform gives {n_expected} columns; pass what it returns.")

@@ -14,8 +14,8 @@ def repetitions_of(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Weights with a mean below 1 over the rows that have some are raised to a mean of 1, as those that sum to 1 must be. Those
     that would make the table larger than it is, and than 100,000 rows, are lowered to that.
     """
-    total, n_rows = weights.sum(), np.count_nonzero(weights)
-    wanted = float(np.clip(total, n_rows, max(SAMPLE_ROWS, n_rows)))
+    total, n_rows = float(weights.sum()), int(np.count_nonzero(weights))
+    wanted = min(max(total, n_rows), max(SAMPLE_ROWS, n_rows))
     weights = weights if wanted == total else weights * (wanted / total)
     counts = np.floor(weights + rng.random(len(weights)))
     if counts.sum() < 2:  # too few to learn from

@@ -239,8 +239,8 @@ def with_cells(X: Any, where: np.ndarray, value: float | str | None) -> Any:
         return X.with_columns(
             [pl.when(marks).then(pl.lit(value)).otherwise(X[name]).alias(name) for name, marks in changed.items()]
         )
-    changed = [_with_value(series, where[:, j], value) for j, series in enumerate(series_of(X))]
-    frame = pd.DataFrame(dict(enumerate(changed)), index=X.index, copy=False)
+    columns = {j: _with_value(series, where[:, j], value) for j, series in enumerate(series_of(X))}
+    frame = pd.DataFrame(columns, index=X.index, copy=False)
     frame.columns = X.columns
     return frame
 
@@ -251,15 +251,25 @@ def _with_value(series: pd.Series, where: np.ndarray, value: float | str | None)
     return series.mask(where) if value is None else series.mask(where, value)
 
 
-def hold_other_than_numbers(X: Any) -> bool:
-    """Whether an array with rows has cells that are neither numbers nor missing, such as strings."""
-    if library_of(X) != "numpy" or np.ndim(X) != 2 or np.asarray(X).dtype.kind in "fiub":
+def in_rows(X: Any) -> Any:
+    """As ``as_table``, and an array of what has rows but none that can be picked, or is a list, whose strings stay strings."""
+    X = as_table(X)
+    if isinstance(X, np.ndarray) or library_of(X) != "numpy":
+        return X
+    return np.asarray(X, dtype=object) if isinstance(X, list | tuple) else np.asarray(X)
+
+
+def holds_strings(X: Any) -> bool:
+    """Whether an array with rows has cells that are strings, and no numbers either."""
+    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype.kind in "fiubc":
         return False
-    array = np.asarray(X, dtype=object)
+    array = X.astype(object)
     try:
         np.where(pd.isna(array), np.nan, array).astype(np.float64)
-    except (TypeError, ValueError):
+    except ValueError:
         return True
+    except TypeError:  # of what is neither, which is refused where it is read
+        return False
     return False
 
 
