@@ -123,21 +123,29 @@ class AEAnomalyDetector(OutlierMixin, NestedParameters):
         ``"auto"`` is ``"silu"``.
     n_nonzero_coefs : int or None, default=None
         As in ``AutoencoderTransformer``.
-    weight_decay, learning_rate, learning_rate_init, tol, n_iter_no_change, shuffle
-        As in ``AutoencoderTransformer``.
+    weight_decay : float, default=0.0
+        As in ``AutoencoderTransformer``, as are the next two.
+    learning_rate : {"cosine", "constant"}, default="cosine"
+    learning_rate_init : float or "auto", default="auto"
     batch_size : int or "auto", default="auto"
         ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
         Epochs. ``"auto"`` is 10, but as many as make 100 steps on small tables and 300 on large ones.
+    tol : float, default=1e-4
+        As in ``AutoencoderTransformer``.
     early_stopping : bool or "auto", default="auto"
         ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
         With ``early_stopping=True``, the share of a network's rows that chooses the epochs.
+    n_iter_no_change : int or "auto", default="auto"
+        As in ``AutoencoderTransformer``.
     cv : int, "auto", splitter or list of pairs of arrays, default="auto"
         Number of networks, each of which does not see one part of the rows. ``"auto"`` is 2, and none for fewer than 50
         distinct rows, which are too few to learn from. A splitter such as ``KFold``, or the pairs of training and test rows
         that one gives, says which rows these parts are, such as all rows of a customer. A row is of the first part whose test
         rows it, or a row that equals it, is among.
+    shuffle : bool, default=True
+        As in ``AutoencoderTransformer``.
     random_state : int, RandomState instance or None, default=None
         None draws anew in each fit. numpy's and torch's global generators are neither read nor changed.
     verbose : bool or int, default=False
