@@ -1,6 +1,7 @@
 """Anomalies in a table, with p-values and reasons."""
 
 from collections.abc import Iterable
+from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -13,29 +14,34 @@ from skvae._autoencoder import AutoencoderTransformer
 from skvae._base import earlier_fit_kept
 from skvae._callbacks import CallbackSupportMixin, fit_task
 from skvae._detector.clocks import Clocks
-from skvae._detector.known import Known, TrainingRows
+from skvae._detector.known import Known, TrainingRows, order_of
 from skvae._detector.levels import Levels
 from skvae._detector.neighbours import Metric
 from skvae._detector.oddness import FAR, NEAR, Memory, Networks, Oddness, Parts, numbers_between
 from skvae._detector.pairs import Pairs
+from skvae._detector.repetitions import parts_of, repetitions_of
 from skvae._detector.support import FEW_ODD, are_wild, supported
+from skvae._detector.tail import threshold_of
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
 from skvae._reports import warn_of_early_end, warn_of_end
 from skvae._saving.estimators import Saved
 from skvae._streams import by_block
-from skvae._tables.libraries import as_table, index_of, library_of, table_like
+from skvae._tables.libraries import as_table, in_rows, index_of, library_of, rows_at, table_like
 from skvae._tables.reservoir import Reservoir
 from skvae._tables.rows import Table, sample_rows
 from skvae._tables.schema import Schema
+from skvae._tables.sources import Source
 from skvae._tables.squashing import Squashing
 from skvae._validation import (
+    HasMethods,
     Interval,
     StrOptions,
     check_columns,
     check_is_fitted,
     check_rows,
+    check_weights,
     feature_names,
     fit_context,
     random_seed,
@@ -63,6 +69,7 @@ CONSTRAINTS = AutoencoderTransformer._parameter_constraints
 NOT_PASSED_ON = {"random_state", "warm_start", "support_fraction", "whiten"}
 PASSED_ON = [name for name in CONSTRAINTS if name not in NOT_PASSED_ON]
 AUTOMATIC = StrOptions({"auto"})
+OF_TRAINING_ROWS = ("decision_scores_", "labels_")  # attributes with a number for each
 HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformer
 
 
@@ -78,15 +85,17 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     ----------
     n_components : int, float or "auto", default="auto"
         Size of the code of the networks, ``"auto"`` is 128: more than most tables have columns.
-    contamination : float, default=0.1
+    contamination : float or "auto", default=0.1
         Share of the training rows that ``predict`` flags, in (0, 0.5]. It moves ``offset_``, and ``support_fraction`` where
-        that is ``"auto"``. There is no ``"auto"``, as in ``IsolationForest``: use ``p_values`` where the share is not known.
+        that is ``"auto"``. With ``"auto"`` rows are flagged that are too odd for the tail of all scores, so that at most a
+        tenth of them is expected to be normal; see the notes. Often there are none.
     support_fraction : float or "auto", default="auto"
         Share of the rows that is learned from, in (0, 1], as in ``EllipticEnvelope``. ``"auto"`` is
-        ``min(0.8, 1 - contamination)``, for tables that may hold anomalies. Rows that are left out are those that are far from
-        most of 32 random samples of 16 rows: single rows, and groups that make up a few per cent of the table, however dense.
-        Equal rows that make up 2 % stay, and most of the rows with a category that 2 % have. Set 1.0 where all rows are known
-        to be normal (novelty detection). Rows with a wild cell, which would decide about all others, are left out even then.
+        ``min(0.8, 1 - contamination)``, and 0.8 with ``contamination="auto"``, for tables that may hold anomalies. Rows that
+        are left out are those that are far from most of 32 random samples of 16 rows: single rows, and groups that make up a
+        few per cent of the table, however dense. Equal rows that make up 2 % stay, and most of the rows with a category that
+        2 % have. Set 1.0 where all rows are known to be normal (novelty detection). Rows with a wild cell, which would decide
+        about all others, are left out even then.
     n_neighbors : int, default=5
         Nearest rows that a row is compared with, as in ``LocalOutlierFactor``.
     max_samples : int, default=4096
@@ -119,19 +128,29 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         ``"auto"`` is ``"silu"``.
     n_nonzero_coefs : int or None, default=None
         As in ``AutoencoderTransformer``.
-    weight_decay, learning_rate, learning_rate_init, tol, n_iter_no_change, shuffle
-        As in ``AutoencoderTransformer``.
+    weight_decay : float, default=0.0
+        As in ``AutoencoderTransformer``, as are the next two.
+    learning_rate : {"cosine", "constant"}, default="cosine"
+    learning_rate_init : float or "auto", default="auto"
     batch_size : int or "auto", default="auto"
         ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
         Epochs. ``"auto"`` is 10, but as many as make 100 steps on small tables and 300 on large ones.
+    tol : float, default=1e-4
+        As in ``AutoencoderTransformer``.
     early_stopping : bool or "auto", default="auto"
         ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
         With ``early_stopping=True``, the share of a network's rows that chooses the epochs.
-    cv : int or "auto", default="auto"
+    n_iter_no_change : int or "auto", default="auto"
+        As in ``AutoencoderTransformer``.
+    cv : int, "auto", splitter or list of pairs of arrays, default="auto"
         Number of networks, each of which does not see one part of the rows. ``"auto"`` is 2, and none for fewer than 50
-        distinct rows, which are too few to learn from.
+        distinct rows, which are too few to learn from. A splitter such as ``KFold``, or the pairs of training and test rows
+        that one gives, says which rows these parts are, such as all rows of a customer. A row is of the first part whose test
+        rows it, or a row that equals it, is among.
+    shuffle : bool, default=True
+        As in ``AutoencoderTransformer``.
     random_state : int, RandomState instance or None, default=None
         None draws anew in each fit. numpy's and torch's global generators are neither read nor changed.
     verbose : bool or int, default=False
@@ -143,6 +162,11 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     ----------
     offset_ : float
         What ``score_samples`` is at the threshold: the percentile of the training scores that ``contamination`` says.
+    decision_scores_ : ndarray of shape (n_rows,)
+        How odd each training row is, by what did not see it: minus its ``score_samples``. Name and sign are PyOD's. As
+        ``labels_``, only after a ``fit`` to a table in memory, not after ``partial_fit``.
+    labels_ : ndarray of shape (n_rows,)
+        What ``predict`` says of the training rows, -1 for anomalies and 1 for all else.
     n_iter_ : int
         Epochs that the networks were trained for; 1 where there is none.
     n_features_in_ : int
@@ -178,12 +202,21 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     divided by a constant, so that the rows of the memory have 1, 1/2 and 1/4 beyond typical cells on average. The likelihood
     has long tails, and decides about impossible cells in spite of its small weight.
 
+    With ``contamination="auto"`` a generalised Pareto distribution is fitted to the upper half of the training scores, by
+    maximum likelihood. Of the uppermost tenth only counts that it lies beyond. The tail is exponential or heavier, up to one
+    without a mean. The p-value of a training row is the share of this distribution beyond it. Those rows are flagged that
+    survive a false discovery rate of 0.1 (Benjamini & Hochberg, 1995), and the threshold lies half way between them and the
+    next one. Where none survives, the threshold is the score that a single row would have needed, and later rows are flagged
+    beyond it. Ranks of the training rows among themselves would tell nothing, as they are uniform whatever the rows are.
+
     A row of the training table is recognised by a hash of its cells, to the last digit. It is no neighbour of itself, it is not
     counted in its columns, and it is scored by the network that did not see it. Any other row is compared with all and scored
     by the mean of the networks. Otherwise the rows of a small table would set a threshold that later rows cannot meet.
 
     References
     ----------
+    Y. Benjamini, Y. Hochberg (1995). Controlling the false discovery rate. JRSS B 57.
+
     P. J. Rousseeuw (1984). Least median of squares regression. JASA 79.
 
     M. M. Breunig, H.-P. Kriegel, R. T. Ng, J. Sander (2000). LOF: identifying density-based local outliers. SIGMOD.
@@ -217,6 +250,8 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     """
 
     offset_: float
+    decision_scores_: np.ndarray
+    labels_: np.ndarray
     n_iter_: int
     _oddness: Oddness
     _reservoir: Reservoir
@@ -225,11 +260,11 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         **{name: CONSTRAINTS[name] for name in PASSED_ON},
         **{name: [AUTOMATIC, *CONSTRAINTS[name]] for name in DENOISER if name not in HAVE_AUTO},
         "standardize": ["boolean"],
-        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "contamination": [AUTOMATIC, Interval(Real, 0, 0.5, closed="right")],
         "support_fraction": [AUTOMATIC, *CONSTRAINTS["support_fraction"]],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "max_samples": [Interval(Integral, 2, None, closed="left")],
-        "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left")],
+        "cv": [AUTOMATIC, Interval(Integral, 2, None, closed="left"), HasMethods(["split", "get_n_splits"]), list, tuple],
         "random_state": ["random_state"],
     }
 
@@ -237,7 +272,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         self,
         n_components: int | float | str = "auto",
         *,
-        contamination: float = 0.1,
+        contamination: float | str = 0.1,
         support_fraction: float | str = "auto",
         n_neighbors: int = 5,
         max_samples: int = 4096,
@@ -262,7 +297,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.2,
         n_iter_no_change: int | str = "auto",
-        cv: int | str = "auto",
+        cv: Any = "auto",
         shuffle: bool = True,
         random_state: Any = None,
         verbose: bool | int = False,
@@ -302,7 +337,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @fit_context
     @fits_in_kind
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn what rows of a table are like.
 
         Parameters
@@ -312,6 +347,10 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
             strings, dates and durations. Of arrays and sparse matrices that take more than scikit-learn's ``working_memory``,
             once dense, and of datasets of pyarrow, 100,000 random rows are learned from.
         y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Other weights than whole numbers are
+            rounded up or down at random, a weight of 1.3 to 2 in three of ten cases, after weights with a mean below 1 have
+            been raised to that mean. Weights that sum to more than 100,000, and than the number of rows, are lowered to that.
 
         Returns
         -------
@@ -332,9 +371,33 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
             Where Ctrl-C ended the training of the last network. Before, there is no detector yet: ``KeyboardInterrupt`` is
             raised, and an earlier fit stays.
         """
-        with earlier_fit_kept(self), fit_task(self, X, y, n_trainings=N_NETWORKS if is_auto(self.cv) else int(self.cv)):
-            self._fit(X)
+        n_trainings = N_NETWORKS if is_auto(self.cv) else int(self.cv)
+        with earlier_fit_kept(self), fit_task(self, X, y, sample_weight, n_trainings):
+            source = streamed(X)
+            if source is None:
+                self.decision_scores_ = self._fit(X, sample_weight)
+                self.labels_ = np.where(-self.decision_scores_ < self.offset_, -1, 1)
+            else:
+                self._fit(*self._sampled(source, sample_weight))
         return self
+
+    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> np.ndarray:
+        """Fit, and say which rows are anomalies; those in memory are not scored a second time.
+
+        Parameters
+        ----------
+        X : array-like, frame or dataset of shape (n_rows, n_columns)
+        y : ignored
+        **params : dict
+            What ``fit`` takes beside, such as ``sample_weight``.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,)
+            -1 for anomalies, 1 for all else.
+        """
+        self.fit(X, **params)
+        return deepcopy(self.labels_) if hasattr(self, "labels_") else self.predict(X)
 
     @fit_context
     @fits_in_kind
@@ -367,24 +430,56 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
             sample = Reservoir() if first else self._reservoir
             sample = sample.with_rows(X, len(X), random_seed(self.random_state))
             if sample.is_stale:
-                self._fit(sample.table)
+                self._fit(sample.table, None)
                 sample = sample.used()
             self._reservoir = sample
         return self
 
-    def _fit(self, X: Any) -> None:
-        self.__dict__.pop("_reservoir", None)
-        source = streamed(X)
-        if source is not None:  # a table of this size is known by a sample
-            rng = np.random.default_rng(random_seed(self.random_state))
-            X = source.sample(sample_rows(source.n_columns), rng)
-        schema = Schema.of(X, self.categorical_features)
+    def _sampled(self, source: Source, sample_weight: Any) -> tuple[Any, np.ndarray | None]:
+        """Random rows of a table that is read block by block, and their weights: a table of this size is known by a sample."""
+        if self._has_splits:
+            raise ValueError("cv holds splits, but of a table of this size a random sample is learned from; give a number.")
+        rng, n_rows = np.random.default_rng(random_seed(self.random_state)), sample_rows(source.n_columns)
+        if sample_weight is None:
+            return source.sample(n_rows, rng), None
+        weights = np.asarray(check_weights(sample_weight, np.empty((source.n_rows, 0))))
+        places = np.flatnonzero(weights)
+        places = np.sort(rng.choice(places, min(n_rows, len(places)), replace=False, shuffle=False))
+        return source.take(places), weights[places]
+
+    def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
+        """Fit to a table in memory, with rows repeated as their weights say, and tell how odd each row is.
+
+        Where rows are repeated, all are taken in an order of their own. So integer weights are repetitions to the last bit.
+        """
+        for name in ("_reservoir", *OF_TRAINING_ROWS):
+            self.__dict__.pop(name, None)
+        seed = random_seed(self.random_state)
+        X = in_rows(X)
+        weights = check_weights(sample_weight, X)
+        taken: np.ndarray | slice = slice(None)
+        if weights is not None:
+            taken = np.repeat(np.arange(len(weights)), repetitions_of(weights, np.random.default_rng([seed, 1])))
+        schema = Schema.of(X if weights is None else rows_at(X, taken), self.categorical_features)
         rows = check_rows(self, X, schema, reset=True, in_unit_interval=self.likelihood == "bernoulli")
+        splits = parts_of(self.cv, rows) if self._has_splits else None
+        order = order_of(rows[taken])
+        if order is not None:
+            taken = np.arange(len(rows))[taken][order]
         self._schema, self._in_unit_interval = schema, self.likelihood == "bernoulli"
-        self._clocks = Clocks.of(rows, *schema.clocks_of(rows.shape[1]))
+        totals = self._learn(rows_at(X, taken), rows[taken], splits and (splits[0][taken], splits[1]), seed)
+        result, is_left = np.empty(len(rows)), np.ones(len(rows), dtype=bool)
+        result[taken], is_left[taken] = totals, False
+        if is_left.any():
+            result[is_left] = -self.score_samples(rows_at(X, np.flatnonzero(is_left)))
+        return result
+
+    def _learn(self, X: Any, rows: np.ndarray, part: tuple[np.ndarray, int] | None, seed: int) -> np.ndarray:
+        """Fit to rows that have been read from a table, and tell how odd each of them is; ``part`` is that of given splits."""
+        self._clocks = Clocks.of(rows, *self._schema.clocks_of(rows.shape[1]))
         rows = self._clocks.widen(rows)
-        schema = schema.widened(rows.shape[1])
-        rng = np.random.default_rng(random_seed(self.random_state))
+        schema = self._schema.widened(rows.shape[1])
+        rng = np.random.default_rng(seed)
         metric = Metric(schema.n_levels_of(rows.shape[1]))
         squashing = Squashing.of(rows, metric.is_number & bool(self.standardize), NEAR)
         support = supported(squashing.apply(rows), metric, self._support(), rng)
@@ -394,17 +489,24 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         in_memory = order[np.isin(order, support)][: self.max_samples]
         kept = rows[in_memory]
         memory, measured = Memory.of(kept, squashing, metric, self.n_neighbors, resolve_device(self.device))
-        training = TrainingRows.of(rows, kept, rows[support], self._n_networks, rng)
+        training = TrainingRows.of(rows, kept, rows[support], self._n_networks if part is None else part, rng)
         known = training.find(rows)
-        tables = (_seen(rows, known, support, part) for part in range(training.n_parts))
+        tables = (_seen(rows, known, support, i) for i in range(training.n_parts))
         networks = self._networks(schema, tables, squashing, numbers_between(rows[support], metric.is_number), rng)
         pairs = Pairs.of(rows[support], metric.is_number)
         self._oddness, of_memory = Oddness.of(kept, known.take(in_memory), measured, memory, networks, pairs, training)
-        self._set_threshold(X, rows, known, in_memory, of_memory)
+        return self._set_threshold(X, rows, known, in_memory, of_memory)
+
+    @property
+    def _has_splits(self) -> bool:
+        """Whether the caller says which rows each network is not to see."""
+        return not isinstance(self.cv, str | Integral)
 
     def _support(self) -> float:
         """Share of the rows that is learned from."""
-        return min(FEW_ODD, 1 - self.contamination) if is_auto(self.support_fraction) else float(self.support_fraction)
+        if not is_auto(self.support_fraction):
+            return float(self.support_fraction)
+        return FEW_ODD if isinstance(self.contamination, str) else min(FEW_ODD, 1 - self.contamination)
 
     def _n_networks(self, n_distinct: int) -> int:
         """How many networks so many distinct rows are enough for: none, or at least two."""
@@ -450,8 +552,10 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
             params["max_iter"] = epochs_of(n_steps, len(table.rows), batch_size)
         return AutoencoderTransformer(**params)
 
-    def _set_threshold(self, X: Any, rows: np.ndarray, known: Known, in_memory: np.ndarray, of_memory: np.ndarray) -> None:
-        """Find what later rows are compared with: the scores of the training rows, each by what did not see it."""
+    def _set_threshold(
+        self, X: Any, rows: np.ndarray, known: Known, in_memory: np.ndarray, of_memory: np.ndarray
+    ) -> np.ndarray:
+        """Find, and return, what later rows are compared with: how odd training rows are, each by what did not see it."""
         training = self._oddness.training
         by_place = np.empty(len(training.hashes))
         by_place[known.place[in_memory]] = of_memory
@@ -461,7 +565,11 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         self._levels = Levels.of(self._schema.single_levels(X), totals, self.n_features_in_)
         totals += self._levels.cost_of(self._schema.holding(self._levels.single, X, rows))
         self._ranked = [np.sort(totals[known.part == i]) for i in range(max(1, training.n_parts))]
-        self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
+        if isinstance(self.contamination, str):
+            self.offset_ = -threshold_of(totals)
+        else:
+            self.offset_ = float(np.percentile(-totals, 100 * self.contamination))
+        return totals
 
     @by_block
     def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:

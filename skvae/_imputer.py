@@ -14,16 +14,30 @@ from skvae._fit.settings import Masking
 from skvae._fitted import expected_jointly
 from skvae._reports import warn_of_end
 from skvae._saving.estimators import Saved
-from skvae._tables.libraries import with_columns, without_columns
+from skvae._tables.libraries import (
+    cells_equal_to,
+    frame_of,
+    holds_strings,
+    in_rows,
+    library_of,
+    rows_at,
+    series_of,
+    with_cells,
+    with_columns,
+    with_empty_columns,
+    without_columns,
+)
 from skvae._tables.rows import Table, merge_equal_rows
 from skvae._tables.schema import Schema
 from skvae._vae import VAETransformer
 from skvae._validation import (
     Interval,
+    MissingValues,
     StrOptions,
     check_columns,
     check_is_fitted,
     check_rows,
+    check_weights,
     feature_names,
     fit_context,
     random_seed,
@@ -76,6 +90,10 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
     handle_unknown : {"ignore", "error"}, default="ignore"
         How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing for the model and leaves them in the
         table; ``"error"`` raises.
+    missing_values : number, str, None, np.nan or pandas.NA, default=np.nan
+        What stands for a missing cell, beside what does in the table's library, as in ``SimpleImputer``: a number such as
+        -999, which is looked for in columns of numbers, or a string such as ``"?"``, in columns of strings and categories. NaN
+        and None are missing whatever it is.
     min_value, max_value : float, array-like of shape (n_columns,) or None, default=None
         Least and largest number to fill in, one for all columns or one for each, as in ``IterativeImputer``; None, also in an
         array, is what each column had at fit. Columns of other things than numbers, such as dates, always have the latter.
@@ -112,7 +130,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
     n_iter_ : int
         Epochs that the models were trained for, together.
     indicator_features_ : ndarray of int
-        Columns that had missing cells at fit.
+        Columns that had missing cells at fit, in rows of positive weight.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where the training table had column names.
@@ -143,6 +161,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
     """
 
     estimators_: list[AutoencoderTransformer] | list[VAETransformer]
+    n_iter_: int
     indicator_features_: np.ndarray
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -150,6 +169,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean", StrOptions({"robust", "quantile"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "missing_values": [MissingValues()],
         "min_value": [Interval(Real, None, None, closed="both"), "array-like", None],
         "max_value": [Interval(Real, None, None, closed="both"), "array-like", None],
         "keep_empty_features": ["boolean"],
@@ -167,6 +187,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
         standardize: bool | str = "robust",
         categorical_features: Any = "from_dtype",
         handle_unknown: str = "ignore",
+        missing_values: Any = np.nan,
         min_value: Any = None,
         max_value: Any = None,
         keep_empty_features: bool = False,
@@ -189,6 +210,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
         self.standardize = standardize
         self.categorical_features = categorical_features
         self.handle_unknown = handle_unknown
+        self.missing_values = missing_values
         self.min_value = min_value
         self.max_value = max_value
         self.keep_empty_features = keep_empty_features
@@ -206,35 +228,53 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
 
     @fit_context
     @fits_in_kind
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn how the cells of a row tell of each other.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_columns)
-            Numbers, booleans, categories and dates, with cells missing or not.
+            Numbers, booleans, categories and dates, with cells missing or not. Arrays of objects and lists may hold strings.
         y : ignored
+        sample_weight : array-like of shape (n_rows,), default=None
+            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Which categories are rare is told by rows.
 
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        ValueError
+            On input or parameters that cannot be used; an earlier fit stays as it was.
+        FloatingPointError
+            Where the training diverged.
 
         Warns
         -----
         ConvergenceWarning
             Where ``max_iter`` ended the training while the loss was still falling.
         UserWarning
-            Where Ctrl-C ended the training: the models are then those of the best epoch so far or, where no rows were held out,
-            of the last one. Before there is any, ``KeyboardInterrupt`` is raised, and an earlier fit stays.
+            Where a column has no value and is left out. Where Ctrl-C ended the training: the models are then those of the best
+            epoch so far or, where no rows were held out, of the last one. Before there is any, ``KeyboardInterrupt`` is raised,
+            and an earlier fit stays.
         """
-        with earlier_fit_kept(self), fit_task(self, X, y):
-            self._fit(X)
+        with earlier_fit_kept(self), fit_task(self, X, y, sample_weight):
+            self._fit(X, sample_weight)
         return self
 
-    def _fit(self, X: Any) -> None:
+    def _fit(self, X: Any, sample_weight: Any) -> None:
+        X = self._with_holes(X)
+        self._of_objects = holds_strings(X)
+        X = frame_of(X) if self._of_objects else X
         schema = Schema.of(X, self.categorical_features)
         rows = check_rows(self, X, schema, reset=True)
-        table = merge_equal_rows(rows, None)
+        weights = check_weights(sample_weight, rows)
+        if weights is not None and not weights.all():
+            X, rows, weights = rows_at(X, weights > 0), rows[weights > 0], weights[weights > 0]
+            schema = Schema.of(X, self.categorical_features)
+            rows = check_rows(self, X, schema, reset=True)
+        table = merge_equal_rows(rows, weights)
         bounds = self._bounds_of(table, schema)
         models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
         fit = models[0]._fit_rows(schema, table, owner=self, siblings=models[1:])
@@ -245,6 +285,25 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
         if self._is_empty.any() and not self.keep_empty_features:
             names = ", ".join(map(repr, feature_names(self, None)[self._is_empty]))
             warn(f"Without any value, so left out: column {names}. Drop it before, or set keep_empty_features=True to keep it.")
+
+    def _with_holes(self, X: Any) -> Any:
+        """A table whose cells are missing, in the way of its library, where they are ``missing_values``."""
+        X = in_rows(X)
+        if self._value_of_holes is None:
+            return X
+        if library_of(X) == "numpy" and isinstance(self.missing_values, str) and X.dtype.kind in "fiub":
+            raise ValueError(
+                f"missing_values={self.missing_values!r} is a string, but X is an array of numbers; give a number or np.nan."
+            )
+        return with_cells(X, cells_equal_to(X, self.missing_values), None)
+
+    @property
+    def _value_of_holes(self) -> float | str | None:
+        """The number or string that stands for a missing cell; None where what does in all libraries is meant."""
+        value = self.missing_values
+        if isinstance(value, Real):
+            return None if np.isnan(float(value)) else float(value)
+        return value if isinstance(value, str) else None
 
     def _seeds(self) -> list[int]:
         """Of the models; a single one draws cells where these are sampled."""
@@ -293,11 +352,14 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
         Returns
         -------
         table : ndarray or frame of shape (n_rows, n_features_in_) or wider
-            Observed cells, dtypes and index are X's. With ``add_indicator`` boolean columns follow, in an array ones and zeros.
-            Holes of columns that are ignored stay. Columns without any value at fit are left out, or with
-            ``keep_empty_features`` filled with 0.
+            Observed cells, dtypes and index are X's, and an array of objects where one with strings was fitted. With
+            ``add_indicator`` boolean columns follow, in an array ones and zeros. Holes of columns that are ignored stay.
+            Columns without any value at fit are left out, or with ``keep_empty_features`` filled with 0.
         """
         check_is_fitted(self)
+        X = self._with_holes(X)
+        was_array = library_of(X) == "numpy"
+        X = frame_of(X) if self._of_objects else X
         check_columns(self, X, reset=False)
         fitted = self.autoencoder_._fitted
         rows = check_rows(self, X, fitted.schema, reset=False)
@@ -308,7 +370,43 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
         table = fitted.schema.complete(X, cells)
         if not self.keep_empty_features:
             table = without_columns(table, np.flatnonzero(self._is_empty))
-        return self._with_indicators(table, self._missing(rows)) if self.add_indicator else table
+        table = self._with_indicators(table, self._missing(rows)) if self.add_indicator else table
+        return table.to_numpy(dtype=object) if was_array and self._of_objects else table
+
+    @in_kind
+    def inverse_transform(self, X: Any) -> Any:
+        """Take filled cells out again where indicators say that they were missing.
+
+        Without ``add_indicator`` nothing says so, and cells stay as they are, so that ``TransformedTargetRegressor`` takes the
+        imputer. ``SimpleImputer`` raises then.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_out)
+            What ``transform`` returns, or predictions of it.
+
+        Returns
+        -------
+        table : ndarray or frame of shape (n_rows, n_features_in_)
+            With ``missing_values`` in the cells that were missing, of columns that had missing cells at fit. Columns that
+            ``transform`` leaves out are missing.
+        """
+        check_is_fitted(self)
+        X = in_rows(X)
+        n_expected = len(self.get_feature_names_out())
+        if len(X.shape) != 2 or X.shape[1] != n_expected:
+            raise ValueError(f"X has shape {X.shape}, but transform gives {n_expected} columns; pass what it returns.")
+        n_cells = n_expected - len(self.indicator_features_) * self.add_indicator
+        table = without_columns(X, np.arange(n_cells, n_expected))
+        missing = np.zeros((len(X), self.n_features_in_), dtype=bool)
+        if self.add_indicator:
+            marks = X[:, n_cells:] if isinstance(X, np.ndarray) else np.column_stack(list(series_of(X))[n_cells:])
+            missing[:, on_host(self.indicator_features_)] = marks.astype(bool)
+        if not self.keep_empty_features:
+            names = feature_names(self, None)
+            table = with_empty_columns(table, {int(j): names[j] for j in np.flatnonzero(self._is_empty)})
+            missing |= self._is_empty
+        return with_cells(table, missing, self._value_of_holes) if missing.any() else table
 
     def _filling(self, rows: np.ndarray) -> np.ndarray:
         """What missing cells are filled with, out of bounds or not."""

@@ -10,7 +10,7 @@ from sklearn import get_config
 from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._array_api import get_namespace_and_device
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, MissingValues, RealNotInt, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
@@ -35,7 +35,9 @@ except ImportError:  # before scikit-learn 1.8
 
 __all__ = [
     "TORN_DOWN_BY_SKLEARN",
+    "HasMethods",
     "Interval",
+    "MissingValues",
     "RealNotInt",
     "StrOptions",
     "array_library_of",

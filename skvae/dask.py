@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from skvae._anomaly import AEAnomalyDetector
+from skvae._anomaly import OF_TRAINING_ROWS, AEAnomalyDetector
 from skvae._autoencoder import AutoencoderTransformer
 from skvae._dask.cluster import Cluster
 from skvae._dask.collections import is_collection, mapped
@@ -282,4 +282,6 @@ class DaskAEAnomalyDetector(OnDask, AEAnomalyDetector, methods=("score_samples",
         """
         with self._cluster() as cluster:
             self._take_over(fit_detector(self.to_local(), X, cluster))
+        for name in OF_TRAINING_ROWS:  # which are those of the sample
+            self.__dict__.pop(name, None)
         return self

@@ -5,9 +5,11 @@ import inspect
 import pytest
 from sklearn.utils._testing import assert_docstring_consistency
 
+import skvae
 from skvae import L1, L2, AutoencoderTransformer, Contractive, Masking, SaltAndPepper, SwapNoise, VAETransformer
 
 pytest.importorskip("numpydoc", reason="reads the docstrings")
+from numpydoc.validate import validate
 
 OF_TRANSFORMERS = {  # the others say what a posterior changes
     "include_params": [
@@ -56,3 +58,24 @@ def test_every_shared_parameter_of_the_transformers_is_compared_or_differs():
         "early_stopping",
         "random_state",
     }
+
+
+SUBSTANCE = {"PR01", "PR02", "PR03", "PR04", "RT01"}  # parameters and results, and not how they are written
+
+
+def public_objects():
+    """Public classes and their methods by name, but for those of ``core``, which are contracts that its base classes state."""
+    for name in skvae.__all__:
+        kind = getattr(skvae, name)
+        if not inspect.isclass(kind) or hasattr(kind, "_fields"):  # named tuples have attributes
+            continue
+        yield f"skvae.{name}"
+        for method, function in inspect.getmembers(kind, inspect.isfunction):
+            if not method.startswith("_") and function.__module__.startswith("skvae._"):
+                yield f"skvae.{name}.{method}"
+
+
+@pytest.mark.parametrize("name", list(public_objects()))
+def test_docstrings_document_parameters_and_results(name):
+    errors = [error for error in validate(name)["errors"] if error[0] in SUBSTANCE]
+    assert errors == []

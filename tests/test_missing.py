@@ -8,16 +8,18 @@ import pandas as pd
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal as assert_polars_equal
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import AutoencoderImputer, AutoencoderTransformer, DiffusionNoise, Masking, VAETransformer
+from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, DiffusionNoise, Masking, VAETransformer
 from skvae._fit.linear_gaussian import expectation_maximisation
 from skvae._tables.rows import merge_equal_rows
 
@@ -687,3 +689,82 @@ def test_earlier_fit_of_an_imputer_is_kept():
         estimator.fit(np.where(IS_HOLE[:, :3], np.inf, X[:, :3]))
     assert estimator.n_features_in_ == 5
     np.testing.assert_array_equal(estimator.transform(HOLES), expected)
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_a_number_that_stands_for_missing_cells(kind):
+    expected = values_of(imputer().fit_transform(BUILD[kind](HOLES)))
+    marked = BUILD[kind](np.where(IS_HOLE, -999.0, X))
+    np.testing.assert_array_equal(values_of(imputer(missing_values=-999).fit_transform(marked)), expected)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_string_that_stands_for_missing_cells(library):
+    words = np.where(np.arange(120) % 7 == 0, "?", np.where(X[:, 0] > 5, "red", "blue"))
+    frame = pd.DataFrame({"number": X[:, 0], "word": words}).astype({"word": object})
+    table = frame if library == "pandas" else pl.from_pandas(frame)
+    estimator = imputer(missing_values="?", add_indicator=True)
+    filled = estimator.fit_transform(table)
+    assert set(filled["word"]) == {"red", "blue"}
+    assert list(estimator.inverse_transform(filled)["word"]) == list(words)
+
+
+def test_a_string_cannot_stand_for_missing_numbers():
+    with pytest.raises(ValueError, match=r"missing_values='\?' is a string.*np\.nan"):
+        imputer(missing_values="?").fit(X)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, "?"])
+@pytest.mark.parametrize("of_lists", [False, True])
+def test_arrays_of_strings_and_numbers(missing, of_lists):
+    table = np.array([["a", 1.0], ["b", missing], [missing, 3.0], ["a", 2.0]] * 5, dtype=object)
+    estimator = imputer(missing_values=missing)
+    filled = estimator.fit_transform(table.tolist() if of_lists else table)
+    assert filled.dtype == object
+    observed = ~(pd.isna(table) | (table == "?"))
+    np.testing.assert_array_equal(filled[observed], table[observed])
+    assert set(filled[:, 0]) == {"a", "b"}
+    assert all(1 <= number <= 3 for number in filled[:, 1])
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_indicators_take_filled_cells_out_again(kind):
+    values = np.where(np.arange(5) == 2, np.nan, HOLES)
+    table = BUILD[kind](values)
+    estimator = imputer(add_indicator=True)
+    with pytest.warns(UserWarning, match="left out"):
+        filled = estimator.fit_transform(table)
+    back = estimator.inverse_transform(filled)
+    assert type(back) is type(table)
+    np.testing.assert_array_equal(values_of(back), values)
+    with pytest.raises(ValueError, match="transform gives 8 columns"):
+        estimator.inverse_transform(table)
+
+
+def test_as_the_transformer_of_targets():
+    target, rows = X[:, :2], X[:, 2:]
+    model = TransformedTargetRegressor(regressor=Ridge(), transformer=imputer()).fit(rows, target)
+    np.testing.assert_allclose(model.predict(rows), Ridge().fit(rows, target).predict(rows))
+
+
+def test_weights_of_the_imputer_are_repetitions_and_0_is_absence():
+    weights, order = np.random.default_rng(3).integers(0, 4, 120), np.random.default_rng(4).permutation(120)
+    table = HOLES.copy()
+    table[weights == 0, 1] = 1e6
+    table[weights > 0, 4] = X[weights > 0, 4]
+    repeated = imputer(add_indicator=True).fit(np.repeat(table, weights, axis=0))
+    weighted = imputer(add_indicator=True).fit(table[order], sample_weight=weights[order])
+    assert weighted.indicator_features_.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(weighted.transform(HOLES), repeated.transform(HOLES))
+
+
+@pytest.mark.parametrize("last", [imputer(), AEAnomalyDetector(max_iter=1, cv=2, random_state=0)], ids=["imputer", "detector"])
+def test_weights_are_routed(last):
+    weights = np.arange(120) % 3
+    with config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, last.set_fit_request(sample_weight=True)).fit(X, sample_weight=weights)
+    direct = clone(last).fit(StandardScaler().fit_transform(X), sample_weight=weights)
+    name = "transform" if isinstance(last, AutoencoderImputer) else "score_samples"
+    scaled = pipeline[0].transform(HOLES)
+    np.testing.assert_array_equal(getattr(pipeline[-1], name)(scaled), getattr(direct, name)(scaled))

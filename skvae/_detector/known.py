@@ -62,14 +62,22 @@ class TrainingRows:
         rows: np.ndarray,
         memory: np.ndarray,
         learned: np.ndarray,
-        n_parts_of: Callable[[int], int],
+        parts: Callable[[int], int] | tuple[np.ndarray, int],
         rng: np.random.Generator,
     ) -> "TrainingRows":
-        """Divide a table at random into as many parts as its number of distinct rows allows; equal rows are in one part."""
-        hashes, first = np.unique(hashes_of(rows), return_index=True)
-        n_parts = n_parts_of(len(hashes))
-        part = np.empty(len(hashes), dtype=np.int32)
-        part[np.argsort(first)] = rng.permutation(len(hashes)) % max(1, n_parts)  # in the order of the table
+        """Divide a table at random into as many parts as its number of distinct rows allows; equal rows are in one part.
+
+        ``parts`` may instead be that of each row and how many there are. Equal rows are then in the first of theirs.
+        """
+        hashes, first, place = np.unique(hashes_of(rows), return_index=True, return_inverse=True)
+        if isinstance(parts, tuple):
+            part, n_parts = np.full(len(hashes), parts[1], dtype=np.int32), parts[1]
+            np.minimum.at(part, place, parts[0])
+            if (part == part[0]).all():  # and nothing is left to learn from
+                part, n_parts = np.zeros_like(part), 0
+        else:
+            part, n_parts = np.empty(len(hashes), dtype=np.int32), parts(len(hashes))
+            part[np.argsort(first)] = rng.permutation(len(hashes)) % max(1, n_parts)  # in the order of the table
         return cls(hashes, np.isin(hashes, hashes_of(memory)), np.isin(hashes, hashes_of(learned)), part, n_parts)
 
     def find(self, rows: np.ndarray) -> Known:
@@ -79,6 +87,15 @@ class TrainingRows:
         found = self.hashes[place] == hashes
         flags = (found & self.in_memory[place], found & self.learned[place])
         return Known(*flags, np.where(found, self.part[place], NEW), np.where(found, place, NEW))
+
+
+def order_of(rows: np.ndarray) -> np.ndarray | None:
+    """An order that does not tell how rows came, so that repeating a row is one thing wherever it is done.
+
+    None where no row is repeated: the order of the table is kept then.
+    """
+    hashes = hashes_of(rows)
+    return None if len(np.unique(hashes)) == len(hashes) else np.argsort(hashes, kind="stable")
 
 
 def hashes_of(rows: np.ndarray) -> np.ndarray:

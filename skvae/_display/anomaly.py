@@ -103,8 +103,12 @@ class AnomalyDisplay:
             For the histogram, the cells and the measures. None makes a new figure.
         n_columns : int, default=8
             At most, of those that add most to the oddness of the rows shown, in the order of the table.
-        **kwargs
+        **kwargs : dict
             For ``imshow``, e.g. ``cmap``.
+
+        Returns
+        -------
+        self : object
         """
         check_count(1, n_columns=n_columns)
         shares = _shares(self.contributions)

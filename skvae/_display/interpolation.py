@@ -66,7 +66,19 @@ class InterpolationDisplay(RowsDisplay):
         return cls(rows, n_steps, image_shape, names_of_columns(estimator)).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw into ``ax``, or a new figure; the rest goes to ``imshow``."""
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            None makes a new figure.
+        **kwargs : dict
+            For ``imshow``.
+
+        Returns
+        -------
+        self : object
+        """
         check_count(2, n_steps=self.n_steps)
         rows = as_numbers(self.rows, "rows")
         n_pairs, rest = divmod(len(rows), self.n_steps)

@@ -70,7 +70,19 @@ class LatentSpaceDisplay:
         return cls(codes[:, chosen], y, [str(names[i]) for i in chosen]).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw into ``ax``, or a new figure; the rest goes to ``scatter``, or to ``hist`` where that is what is drawn."""
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            None makes a new figure.
+        **kwargs : dict
+            For ``scatter``, or for ``hist`` where that is what is drawn.
+
+        Returns
+        -------
+        self : object
+        """
         codes = as_numbers(self.codes, "codes")
         if codes.shape[1] > 2:
             raise ValueError(f"codes has {codes.shape[1]} columns; give one or two of them.")

@@ -72,8 +72,12 @@ class LossCurveDisplay:
             None makes a new figure. Several displays may share one.
         name : str or None, default=None
             Of the model, for the legend.
-        **kwargs
+        **kwargs : dict
             For both lines, e.g. ``color``.
+
+        Returns
+        -------
+        self : object
         """
         self.figure_, self.ax_ = axes_or_new(ax)
         shared = self.ax_.has_data()

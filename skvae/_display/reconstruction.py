@@ -74,8 +74,12 @@ class ReconstructionDisplay(RowsDisplay):
             None makes a new figure.
         n_rows : int, default=8
             How many rows, from the first on.
-        **kwargs
+        **kwargs : dict
             For ``imshow``, e.g. ``cmap``.
+
+        Returns
+        -------
+        self : object
         """
         check_count(1, n_rows=n_rows)
         given = {"original": self.originals, "input": self.inputs, "reconstruction": self.reconstructions}

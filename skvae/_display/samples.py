@@ -60,7 +60,19 @@ class SamplesDisplay(RowsDisplay):
         return cls(rows, image_shape, names_of_columns(estimator)).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw into ``ax``, or a new figure; the rest goes to ``imshow``."""
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            None makes a new figure.
+        **kwargs : dict
+            For ``imshow``.
+
+        Returns
+        -------
+        self : object
+        """
         rows = as_numbers(self.rows, "rows")
         if self.image_shape is not None:
             self._plot_images(ax, rows, int(np.ceil(np.sqrt(len(rows)))), **{**contrast(rows), **kwargs})

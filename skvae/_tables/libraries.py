@@ -188,6 +188,91 @@ def without_columns(X: Any, positions: np.ndarray) -> Any:
     return X.drop(names) if library == "polars" else X.drop(columns=names)
 
 
+def with_empty_columns(X: Any, names: Mapping[int, str]) -> Any:
+    """A table with columns without any value at some positions of the result, by their names."""
+    library = library_of(X)
+    for position, name in sorted(names.items()):
+        if library == "numpy":
+            X = np.insert(X, position, np.nan, axis=1)
+        elif library == "polars":
+            import polars as pl
+
+            X = X.clone().insert_column(position, pl.Series(name, [None] * len(X)))
+        else:
+            X = X.copy()
+            X.insert(position, name, np.nan)
+    return X
+
+
+def cells_equal_to(X: Any, value: float | str) -> np.ndarray:
+    """Which cells of an array or a frame are a number or a string; those of columns that hold the other are not."""
+    if library_of(X) == "numpy":
+        return np.asarray(np.asarray(X) == value)
+    return np.column_stack([_equal_to(series, value) for series in series_of(X)])
+
+
+def _equal_to(series: Any, value: float | str) -> np.ndarray:
+    tool = tool_of(series)
+    is_object = tool.library == "pandas" and series.dtype == OBJECT
+    holds_levels = tool.kind(series) == "category"
+    if not (is_object or (holds_levels if isinstance(value, str) else tool.kind(series) == "number")):
+        return np.zeros(len(series), dtype=bool)
+    if tool.library == "pandas":
+        return (series == value).to_numpy(dtype=bool, na_value=False)
+    import polars as pl
+
+    return ((series.cast(pl.String) if holds_levels else series) == value).fill_null(value=False).to_numpy()
+
+
+def with_cells(X: Any, where: np.ndarray, value: float | str | None) -> Any:
+    """A table with a value in some cells, which are missing where it is None. Dtypes that cannot hold it become others."""
+    library = library_of(X)
+    if library == "numpy":
+        X = np.asarray(X)
+        X = X.copy() if X.dtype in (OBJECT, np.float32) else X.astype(np.float64)
+        X[where] = np.nan if value is None else value
+        return X
+    if library == "polars":
+        import polars as pl
+
+        changed = {X.columns[j]: pl.Series(where[:, j]) for j in np.flatnonzero(where.any(axis=0))}
+        return X.with_columns(
+            [pl.when(marks).then(pl.lit(value)).otherwise(X[name]).alias(name) for name, marks in changed.items()]
+        )
+    columns = {j: _with_value(series, where[:, j], value) for j, series in enumerate(series_of(X))}
+    frame = pd.DataFrame(columns, index=X.index, copy=False)
+    frame.columns = X.columns
+    return frame
+
+
+def _with_value(series: pd.Series, where: np.ndarray, value: float | str | None) -> pd.Series:
+    if not where.any():
+        return series
+    return series.mask(where) if value is None else series.mask(where, value)
+
+
+def in_rows(X: Any) -> Any:
+    """As ``as_table``, and an array of what has rows but none that can be picked, or is a list, whose strings stay strings."""
+    X = as_table(X)
+    if isinstance(X, np.ndarray) or library_of(X) != "numpy":
+        return X
+    return np.asarray(X, dtype=object) if isinstance(X, list | tuple) else np.asarray(X)
+
+
+def holds_strings(X: Any) -> bool:
+    """Whether an array with rows has cells that are strings, and no numbers either."""
+    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype.kind in "fiubc":
+        return False
+    array = X.astype(object)
+    try:
+        np.where(pd.isna(array), np.nan, array).astype(np.float64)
+    except ValueError:
+        return True
+    except TypeError:  # of what is neither, which is refused where it is read
+        return False
+    return False
+
+
 def joined(first: Any, second: Any) -> Any:
     """The rows of two tables of one kind with the same columns, one after the other."""
     library = library_of(first)
