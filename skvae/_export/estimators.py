@@ -9,7 +9,7 @@ from skvae._anomaly import AEAnomalyDetector
 from skvae._base import BaseAutoencoder
 from skvae._export import detector, fits
 from skvae._export.graph import Value, where
-from skvae._export.tables import Cells, values_of
+from skvae._export.tables import Cells, completed, values_of
 from skvae._imputer import AutoencoderImputer
 from skvae._tables.schema import Schema
 from skvae._validation import check_is_fitted
@@ -41,6 +41,9 @@ def check_exportable(estimator: Any, method: str) -> None:
     check_is_fitted(estimator)
     if method not in methods:
         raise ValueError(f"method={method!r} of {name} has no ONNX graph; choose among {', '.join(map(repr, methods))}.")
+    if isinstance(estimator, AutoencoderImputer) and (estimator.sample_posterior or estimator.add_indicator):
+        parameter = "sample_posterior" if estimator.sample_posterior else "add_indicator"
+        raise NotImplementedError(f"{parameter}=True of {name} has no ONNX operators; set {parameter}=False and fit again.")
     if estimator.handle_unknown == "error" and any(column.kind == "category" for column in schema_of(estimator).columns):
         raise ValueError(
             f"handle_unknown='error' of {name} cannot be exported, since a graph raises no errors of its own; "
@@ -83,7 +86,7 @@ def _(estimator: BaseAutoencoder, method: str, cells: Cells) -> dict[str, Value]
         return {"codes": fits.codes(fitted, rows).astype(np.float64)}
     if method == "score_samples":
         return {"scores": fits.scores(fitted, rows, getattr(estimator, "n_importance_samples", 1))}
-    return named(estimator.schema_, fits.reconstructed(fitted, rows), "reconstructed")
+    return named(estimator.schema_, values_of(estimator.schema_, fits.reconstructed(fitted, rows)), "reconstructed")
 
 
 @outputs_of.register
@@ -102,14 +105,28 @@ def _(estimator: AEAnomalyDetector, method: str, cells: Cells) -> dict[str, Valu
     return {"labels": labels_of(decisions)}
 
 
+@outputs_of.register
+def _(estimator: AutoencoderImputer, method: str, cells: Cells) -> dict[str, Value]:
+    models = [each._fitted for each in estimator.estimators_]
+    first, (lowest, highest) = models[0], estimator._bounds
+    bounded = first.is_number & ~estimator._is_empty
+    filling = fits.expected_jointly(models, fits.read(first, cells.values))
+    filling = filling.clip(np.where(bounded, lowest, -np.inf), np.where(bounded, highest, np.inf))
+    if estimator._is_empty.any():
+        filling = where(filling.graph.constant(estimator._is_empty), 0.0, filling)
+    values = completed(first.schema, cells, filling)
+    if first.schema.library == "numpy" and not estimator.keep_empty_features:
+        values = [values[0].columns(np.flatnonzero(~estimator._is_empty))]
+    return named(first.schema, values, "imputed")
+
+
 def labels_of(decisions: Value) -> Value:
     """-1 for anomalies, 1 for all else."""
     return where(decisions < 0.0, decisions.graph.constant(-1), 1)
 
 
-def named(schema: Schema, cells: Value, suffix: str) -> dict[str, Value]:
+def named(schema: Schema, values: list[Value], suffix: str) -> dict[str, Value]:
     """A table's values by the names of outputs."""
-    values = values_of(schema, cells)
     if schema.library == "numpy":
         return {suffix: values[0]}
     names = (str(column.name) for column in schema.columns if column.kind != "ignored")

@@ -27,7 +27,10 @@ def features(inputs: Inputs, x: Value) -> Value:
 
 
 def filled(inputs: Inputs, features: Value, is_observed: Value) -> Value:
-    """Features with those that were not observed replaced by their conditional expectation."""
+    """Features with those that were not observed replaced by their conditional expectation.
+
+    Sums are rounded as those of the model are, and the systems solved in double precision, so that no other error is added.
+    """
     loadings, centre = array(inputs.loadings), array(inputs.centre)
     n_features, n_factors = loadings.shape
     if n_factors == 0:
@@ -36,7 +39,8 @@ def filled(inputs: Inputs, features: Value, is_observed: Value) -> Value:
     deviations = where(is_observed, features - centre, 0.0)
     products = (loadings[:, :, None] * loadings[:, None]).reshape(n_features, -1)
     information = (precision @ products).reshape(-1, n_factors, n_factors) + np.eye(n_factors)
-    code = solved(information, ((precision * deviations) @ loadings).expand_dims(2), n_factors)
+    right = ((precision * deviations) @ loadings).expand_dims(2)
+    code = solved(information.astype(np.float64), right.astype(np.float64), n_factors).astype(features.dtype)
     return where(is_observed, features, code @ loadings.T + centre)
 
 

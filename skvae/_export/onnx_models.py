@@ -7,7 +7,7 @@ import numpy as np
 
 from skvae._export.estimators import check_exportable, outputs_of, schema_of
 from skvae._export.graph import ELEMENTS, ML, Graph, Value
-from skvae._export.tables import Port, cells_of, ports_of
+from skvae._export.tables import Port, cells_of, inputs_of, ports_of
 
 if TYPE_CHECKING:
     import onnx
@@ -80,7 +80,7 @@ def to_onnx(estimator: Any, method: str = "transform") -> "onnx.ModelProto":
     graph, schema = Graph(), schema_of(estimator)
     ports = ports_of(schema, estimator.n_features_in_)
     values = [graph.input(port.name, port.dtype) for port in ports]
-    outputs = outputs_of(estimator, method, cells_of(schema, values))
+    outputs = outputs_of(estimator, method, cells_of(schema, inputs_of(schema, values)))
     return _model(graph, ports, outputs, f"{type(estimator).__name__}.{method}")
 
 

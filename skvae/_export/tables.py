@@ -1,12 +1,12 @@
 """Columns of a table: their values in a graph become cells, and cells their values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from skvae._export.graph import ML, Graph, Value, concatenate, count_below, take, where
+from skvae._export.graph import ML, Value, concatenate, count_below, take, where
 from skvae._tables.columns import NOT_A_TIME, Column, within
 from skvae._tables.schema import Schema
 
@@ -45,10 +45,13 @@ class Cells:
         In float64, NaN where a cell is missing.
     unknown : Value or None
         Which cells hold a level that was not there at fit; None where there are no categories.
+    given : list of Value
+        What was read, column by column without ignored ones, or as the numbers that make it up.
     """
 
     values: Value
     unknown: Value | None
+    given: list[Value]
 
 
 def has_text(column: Column) -> bool:
@@ -85,6 +88,15 @@ def ports_of(schema: Schema, n_columns: int) -> list[Port]:
     return ports
 
 
+def inputs_of(schema: Schema, ports: Sequence[Value]) -> list[Value | None]:
+    """What ``cells_of`` takes, from the values of ports."""
+    if schema.library != "numpy":
+        values = iter(ports)
+        return [None if column.kind == "ignored" else next(values) for column in schema.columns]
+    (X,) = ports
+    return [X.columns([i]) for i in range(len(schema.columns))] or [X]
+
+
 def _port(column: Column) -> Port:
     name = str(column.name)
     if column.kind in {"datetime", "duration"}:
@@ -103,32 +115,25 @@ def missing_text(column: Column) -> str:
 # From values to cells
 
 
-def cells_of(schema: Schema, inputs: Sequence[Value]) -> Cells:
-    """The cells of an array, or of the columns of a frame without ignored ones."""
-    if len(inputs) == 1 and not schema.columns:
-        return Cells(inputs[0].astype(np.float64), None)
-    columns = [column for column in schema.columns if schema.library == "numpy" or column.kind != "ignored"]
-    if len(inputs) == 1 and len(columns) > 1:
-        inputs = [inputs[0].columns([i]) for i in range(len(columns))]
-    read = [_read(column, value) for column, value in zip(columns, inputs, strict=True)]
-    return Cells(_in_places(schema, columns, [cells for cells, _ in read]), _unknown(schema, columns, [some for _, some in read]))
+def cells_of(schema: Schema, inputs: Sequence[Value | None]) -> Cells:
+    """The cells of a table, from one value for each column, None for ignored ones; or of numbers, from any that make it up."""
+    given = [value for value in inputs if value is not None]
+    if not schema.columns:
+        return Cells(concatenate([value.astype(np.float64) for value in given]), None, given)
+    cells: list[Value | None] = [None] * len(inputs)
+    unknown: list[Value | None] = [None] * len(inputs)
+    for i, (column, value) in enumerate(zip(schema.columns, inputs, strict=True)):
+        if value is not None and column.kind != "ignored":
+            cells[i], unknown[i] = _read(column, value)
+    has_levels = any(value is not None for value in unknown)
+    return Cells(_side_by_side(cells, np.nan), _side_by_side(unknown, False) if has_levels else None, given)
 
 
-def _in_places(schema: Schema, columns: Sequence[Column], cells: list[Value]) -> Value:
-    """All columns side by side, ignored ones missing."""
-    here = iter(cells)
-    known = {id(column): value for column, value in zip(columns, here, strict=True)}
-    nothing = cells[0] * np.nan
-    return concatenate([known.get(id(column), nothing) for column in schema.columns])
-
-
-def _unknown(schema: Schema, columns: Sequence[Column], unknown: list[Value | None]) -> Value | None:
-    some = next((value for value in unknown if value is not None), None)
-    if some is None:
-        return None
-    known = {id(column): value for column, value in zip(columns, unknown, strict=True) if value is not None}
-    nothing = some & False
-    return concatenate([known.get(id(column), nothing) for column in schema.columns])
+def _side_by_side(columns: Sequence[Value | None], nothing: float | bool) -> Value:
+    """Columns, of which those that are None hold nothing."""
+    known = next(column for column in columns if column is not None)
+    empty = known & False if nothing is False else known * nothing
+    return concatenate([empty if column is None else column for column in columns])
 
 
 def _read(column: Column, values: Value) -> tuple[Value, Value | None]:
@@ -136,11 +141,12 @@ def _read(column: Column, values: Value) -> tuple[Value, Value | None]:
     if column.kind == "category":
         return _levels_of_text(column, values) if has_text(column) else _levels_of_numbers(column, values)
     if values.dtype == object:
-        raise ValueError(f"Column {column.name!r} was a {column.kind} at fit, and its input holds text; make it one of numbers.")
+        raise ValueError(
+            f"Column {column.name!r} was a {column.kind} at fit, and its input holds text; make it one of numbers."
+        )
     if column.kind in {"datetime", "duration"}:
         return _offsets(column, values), None
-    cells = values.astype(np.float64)
-    return (cells * np.nan if column.kind == "ignored" else cells), None
+    return values.astype(np.float64), None
 
 
 def _offsets(column: Column, ticks: Value) -> Value:
@@ -195,6 +201,17 @@ def values_of(schema: Schema, cells: Value) -> list[Value]:
         if column.kind != "ignored" or schema.library == "numpy"
     ]
     return [concatenate(written)] if schema.library == "numpy" else written
+
+
+def completed(schema: Schema, cells: Cells, filling: Value) -> list[Value]:
+    """The same of the table that cells were read from, with other cells in place of those that are missing."""
+    values = values_of(schema, filling)
+    if schema.library == "numpy":
+        given = concatenate(cells.given).astype(np.float64)
+        return [where(given.isnan(), values[0], given)]
+    is_missing = cells.values.isnan() if cells.unknown is None else cells.values.isnan() & ~cells.unknown
+    places = [i for i, column in enumerate(schema.columns) if column.kind != "ignored"]
+    return [where(is_missing.columns([i]), value, given) for i, value, given in zip(places, values, cells.given, strict=True)]
 
 
 def _written(column: Column, cells: Value) -> Value:
