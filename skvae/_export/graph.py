@@ -85,35 +85,36 @@ class Value:
 
     def apply(self, op: str, *others: Any, dtype: Any = None, domain: str = "", **attributes: Any) -> "Value":
         """The only output of an operator, in the dtype of the value where no other is given."""
-        inputs = [self, *map(self._like, others)]
+        inputs = [self, *map(self.like, others)]
         return self.graph.apply(op, *inputs, dtypes=[dtype or self.dtype], domain=domain, **attributes)[0]
 
-    def _like(self, other: Any) -> "Value":
+    def like(self, other: Any) -> "Value":
+        """Another value, or a constant in the dtype of this one."""
         return other if isinstance(other, Value) else self.graph.constant(other, self.dtype)
 
     def __add__(self, other: Any) -> "Value":
         return self.apply("Add", other)
 
     def __radd__(self, other: Any) -> "Value":
-        return self._like(other).apply("Add", self)
+        return self.like(other).apply("Add", self)
 
     def __sub__(self, other: Any) -> "Value":
         return self.apply("Sub", other)
 
     def __rsub__(self, other: Any) -> "Value":
-        return self._like(other).apply("Sub", self)
+        return self.like(other).apply("Sub", self)
 
     def __mul__(self, other: Any) -> "Value":
         return self.apply("Mul", other)
 
     def __rmul__(self, other: Any) -> "Value":
-        return self._like(other).apply("Mul", self)
+        return self.like(other).apply("Mul", self)
 
     def __truediv__(self, other: Any) -> "Value":
         return self.apply("Div", other)
 
     def __rtruediv__(self, other: Any) -> "Value":
-        return self._like(other).apply("Div", self)
+        return self.like(other).apply("Div", self)
 
     def __matmul__(self, other: Any) -> "Value":
         return self.apply("MatMul", other)
@@ -212,8 +213,8 @@ class Value:
 
 def where(condition: Value, value: Any, other: Any) -> Value:
     """One of two values, cell by cell; at least one of them is no constant."""
-    like = value if isinstance(value, Value) else other
-    return condition.apply("Where", like._like(value), like._like(other), dtype=like.dtype)
+    some = value if isinstance(value, Value) else other
+    return condition.apply("Where", some.like(value), some.like(other), dtype=some.dtype)
 
 
 def concatenate(values: Sequence[Value], axis: int = 1) -> Value:

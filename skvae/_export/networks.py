@@ -47,7 +47,8 @@ def output_of(network: Network, x: Value) -> Value:
     if network.limit is not None and bool(network.limit.isfinite().any()):
         h = x.clip(-array(network.limit), array(network.limit))
     for layer in network.hidden:
-        h = activated(network.activation, h @ array(layer.weight).T + array(layer.bias))
+        weight, bias = layer.parameters()
+        h = activated(network.activation, h @ array(weight).T + array(bias))
     y = h @ array(network.out.weight).T + array(network.out.bias)
     if network.path is not None:
         y = y + x @ array(network.path).T

@@ -1,21 +1,16 @@
 """From a fitted estimator to a model of ONNX."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from skvae._export.estimators import check_exportable, outputs_of, schema_of
 from skvae._export.graph import ELEMENTS, ML, Graph, Value
 from skvae._export.tables import Port, cells_of, inputs_of, ports_of
 
-if TYPE_CHECKING:
-    import onnx
-
 OPSET, OPSET_ML, IR_VERSION = 18, 3, 8  # the oldest that have all operators, which all later runtimes read
 
 
-def to_onnx(estimator: Any, method: str = "transform") -> "onnx.ModelProto":
+def to_onnx(estimator: Any, method: str = "transform") -> Any:
     """Export a method of a fitted estimator as an ONNX model.
 
     The model computes what the method does, from the columns of the table to its result: text, dates and missing cells are
@@ -58,9 +53,8 @@ def to_onnx(estimator: Any, method: str = "transform") -> "onnx.ModelProto":
 
     Notes
     -----
-    A detector knows the rows that it was fitted to, by a hash, and compares them with the others. The model does not: it scores
-    every row as a new one. Nor does it check its input, which must be finite, or reads as missing what ``handle_unknown="error"``
-    refuses.
+    A detector knows the rows that it was fitted to, by a hash, and compares each of them with the others. The model does not:
+    it scores every row as a new one. Nor does it check its input, where the estimator refuses infinite numbers.
 
     Examples
     --------
@@ -81,7 +75,7 @@ def to_onnx(estimator: Any, method: str = "transform") -> "onnx.ModelProto":
     ports = ports_of(schema, estimator.n_features_in_)
     values = [graph.input(port.name, port.dtype) for port in ports]
     outputs = outputs_of(estimator, method, cells_of(schema, inputs_of(schema, values)))
-    return _model(graph, ports, outputs, f"{type(estimator).__name__}.{method}")
+    return model_of(graph, ports, outputs, f"{type(estimator).__name__}.{method}")
 
 
 def check_onnx() -> None:
@@ -92,14 +86,15 @@ def check_onnx() -> None:
         raise ImportError("The export needs the package onnx, which is not installed: pip install skvae[onnx]") from error
 
 
-def _model(graph: Graph, ports: Sequence[Port], outputs: Mapping[str, Value], name: str) -> "onnx.ModelProto":
+def model_of(graph: Graph, ports: Sequence[Port], outputs: Mapping[str, Value], name: str) -> Any:
+    """A model of inputs and named outputs."""
     from onnx import helper, numpy_helper
 
     taken = {port.name for port in ports}
     results = []
     for output, value in outputs.items():
         while output in taken:  # a column of this name
-            output += "_"  # noqa: PLW2901
+            output += "_"
         graph.output(value, output)
         results.append(helper.make_tensor_value_info(output, ELEMENTS[value.dtype.name], ["rows", None]))
     inputs = [

@@ -26,9 +26,10 @@ def register_onnx_converters() -> None:
     """Teach skl2onnx to convert the estimators of skvae, alone and as steps of a pipeline.
 
     After one call in a process, ``skl2onnx.to_onnx`` takes a Pipeline or a ColumnTransformer that holds an
-    ``AutoencoderTransformer``, a ``VAETransformer`` or an ``AEAnomalyDetector``. The transformers put out codes, as ``variable``
-    where they are the last step, in float32 where the input is, else float64. The detector puts out ``label`` and ``scores``, what
-    ``predict`` and ``decision_function`` return, as skl2onnx's converter of IsolationForest does. A further call changes nothing.
+    ``AutoencoderTransformer``, a ``VAETransformer`` or an ``AEAnomalyDetector``. The transformers put out codes, called
+    ``variable`` where they are the last step, in float32 where the input is, else float64. The detector puts out ``label`` and
+    ``scores``, which ``predict`` and ``decision_function`` return, as skl2onnx's converter of IsolationForest does. A further
+    call changes nothing.
 
     Raises
     ------
@@ -131,13 +132,6 @@ def _add(graph: Graph, container: Any) -> None:
 
     container.initializers.extend(numpy_helper.from_array(array, name) for name, array in graph.constants.items())
     for node in graph.nodes:
-        version = OPSET_ML if node.domain == ML else OPSET
-        container.add_node(
-            node.op,
-            list(node.inputs),
-            list(node.outputs),
-            op_domain=node.domain,
-            op_version=version,
-            name=node.outputs[0],
-            **node.attributes,
-        )
+        version, (name, *_) = OPSET_ML if node.domain == ML else OPSET, node.outputs
+        names = {"inputs": list(node.inputs), "outputs": list(node.outputs), "name": name}
+        container.add_node(node.op, op_domain=node.domain, op_version=version, **names, **node.attributes)
