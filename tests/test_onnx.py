@@ -54,7 +54,7 @@ def numbers(n_rows: int, seed: int) -> np.ndarray:
 def frame(n_rows: int, seed: int) -> pd.DataFrame:
     """Columns of every kind, of which those of text have a few rare levels."""
     X, rng = numbers(n_rows, seed), np.random.default_rng(seed)
-    rare = np.char.add("rare", rng.integers(0, 30, n_rows).astype(str))
+    rare = np.char.add("rare", rng.integers(0, 60, n_rows).astype(str))
     minutes = rng.integers(0, 700 * 24 * 60, n_rows)
     return pd.DataFrame(
         {
@@ -62,7 +62,7 @@ def frame(n_rows: int, seed: int) -> pd.DataFrame:
             "rain": X[:, 6],
             "income": X[:, 5],
             "town": np.where(
-                rng.random(n_rows) < 0.1, rare, np.array(["Bonn", "Kiel", "Ulm"])[np.digitize(X[:, 1], [-10, 10])]
+                rng.random(n_rows) < 0.2, rare, np.array(["Bonn", "Kiel", "Ulm"])[np.digitize(X[:, 1], [-10, 10])]
             ),
             "flag": X[:, 3] > 0,
             "size": pd.Categorical(np.array([1, 2, 5])[np.digitize(X[:, 4], [-1, 1])]),
@@ -178,6 +178,8 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[int, int], Any]]] = {
 }
 ARE_MIXED = {"frame", "frame, VAE", "detector, frame with a clock"}
 
+ARE_ROUNDED = {*ARE_MIXED, "quantile"}
+
 
 def fit(estimator: Any, table: Any) -> Any:
     with warnings.catch_warnings():
@@ -205,10 +207,10 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_models_agree_with_estimators(name: str, method: str) -> None:
-    """Of mixed frames codes and cells are compared with exact ones, which rounding keeps both from by more than 1e-5."""
+    """Codes and cells of some are compared with exact ones, which rounding keeps the estimator from by more than 1e-5."""
     estimator, rows = fitted(name), new_rows(name)
     found, expected = run(estimator, method, rows), result(estimator, method, rows)
-    if name not in ARE_MIXED or method in {"score_samples", "decision_function"}:
+    if name not in ARE_ROUNDED or method in {"score_samples", "decision_function"}:
         assert distance(found, expected) <= (1e-4 if name in ARE_MIXED else 1e-5)
     else:
         exact = result(in_double(estimator), method, rows)
@@ -247,10 +249,10 @@ def test_the_export_is_quick(name: str) -> None:
 
 
 def test_inputs_are_named_as_the_columns() -> None:
-    inputs = {i.name: (i.type, i.shape) for i in session_of(fitted("frame"), "transform").get_inputs()}
-    assert inputs["town"] == ("tensor(string)", ["rows", 1])
-    assert inputs["clock"] == ("tensor(int64)", ["rows", 1])
-    assert {inputs[name] for name in ("age", "rain", "income", "flag", "size")} == {("tensor(double)", ["rows", 1])}
+    inputs = {i.name: (i.type, tuple(i.shape)) for i in session_of(fitted("frame"), "transform").get_inputs()}
+    assert inputs["town"] == ("tensor(string)", ("rows", 1))
+    assert inputs["clock"] == ("tensor(int64)", ("rows", 1))
+    assert {inputs[name] for name in ("age", "rain", "income", "flag", "size")} == {("tensor(double)", ("rows", 1))}
     notes = {i.name: i.doc_string for i in to_onnx(fitted("frame")).graph.input}
     assert notes["town"] == "category: text, '' where missing"
     assert notes["clock"].startswith("datetime: ticks of 1 s since 1970")
