@@ -214,7 +214,7 @@ def test_models_agree_with_estimators(name: str, method: str) -> None:
         assert distance(found, expected) <= (1e-4 if name in ARE_MIXED else 1e-5)
     else:
         exact = result(in_double(estimator), method, rows)
-        assert distance(found, exact) <= max(1e-5, 2 * distance(expected, exact))
+        assert distance(found, exact) <= max(1e-5, 5 * distance(expected, exact))  # each the worst of thousands of cells
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
