@@ -15,10 +15,6 @@ def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def _sigmoid(x: Value) -> Value:
-    return x.apply("Sigmoid")
-
-
 def _gelu(x: Value) -> Value:
     erf = (x * math.sqrt(0.5)).astype(np.float32).apply("Erf")  # runtimes have no other precision
     return x * 0.5 * (erf.astype(x.dtype) + 1.0)
@@ -26,10 +22,10 @@ def _gelu(x: Value) -> Value:
 
 EMITTERS: dict[str, Callable[[Value], Value]] = {
     "identity": lambda x: x,
-    "logistic": _sigmoid,
+    "logistic": lambda x: x.apply("Sigmoid"),
     "tanh": lambda x: x.apply("Tanh"),
     "relu": lambda x: x.apply("Relu"),
-    "silu": lambda x: x * _sigmoid(x),
+    "silu": lambda x: x / (1.0 + (-x).exp()),  # x * sigmoid(x), which old runtimes fuse even where they have no kernel
     "gelu": _gelu,
 }
 

@@ -102,8 +102,9 @@ def model_of(graph: Graph, ports: Sequence[Port], outputs: Mapping[str, Value], 
         for port in ports
     ]
     constants = [numpy_helper.from_array(array, constant) for constant, array in graph.constants.items()]
-    nodes = [
-        helper.make_node(node.op, node.inputs, node.outputs, domain=node.domain, **node.attributes) for node in graph.nodes
+    nodes = [  # with names, by which runtimes tell them apart
+        helper.make_node(node.op, node.inputs, node.outputs, node.outputs[0], domain=node.domain, **node.attributes)
+        for node in graph.nodes
     ]
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML, OPSET_ML)]
     made = helper.make_graph(nodes, name, inputs, results, constants)
