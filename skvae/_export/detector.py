@@ -21,7 +21,8 @@ def widened(clocks: Clocks, rows: Value) -> Value:
         return rows
     angle = rows.columns(clocks.column) * (2 * np.pi / clocks.period)
     kept = where(~rows.isnan() & clocks.is_clock, 0.0, rows)
-    return concatenate([kept, angle.apply("Sin"), angle.apply("Cos")])
+    cosine = (angle + np.pi / 2).apply("Sin")  # old runtimes have no other in double precision
+    return concatenate([kept, angle.apply("Sin"), cosine])
 
 
 def squashed(squashing: Squashing, rows: Value) -> Value:
