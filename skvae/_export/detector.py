@@ -4,6 +4,7 @@ from functools import reduce
 from operator import add
 
 import numpy as np
+import torch
 
 from skvae._detector.clocks import Clocks
 from skvae._detector.neighbours import LEAST_SCALE, MISMATCH, N_CANDIDATES, Metric, Neighbours
@@ -82,8 +83,6 @@ def _gaps(neighbours: Neighbours, x: Value) -> Value:
 
 
 def _features_of(neighbours: Neighbours) -> np.ndarray:
-    import torch
-
     return neighbours.metric.features(torch.from_numpy(neighbours.rows), power=2).numpy()
 
 
