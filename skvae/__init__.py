@@ -8,6 +8,8 @@ from skvae._display.latent_space import LatentSpaceDisplay
 from skvae._display.loss_curve import LossCurveDisplay
 from skvae._display.reconstruction import ReconstructionDisplay
 from skvae._display.samples import SamplesDisplay
+from skvae._export.onnx_models import to_onnx
+from skvae._export.pipelines import register_onnx_converters
 from skvae._imputer import AutoencoderImputer
 from skvae._vae import Elbo, VAETransformer
 from skvae.core.corruptions import DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
@@ -35,6 +37,8 @@ __all__ = [
     "SamplesDisplay",
     "SwapNoise",
     "VAETransformer",
+    "register_onnx_converters",
+    "to_onnx",
 ]
 TRUSTED_TYPES = tuple(
     f"{kind.__module__}.{kind.__name__}"

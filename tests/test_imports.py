@@ -173,6 +173,21 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of("dask", "distributed", *ours("dask", "_dask", "distributed")),
     ),
     (
+        "onnx and skl2onnx are imported inside functions",
+        lambda file: True,
+        lambda i: i.of("onnx", "skl2onnx") and not i.in_function,
+    ),
+    (
+        "only _export knows of onnx, and only __init__ of _export",
+        lambda file: not in_room("_export", "__init__")(file),
+        lambda i: i.of("onnx", "skl2onnx", *ours("_export")),
+    ),
+    (
+        "_export imports no sklearn, no pandas",
+        in_room("_export"),
+        lambda i: i.of("sklearn", "pandas"),
+    ),
+    (
         "no private name crosses files",
         lambda file: True,
         lambda i: i.of("skvae") and bool(i.private_names),
@@ -239,6 +254,10 @@ def test_every_core_file_has_a_layer() -> None:
         ("_dask/cluster.py", "import distributed", "inside functions"),
         ("_base.py", "def fit():\n    from dask import delayed", "know of Dask"),
         ("_streams.py", "from skvae._dask.collections import is_collection", "know of Dask"),
+        ("_export/graph.py", "import onnx", "inside functions"),
+        ("_base.py", "def fit():\n    from onnx import helper", "knows of onnx"),
+        ("_anomaly.py", "from skvae._export.graph import Graph", "knows of onnx"),
+        ("_export/tables.py", "import pandas as pd", "_export imports"),
         ("_anomaly.py", "from skvae._detector.oddness import _total", "crosses files"),
         ("_fit/starts.py", "from skvae._fit.pieces import _of_numbers", "crosses files"),
     ],
@@ -266,6 +285,9 @@ def test_a_breach_is_found(file: str, line: str, rule: str) -> None:
         ("_dask/ranks.py", "def here():\n    from distributed import get_worker"),
         ("_detector/oddness.py", "from scipy.stats import mode"),
         ("_detector/oddness.py", "from skvae._fitted import Fitted"),
+        ("_export/onnx_models.py", "def model():\n    from onnx import helper"),
+        ("_export/likelihoods.py", "from skvae.core.likelihoods import Gaussian"),
+        ("__init__.py", "from skvae._export.onnx_models import to_onnx"),
     ],
 )
 def test_what_is_allowed_is_no_breach(file: str, line: str) -> None:
