@@ -4,6 +4,7 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from skvae._anomaly import AEAnomalyDetector
 from skvae._base import BaseAutoencoder
@@ -44,6 +45,11 @@ def check_exportable(estimator: Any, method: str) -> None:
     if isinstance(estimator, AutoencoderImputer) and (estimator.sample_posterior or estimator.add_indicator):
         parameter = "sample_posterior" if estimator.sample_posterior else "add_indicator"
         raise NotImplementedError(f"{parameter}=True of {name} has no ONNX operators; set {parameter}=False and fit again.")
+    if isinstance(estimator, AutoencoderImputer) and not pd.isna(estimator.missing_values):
+        raise NotImplementedError(
+            f"missing_values={estimator.missing_values!r} of {name} has no ONNX operators; write NaN in place of it, set "
+            "missing_values=np.nan and fit again."
+        )
     if estimator.handle_unknown == "error" and any(column.kind == "category" for column in schema_of(estimator).columns):
         raise ValueError(
             f"handle_unknown='error' of {name} cannot be exported, since a graph raises no errors of its own; "
