@@ -43,6 +43,13 @@ def test_the_nearest_rows_are_those_of_a_search_by_absolute_differences():
     np.testing.assert_array_equal(found, search.kneighbors(LATER, return_distance=False))
 
 
+def test_of_equally_near_rows_the_first_are_taken():
+    rows = np.random.default_rng(0).integers(0, 2, (300, 3)).astype(np.float32)  # 8 different ones
+    found = neighbours_of(rows, NUMBERS).nearest(rows[:40], among_them=False)
+    distances = cdist(rows[:40], rows, "cityblock")
+    np.testing.assert_array_equal(found, distances.argsort(axis=1, kind="stable")[:, :K])
+
+
 def test_rows_of_the_memory_are_no_neighbours_of_themselves():
     search = NearestNeighbors(n_neighbors=K, metric="manhattan").fit(MEMORY)
     found = neighbours_of(MEMORY, NUMBERS).nearest(MEMORY.astype(np.float32), among_them=True)

@@ -146,6 +146,20 @@ def _unit(table: np.ndarray) -> np.ndarray:
 
 
 # Estimators, what they are fitted to, and new rows
+def counts(n_rows: int, seed: int) -> np.ndarray:
+    """Small integers, among which many rows are equally near; none but of the first seed is one of the first seed's table."""
+    rows = np.random.default_rng(seed).integers(0, 5, (2 * n_rows, 6)).astype(np.float64)
+    if seed:
+        known = {tuple(row) for row in counts(300, 0)}
+        rows = np.array([row for row in rows if tuple(row) not in known])
+    return rows[:n_rows]
+
+
+def categories(n_rows: int, seed: int) -> pd.DataFrame:
+    """The same as text."""
+    return pd.DataFrame(counts(n_rows, seed)).add_prefix("c").astype(str)
+
+
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[int, int], Any]]] = {
     "plain": (lambda: AutoencoderTransformer(2, activation="tanh", **SMALL), numbers),
     "float32, holes": (
@@ -174,9 +188,17 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[int, int], Any]]] = {
     "frame": (lambda: AutoencoderTransformer(3, **SMALL), lambda n, seed: with_holes(frame(n, seed), seed)),
     "frame, VAE": (lambda: VAETransformer(3, n_importance_samples=16, **SMALL), frame),
     "detector": (lambda: AEAnomalyDetector(max_iter=1, random_state=0), lambda n, seed: with_holes(numbers(n, seed), seed)),
+    "detector, categories": (
+        lambda: AEAnomalyDetector(max_iter=1, random_state=0, contamination=0.05),
+        categories,
+    ),
+    "detector, counts": (
+        lambda: AEAnomalyDetector(max_iter=1, random_state=0),
+        counts,
+    ),
     "detector, frame with a clock": (lambda: AEAnomalyDetector(max_iter=1, random_state=0), frame),
 }
-ARE_MIXED = {"frame", "frame, VAE", "detector, frame with a clock"}
+ARE_MIXED = {"frame", "frame, VAE", "detector, categories", "detector, frame with a clock"}
 
 ARE_ROUNDED = {*ARE_MIXED, "quantile"}
 

@@ -12,6 +12,7 @@ from skvae.core.inference import CHUNK_ROWS, apply
 
 N_CANDIDATES = 32  # nearest by squared distances, which a matrix product finds; the nearest of them by absolute ones are taken
 MISMATCH = 2 / math.sqrt(math.pi)  # of two categories: the mean distance between two cells of a standard normal column
+TIE = 2.0**-14  # spreads; distances are rounded to it, so that the order of equal ones does not hang on rounding of sums
 LEAST_SCALE = 1e-3  # of the local distance, which is zero where rows are repeated
 
 
@@ -132,12 +133,12 @@ class Neighbours:
 
         def nearest(x: Tensor) -> Tensor:
             squares = torch.addmm(norms, self.metric.features(x, power=2), features.T, alpha=-2)  # less the row's own
-            candidates = squares.topk(n_candidates, largest=False).indices
+            candidates = _least(squares, n_candidates)
             distances = self.metric.distances(x[:, None], memory[candidates], complete)
             if among_them:
                 _set_apart(x, memory[candidates], distances)
-            order = distances.topk(first + self.n_neighbors, largest=False).indices
-            return candidates.gather(1, order)[:, first:]
+            order = (distances / TIE).round().sort(stable=True).indices[:, first : first + self.n_neighbors]
+            return candidates.gather(1, order)
 
         with threads_for(2.0 * CHUNK_ROWS * features.numel()):
             return apply(nearest, torch.from_numpy(rows), device).numpy()
@@ -150,6 +151,13 @@ class Neighbours:
         gaps = self.metric.gaps(torch.from_numpy(rows)[:, None], torch.from_numpy(self.rows[nearest]))
         means = gaps.mean(1)
         return (gaps.nanmean(1) if means.isnan().any() else means).double().numpy()
+
+
+def _least(values: Tensor, n: int) -> Tensor:
+    """Places of the ``n`` least numbers of each row, in order; of equal ones the first, where ``topk`` takes any."""
+    bits = (values + 0.0).view(torch.int32)  # with one kind of zero
+    rising = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+    return ((rising << 32) | torch.arange(values.shape[1], device=values.device)).topk(n, largest=False).indices
 
 
 def _set_apart(x: Tensor, candidates: Tensor, distances: Tensor) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from skvae._detector.clocks import Clocks
 from skvae._detector.neighbours import LEAST_SCALE, MISMATCH, N_CANDIDATES, Metric, Neighbours
+from skvae._detector.neighbours import TIE as NEIGHBOURS_TIE
 from skvae._detector.oddness import Gauge, Networks, Oddness
 from skvae._detector.pairs import PER_NAT, RARER, UNSEEN, Pairs
 from skvae._detector.ranks import TIE, Ranks
@@ -75,7 +76,8 @@ def _gaps(neighbours: Neighbours, x: Value) -> Value:
     squares = (features**2).sum(1) - 2.0 * (_features(metric, x) @ features.T)
     candidates = squares.largest(min(N_CANDIDATES + neighbours.n_neighbors, len(memory)), largest=False)
     gaps = _cell_gaps(metric, x.expand_dims(1), graph.constant(memory).at(candidates))
-    order = _distances(gaps, memory.shape[1]).largest(neighbours.n_neighbors, largest=False)
+    distances = (_distances(gaps, memory.shape[1]) / NEIGHBOURS_TIE).apply("Round")
+    order = distances.largest(neighbours.n_neighbors, largest=False)
     nearest = candidates.picked(order)
     of_nearest = _cell_gaps(metric, x.expand_dims(1), graph.constant(memory).at(nearest))
     local = graph.constant(neighbours.scales).at(nearest).mean(1, keepdims=True) + LEAST_SCALE

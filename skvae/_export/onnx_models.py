@@ -54,9 +54,7 @@ def to_onnx(estimator: Any, method: str = "transform") -> Any:
     Notes
     -----
     A detector knows the rows that it was fitted to, by a hash, and compares each of them with the others. The model does not:
-    it scores every row as a new one. Where rows of the training table are equally near to a row, as in tables of categories
-    alone, the two may choose different neighbours. Nor does the model check its input, where the estimator refuses infinite
-    numbers.
+    it scores every row as a new one. Nor does the model check its input, where the estimator refuses infinite numbers.
 
     Examples
     --------
