@@ -3,6 +3,10 @@
     python tests/saved_models.py --damage 2000
 
 damages files of skops in as many ways and counts what becomes of them.
+
+    python tests/saved_models.py --write tests/saved/0.1.0.skops
+
+writes the file of a release, which all later ones open.
 """
 
 import argparse
@@ -10,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
+from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
@@ -41,6 +46,10 @@ X = X[:, :6]
 HOLED = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
 QUICK: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
 SEEDED = np.random.RandomState(3)
+OF_RELEASE = (
+    *("linear", "holes, DiffusionNoise", "quantiles, spikes", "vae", "dtypes of Arrow"),
+    *("detector, frame", "imputer", "imputer that draws"),
+)
 METHODS = ("transform", "reconstruct", "score_samples", "p_values", "explain", "predict", "impute")
 
 
@@ -170,10 +179,19 @@ def outcome(content: bytes, table: Any, expected: dict[str, np.ndarray]) -> str:
     return "the same model" if are_same(found, expected) else "SILENTLY DIFFERENT"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--damage", type=int, default=2000, help="files")
-    n_files = parser.parse_args().damage
+def write(path: str) -> None:
+    """Write estimators and what they say."""
+    saved = {}
+    for name in OF_RELEASE:
+        fit, table = FITTED[name]
+        model = fit()
+        said = outputs(model, table)
+        saved[name] = (model, {method: cells for method, cells in said.items() if cells.dtype != object})
+    skops.io.dump(saved, path, compression=ZIP_DEFLATED)
+
+
+def damage(n_files: int) -> None:
+    """Print what becomes of damaged files."""
     names = ["linear", "vae", "frame of polars", "detector, frame", "imputer"]
     rng, counts = np.random.default_rng(0), Counter()
     for name in names:
@@ -185,6 +203,18 @@ def main() -> None:
             counts[kind, outcome(changed, table, expected)] += 1
     for (kind, result), count in sorted(counts.items()):
         print(f"{count:5d}  {kind}: {result}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--damage", type=int, metavar="N", help="files")
+    task.add_argument("--write", metavar="FILE")
+    args = parser.parse_args()
+    if args.write:
+        write(args.write)
+    else:
+        damage(args.damage)
 
 
 if __name__ == "__main__":

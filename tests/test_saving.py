@@ -215,7 +215,7 @@ def test_what_tables_hold_comes_back(value):
     opened = unpacked(packed(value))
     assert type(opened) is type(value)
     assert opened == value
-    assert repr(opened) == repr(value)
+    assert isinstance(value, frozenset) or repr(opened) == repr(value)  # sets have no order
 
 
 @pytest.mark.parametrize("name", ["timestamp[us, tz=UTC]", "decimal128(10, 2)", "dictionary<values=string, indices=int32>"])
@@ -292,7 +292,9 @@ def test_damaged_files_are_refused_or_harmless(name, fitted):
 def test_files_of_releases_open(path):
     """Each holds fitted estimators, the tables that they were asked about and what they said then."""
     saved = skops.io.load(path, trusted=TRUSTED_TYPES)
+    assert saved
     for name, (model, said) in saved.items():
         found = outputs(model, FITTED[name][1])
         for method, expected in said.items():
-            np.testing.assert_allclose(found[method], expected, rtol=1e-3, atol=1e-3, err_msg=f"{name}, {method}")
+            atol = 3 / len(X) if method == "p_values" else 1e-3  # which are ranks
+            np.testing.assert_allclose(found[method], expected, rtol=1e-3, atol=atol, err_msg=f"{name}, {method}")

@@ -37,7 +37,7 @@ def _parts_of_dtype(dtype: Any) -> list[Any]:
         levels = dtype.categories
         return ["category", None if levels is None else [levels.tolist(), levels.dtype], dtype.ordered]
     if isinstance(dtype, pd.StringDtype):
-        return ["string", dtype.storage, dtype.na_value is not pd.NA]
+        return ["string", dtype.storage.removesuffix("_numpy"), dtype.na_value is not pd.NA]
     if isinstance(dtype, pd.DatetimeTZDtype):
         return ["zoned", dtype.unit, _parts_of_zone(dtype.tz)]
     return ["pandas", str(dtype)]
@@ -61,8 +61,13 @@ def _dtype(parts: list[Any]) -> Any:
 
 
 def _string_dtype(storage: str, has_nan: bool) -> pd.StringDtype:
-    """The dtype; before pandas 3 its storage alone says what stands for a missing cell."""
-    return pd.StringDtype(storage, na_value=np.nan) if has_nan and storage in {"python", "pyarrow"} else pd.StringDtype(storage)
+    """The dtype; before pandas 2.3 there is one alone whose missing cells are NaN, and its storage says so."""
+    if not has_nan:
+        return pd.StringDtype(storage)
+    try:
+        return pd.StringDtype(storage, na_value=np.nan)
+    except TypeError:
+        return pd.StringDtype("pyarrow_numpy")
 
 
 def _parts_of_zone(zone: Any) -> Any:
