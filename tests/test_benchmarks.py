@@ -17,10 +17,12 @@ if not BENCHMARKS.exists():
 
 NAMES = [
     "anomaly",
+    "callbacks",
     "cluster",
     "codes",
     "compare",
     "denoising",
+    "export",
     "fit",
     "frames",
     "gpu",
