@@ -1,9 +1,9 @@
 """ONNX models beside the estimators that they were exported from: how far apart, how fast, how long to export.
 
 Estimators are fitted to half of a table and asked about the other half, as it is and with a tenth of its cells missing, in
-batches of 1, 64 and all rows. Errors are the largest of all cells: of codes and scores in standard deviations of the estimator's
-answer, of reconstructed cells in those of the table's column. Labels are compared as they are. Seconds are wall seconds; those of an answer are the least of three, for the rows as
-they are, scaled to 1000 rows.
+batches of 1, 64 and all rows. Errors are the largest of all cells: of codes and scores in standard deviations of the
+estimator's answer, of reconstructed cells in those of the table's column. Labels are compared as they are. Seconds are wall
+seconds; those of an answer are the least of three, for the rows as they are, scaled to 1000 rows.
 
     python benchmarks/export.py --threads 1
 """
