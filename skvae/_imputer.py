@@ -4,7 +4,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 
 from skvae._arrays import fits_in_kind, in_kind, on_host
 from skvae._autoencoder import AutoencoderTransformer
@@ -12,6 +12,7 @@ from skvae._base import BaseAutoencoder, earlier_fit_kept
 from skvae._callbacks import CallbackSupportMixin, fit_task
 from skvae._fit.settings import Masking
 from skvae._fitted import expected_jointly
+from skvae._parameters import Documented
 from skvae._reports import warn_of_end
 from skvae._saving.estimators import Saved
 from skvae._tables.libraries import (
@@ -63,7 +64,7 @@ PASSED_ON = (
 )
 
 
-class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, Documented):
     """Fill in the missing cells of a table, in place of scikit-learn's ``SimpleImputer``.
 
     An autoencoder is trained to tell observed cells that are hidden from it, a random share of each row and another one in

@@ -1,7 +1,7 @@
 """Parameters that may be objects with parameters of their own, and how a search reaches these."""
 
 from dataclasses import fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator
 
@@ -10,7 +10,14 @@ from skvae._fit.settings import Corruption, Penalty
 PIECES = ("corruption", "penalty")
 
 
-class NestedParameters(BaseEstimator):
+class Documented(BaseEstimator):
+    """An estimator whose diagram in a notebook links to its reference."""
+
+    _doc_link_module: ClassVar[str] = "skvae"
+    _doc_link_template: ClassVar[str] = "https://github.com/skvae/skvae/blob/main/docs/api.md#skvae.{estimator_name}"
+
+
+class NestedParameters(Documented):
     """``get_params`` and ``set_params`` that know ``penalty__weight``, for pieces that are frozen."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

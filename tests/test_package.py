@@ -43,3 +43,10 @@ def test_oldest_versions_tested_are_those_promised() -> None:
     pins = (ROOT / ".ci" / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
     tested = {pin.replace("==", ">=") for pin in pins if not pin.startswith(("#", "torch==", "pyparsing=="))}
     assert tested == {floor for floor in promised if not floor.startswith("torch>")}
+
+
+@pytest.mark.parametrize("name", ["AutoencoderTransformer", "VAETransformer", "AEAnomalyDetector", "AutoencoderImputer"])
+def test_diagrams_link_to_the_reference(name: str) -> None:
+    html = getattr(skvae, name)()._repr_html_()
+    assert f"https://github.com/skvae/skvae/blob/main/docs/api.md#skvae.{name}" in html
+    assert f"skvae.{name}" in (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
