@@ -87,8 +87,8 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         Size of the code of the networks, ``"auto"`` is 128: more than most tables have columns.
     contamination : float or "auto", default=0.1
         Share of the training rows that ``predict`` flags, in (0, 0.5]. It moves ``offset_``, and ``support_fraction`` where
-        that is ``"auto"``. With ``"auto"`` rows are flagged that are too odd for the tail of all scores, so that at most a
-        tenth of them is expected to be normal; see the notes. Often there are none.
+        that is ``"auto"``. ``"auto"`` flags rows whose scores are too odd for the tail of all scores, at a false discovery rate
+        of 0.1; see the notes. Often there are none. It flags fewer rows than most tables have anomalies.
     support_fraction : float or "auto", default="auto"
         Share of the rows that is learned from, in (0, 1], as in ``EllipticEnvelope``. ``"auto"`` is
         ``min(0.8, 1 - contamination)``, and 0.8 with ``contamination="auto"``, for tables that may hold anomalies. Rows that
@@ -371,8 +371,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
             Where Ctrl-C ended the training of the last network. Before, there is no detector yet: ``KeyboardInterrupt`` is
             raised, and an earlier fit stays.
         """
-        n_trainings = N_NETWORKS if is_auto(self.cv) else int(self.cv)
-        with earlier_fit_kept(self), fit_task(self, X, y, sample_weight, n_trainings):
+        with earlier_fit_kept(self), fit_task(self, X, y, sample_weight, self._n_trainings):
             source = streamed(X)
             if source is None:
                 self.decision_scores_ = self._fit(X, sample_weight)
@@ -501,6 +500,13 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     def _has_splits(self) -> bool:
         """Whether the caller says which rows each network is not to see."""
         return not isinstance(self.cv, str | Integral)
+
+    @property
+    def _n_trainings(self) -> int:
+        """How many networks are trained, where the table has rows enough."""
+        if self._has_splits:
+            return int(self.cv.get_n_splits()) if hasattr(self.cv, "get_n_splits") else len(self.cv)
+        return N_NETWORKS if is_auto(self.cv) else int(self.cv)
 
     def _support(self) -> float:
         """Share of the rows that is learned from."""
