@@ -169,7 +169,7 @@ def test_the_detector_of_one_call_is_that_of_fit():
 
 def test_the_detector_is_fitted_anew_when_a_quarter_is_new(monkeypatch):
     fits, fit = [], AEAnomalyDetector._fit
-    monkeypatch.setattr(AEAnomalyDetector, "_fit", lambda self, X: (fits.append(len(X)), fit(self, X)))
+    monkeypatch.setattr(AEAnomalyDetector, "_fit", lambda self, X, weights: (fits.append(len(X)), fit(self, X, weights)))
     by_parts(AEAnomalyDetector(random_state=0), X, [100] * 6)
     assert fits == [100, 200, 300, 400, 600]  # 500 are less than a quarter more than 400
 

@@ -4,7 +4,6 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from skvae._anomaly import AEAnomalyDetector
 from skvae._base import BaseAutoencoder
@@ -45,7 +44,7 @@ def check_exportable(estimator: Any, method: str) -> None:
     if isinstance(estimator, AutoencoderImputer) and (estimator.sample_posterior or estimator.add_indicator):
         parameter = "sample_posterior" if estimator.sample_posterior else "add_indicator"
         raise NotImplementedError(f"{parameter}=True of {name} has no ONNX operators; set {parameter}=False and fit again.")
-    if isinstance(estimator, AutoencoderImputer) and not pd.isna(estimator.missing_values):
+    if isinstance(estimator, AutoencoderImputer) and estimator._value_of_holes is not None:
         raise NotImplementedError(
             f"missing_values={estimator.missing_values!r} of {name} has no ONNX operators; write NaN in place of it, set "
             "missing_values=np.nan and fit again."
