@@ -259,6 +259,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: CONSTRAINTS[name] for name in PASSED_ON},
         **{name: [AUTOMATIC, *CONSTRAINTS[name]] for name in DENOISER if name not in HAVE_AUTO},
+        "n_components": [AUTOMATIC, *filter(None, CONSTRAINTS["n_components"])],
         "standardize": ["boolean"],
         "contamination": [AUTOMATIC, Interval(Real, 0, 0.5, closed="right")],
         "support_fraction": [AUTOMATIC, *CONSTRAINTS["support_fraction"]],

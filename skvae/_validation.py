@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from skvae._tables.libraries import as_table, library_of, without_objects
+from skvae._tables.libraries import as_table, library_of, series_of, without_objects
 from skvae._tables.recognise import TO_FRAME, check_columns_of
 from skvae._tables.remedies import finite
 from skvae._tables.rows import BLOCK_ROWS
@@ -59,6 +59,9 @@ __all__ = [
 ]
 
 FLOATS = [np.float64, np.float32]
+LARGEST = np.finfo(np.float64).max / 4  # of which sums and differences are finite
+UNREADABLE = ("could not convert", "setting an array element")  # what numpy says of cells that are no numbers
+LEAST_TOTAL, MOST_TOTAL = 1e-100, 1e100  # of weights, whose products with squares are
 TORN_DOWN_BY_SKLEARN = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # after a fit, by its decorator
 
 fit_context = _fit_context(prefer_skip_nested_validation=True)
@@ -88,10 +91,11 @@ def check_rows(
         if getattr(estimator, "warm_start", False) and "features as input" in str(error):
             raise ValueError(f"{error} With warm_start=True a fit goes on from the earlier one's columns.") from error
         raise
-    infinite = _first(rows, np.isinf)
+    infinite = _first(rows, lambda block: np.abs(block) > LARGEST)
     if infinite is not None:
+        found = "infinity" if np.isinf(rows[infinite]) else f"{rows[infinite]:g}, too large to compute with"
         raise ValueError(
-            f"Input {name} contains infinity: first in {_in_words(X, *infinite)}. {type(estimator).__name__} takes finite "
+            f"Input {name} contains {found}: first in {_in_words(X, *infinite)}. {type(estimator).__name__} takes finite "
             f"numbers and missing cells; replace infinities, e.g. {finite(library_of(X), name)}."
         )
     if in_unit_interval:
@@ -104,7 +108,8 @@ def check_tensor(estimator: Any, X: Tensor, schema: Schema, *, reset: bool, in_u
     rows: Tensor = validate_data(
         estimator, X, reset=reset, dtype=[widest(X.device), torch.float32], ensure_all_finite=False, ensure_min_samples=1
     )
-    bad = rows.isinf() | ((rows < 0) | (rows > 1) if in_unit_interval else False)
+    largest = min(float(LARGEST), torch.finfo(rows.dtype).max)
+    bad = (rows.abs() > largest) | ((rows < 0) | (rows > 1) if in_unit_interval else False)
     if bad.any():
         check_rows(estimator, rows.cpu().numpy(), schema, reset=reset, in_unit_interval=in_unit_interval)  # says where
     return rows
@@ -159,11 +164,13 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
         )
     try:
         rows = validate_data(estimator, without_objects(X), dtype=FLOATS, order="C", ensure_all_finite=False, **options)
-    except ValueError as error:
-        if "could not convert" not in str(error):
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ValueError) and not any(words in str(error) for words in UNREADABLE):
             raise
         remedy = TO_FRAME if options["reset"] else "pass numbers, and NaN where one is missing"
-        raise ValueError(f"{error} in {_text_column(X)}. Arrays hold numbers only: {remedy}, or drop the column.") from error
+        found = f"{str(error).rstrip('.')} in {_text_column(X)}"
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{found}. Arrays hold numbers only: {remedy}, or drop the column.") from error
     return schema.cells(rows, estimator.handle_unknown) if schema.library == "numpy" and schema.columns else rows
 
 
@@ -193,10 +200,13 @@ def _in_words(X: Any, row: int, column: int) -> str:
 
 def _text_column(X: Any) -> str:
     """The first column that does not convert to numbers, in words."""
-    for column, cells in enumerate(np.asarray(X, dtype=object).T):
+    table = np.asarray(X, dtype=object) if library_of(X) == "numpy" else X
+    if len(table.shape) != 2:
+        return "X"
+    for column, cells in enumerate(table.T if isinstance(table, np.ndarray) else series_of(table)):
         try:
-            cells.astype(np.float64)
-        except ValueError:
+            np.asarray(cells, dtype=np.float64)
+        except (TypeError, ValueError):
             return _name(X, column)
     return "X"
 
@@ -231,7 +241,10 @@ def check_weights(sample_weight: Any, rows: np.ndarray, name: str = "sample_weig
         raise ValueError(f"{name} cannot be used: {error}") from error
     if (weights < 0).any():
         raise ValueError(f"Negative values in data passed to {name}: {weights.min():g}; weights count repetitions.")
-    if not weights.any():
+    total = float(weights.sum())
+    if total and not LEAST_TOTAL <= total <= MOST_TOTAL:
+        raise ValueError(f"{name} sums to {total:g}, which cannot be computed with; bring it to a mean of 1.")
+    if not total:
         raise ValueError(f"{name} is zero for all {len(weights)} rows; at least one row needs a positive weight.")
     return weights
 

@@ -163,6 +163,12 @@ def test_infinity_beside_null_of_polars(fitted):
     assert_method_refuses(fitted("autoencoder", "polars"), "polars", "fit", frame, *words)
 
 
+@pytest.mark.parametrize(("name", "method"), [("autoencoder", "fit"), *APPLYING])
+def test_a_number_of_which_sums_are_infinite(fitted, name, method):
+    words = ["1.5e+308", "too large", "column 1", "row 3", "replace"]
+    assert_method_refuses(fitted(name), "array", method, with_cell(1.5e308), *words)
+
+
 def test_infinity_at_the_end_of_a_line(vae):
     assert_refused(vae, X, lambda: vae.interpolate(X, with_cell(np.inf)), "infinity", "column 1", "row 3")
 
@@ -200,6 +206,14 @@ def test_text_in_frames(fitted, library, name):
     assert_method_refuses(fitted(name, library), library, "score_samples", TEXT[library], *words)
 
 
+@pytest.mark.parametrize("cell", [pd.Timestamp("2024-01-01"), pd.Timedelta("1h"), [1, 2], {}, 1j], ids=str)
+def test_objects_in_arrays(fitted, cell):
+    table = X.astype(object)
+    table[3, 1] = cell
+    for method in ("fit", "score_samples"):
+        assert_method_refuses(fitted("detector"), "array", method, table, "column 1", "Arrays hold numbers only")
+
+
 def test_text_of_arrays_at_fit(estimator):
     words = ["could not convert", "column 1", "Arrays hold numbers only", "make a frame of it", "drop"]
     assert_method_refuses(estimator, "array", "fit", TEXT["array"], *words)
@@ -220,6 +234,12 @@ def test_text_of_arrays_at_fit(estimator):
 def test_shape(fitted, table, words):
     for name in ["autoencoder", "imputer", "detector"]:
         assert_method_refuses(fitted(name), "array", "fit", table, *words)
+
+
+@pytest.mark.parametrize("table", [3.0, X[0], X[None]], ids=["0-D", "1-D", "3-D"])
+def test_shape_of_an_array_with_categories(estimator, table):
+    estimator.set_params(categorical_features=[0])
+    assert_refused(estimator, X, lambda: estimator.fit(table), f"X is an array of {np.ndim(table)} dimensions", "reshape")
 
 
 @each_method
@@ -263,7 +283,7 @@ def test_before_fit(name, method, arguments):
 
 WIDTHS = [(0,), (8, -2), ("8",), (4.5,), "8"]
 REFUSED = {
-    "n_components": [0, -1, math.nan, 1.0, 1.5, "a", None],
+    "n_components": [0, -1, math.nan, 1.0, 1.5, "a"],
     "hidden_layer_sizes": [*WIDTHS, None],
     "decoder_layer_sizes": WIDTHS,
     "activation": ["swish", None],
@@ -277,6 +297,7 @@ REFUSED = {
     "code_activation": ["swish", None],
     "n_nonzero_coefs": [0, 2.5, 3, "a"],
     "support_fraction": [0, 1.01, math.nan, "auto", None],
+    "whiten": ["yes", None],
     "weight_decay": [-1.0, math.nan],
     "learning_rate": ["step"],
     "learning_rate_init": [0, -1e-3, math.nan],
@@ -300,6 +321,7 @@ OF_VAE = {
 OF_IMPUTER = {
     "n_components": [0, 0.5, "a"],
     "n_estimators": [0, 1.5, None],
+    "missing_values": [["?"], b"?"],
     "min_value": ["a"],
     "max_value": ["a"],
     "keep_empty_features": ["yes", None],
@@ -308,7 +330,7 @@ OF_IMPUTER = {
 }
 OF_DETECTOR = {
     "n_components": [0, math.nan, 1.5, "a", None],
-    "contamination": [0, -0.1, 0.51, math.nan, "auto", None],
+    "contamination": [0, -0.1, 0.51, math.nan, "all", None],
     "support_fraction": [0, -0.5, 1.5, math.nan, "all", None],
     "n_neighbors": [0, -1, 2.5, "auto", None],
     "max_samples": [1, 0, 2.5, "auto", None],
@@ -425,6 +447,8 @@ def test_cuda_without_cuda(estimator):
     [
         pytest.param([1.0] * 29 + [-2.0], ["egative", "-2"], id="negative"),
         pytest.param([0.0] * 30, ["zero"], id="all zero"),
+        pytest.param([5e-324] * 30, ["sums to 1.4822e-322"], id="too small"),
+        pytest.param([1e300] * 30, ["sums to 3e+301"], id="too large"),
         pytest.param([1.0] * 29, ["29", "30"], id="too few"),
         pytest.param([1.0] * 29 + [math.nan], ["NaN"], id="NaN"),
         pytest.param([[1.0, 2.0]] * 30, [], id="two columns"),

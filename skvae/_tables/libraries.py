@@ -207,7 +207,7 @@ def with_empty_columns(X: Any, names: Mapping[int, str]) -> Any:
 def cells_equal_to(X: Any, value: float | str) -> np.ndarray:
     """Which cells of an array or a frame are a number or a string; those of columns that hold the other are not."""
     if library_of(X) == "numpy":
-        return np.asarray(np.asarray(X) == value)
+        return np.asarray(np.asarray(without_objects(X)) == value)
     return np.column_stack([_equal_to(series, value) for series in series_of(X)])
 
 
@@ -530,7 +530,12 @@ def tool_of(series: Any) -> type[Columns]:
 def frame_of(X: Any) -> Any:
     """The frame itself, or one of an array's columns."""
     X = as_table(X)
-    return pd.DataFrame(np.asarray(X)).infer_objects() if library_of(X) == "numpy" else X
+    if library_of(X) != "numpy":
+        return X
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(f"X is an array of {array.ndim} dimensions, and a table has 2; reshape it, `X.reshape(n_rows, -1)`.")
+    return pd.DataFrame(array).infer_objects()
 
 
 def series_of(frame: Any) -> Iterable[Any]:
