@@ -399,7 +399,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, BaseEsti
         n_cells = n_expected - len(self.indicator_features_) * self.add_indicator
         table = without_columns(X, np.arange(n_cells, n_expected))
         missing = np.zeros((len(X), self.n_features_in_), dtype=bool)
-        if self.add_indicator:
+        if n_cells < n_expected:
             marks = X[:, n_cells:] if isinstance(X, np.ndarray) else np.column_stack(list(series_of(X))[n_cells:])
             missing[:, on_host(self.indicator_features_)] = marks.astype(bool)
         if not self.keep_empty_features:

@@ -649,6 +649,7 @@ def test_imputer_of_a_complete_table(sample_posterior):
     estimator = imputer(sample_posterior=sample_posterior, add_indicator=True).fit(X)
     assert estimator.indicator_features_.size == 0
     np.testing.assert_array_equal(estimator.transform(X), X)
+    np.testing.assert_array_equal(estimator.inverse_transform(pd.DataFrame(X)), X)  # without a mark
     filled = estimator.transform(HOLES)
     assert filled.shape == X.shape
     assert np.isfinite(filled).all()
@@ -712,6 +713,13 @@ def test_a_string_that_stands_for_missing_cells(library):
 def test_a_string_cannot_stand_for_missing_numbers():
     with pytest.raises(ValueError, match=r"missing_values='\?' is a string.*np\.nan"):
         imputer(missing_values="?").fit(X)
+
+
+def test_a_string_stands_for_missing_cells_beside_those_of_pandas():
+    table = [["a", pd.NA], ["?", "c"], ["b", "d"], ["a", "c"]] * 5
+    filled = imputer(missing_values="?").fit_transform(table)
+    assert set(filled[:, 0]) == {"a", "b"}
+    assert set(filled[:, 1]) == {"c", "d"}
 
 
 @pytest.mark.parametrize("missing", [np.nan, None, "?"])
