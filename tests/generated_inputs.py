@@ -2,7 +2,9 @@
 
     python tests/generated_inputs.py --n 20000 --seed 0
 
-counts what becomes of as many cases, and prints each kind of failure once, with a case that is as small as could be found.
+counts what becomes of as many cases, and prints each kind of failure once, with a case that is as small as could be found and
+that ``outcome`` repeats. Training may diverge where a learning rate, a weight decay or ``beta`` is extreme. Sizes that ask for
+much work are left out.
 """
 
 import argparse
