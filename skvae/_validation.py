@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from skvae._tables.libraries import as_table, library_of, without_objects
+from skvae._tables.libraries import as_table, library_of, series_of, without_objects
 from skvae._tables.recognise import TO_FRAME, check_columns_of
 from skvae._tables.remedies import finite
 from skvae._tables.rows import BLOCK_ROWS
@@ -169,7 +169,8 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
             raise
         remedy = TO_FRAME if options["reset"] else "pass numbers, and NaN where one is missing"
         found = f"{str(error).rstrip('.')} in {_text_column(X)}"
-        raise ValueError(f"{found}. Arrays hold numbers only: {remedy}, or drop the column.") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{found}. Arrays hold numbers only: {remedy}, or drop the column.") from error
     return schema.cells(rows, estimator.handle_unknown) if schema.library == "numpy" and schema.columns else rows
 
 
@@ -199,10 +200,12 @@ def _in_words(X: Any, row: int, column: int) -> str:
 
 def _text_column(X: Any) -> str:
     """The first column that does not convert to numbers, in words."""
-    table = np.asarray(X, dtype=object)
-    for column, cells in enumerate(table.T if table.ndim == 2 else ()):
+    table = np.asarray(X, dtype=object) if library_of(X) == "numpy" else X
+    if len(table.shape) != 2:
+        return "X"
+    for column, cells in enumerate(table.T if isinstance(table, np.ndarray) else series_of(table)):
         try:
-            cells.astype(np.float64)
+            np.asarray(cells, dtype=np.float64)
         except (TypeError, ValueError):
             return _name(X, column)
     return "X"

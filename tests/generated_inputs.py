@@ -473,15 +473,21 @@ def _as_numbers(cells: Any) -> np.ndarray:
     """Numbers as they are, and 0 for other things, NaN where one is missing."""
     if isinstance(cells, pl.DataFrame):
         columns = [each.cast(pl.Float64) if each.dtype.is_numeric() else np.where(each.is_null(), nan, 0.0) for each in cells]
-        return np.column_stack(columns)
+        return _in_columns(columns, cells.shape)
     if isinstance(cells, pd.DataFrame):
         columns = [cells.iloc[:, j] for j in range(cells.shape[1])]
-        are_numbers = pd.api.types.is_numeric_dtype
-        return np.column_stack(
-            [each.to_numpy(float, na_value=nan) if are_numbers(each) else np.where(each.isna(), nan, 0.0) for each in columns]
-        )
+        return _in_columns([_of_pandas(each) for each in columns], cells.shape)
     cells = np.asarray(cells)
     return _as_numbers(pd.DataFrame(cells).infer_objects()) if cells.dtype == object else cells.astype(float)
+
+
+def _of_pandas(column: pd.Series) -> np.ndarray:
+    is_number = pd.api.types.is_numeric_dtype(column)
+    return column.to_numpy(float, na_value=nan) if is_number else np.where(column.isna(), nan, 0.0)
+
+
+def _in_columns(columns: list[Any], shape: tuple[int, int]) -> np.ndarray:
+    return np.array(columns, dtype=float).T.reshape(shape)
 
 
 def global_state() -> tuple[Any, ...]:

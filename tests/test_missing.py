@@ -776,3 +776,14 @@ def test_weights_are_routed(last):
     name = "transform" if isinstance(last, AutoencoderImputer) else "score_samples"
     scaled = pipeline[0].transform(HOLES)
     np.testing.assert_array_equal(getattr(pipeline[-1], name)(scaled), getattr(direct, name)(scaled))
+
+
+def test_marks_that_columns_cannot_hold():
+    frame = pl.DataFrame({"a": [1, 2, None, 4] * 5, "b": range(20)})
+    filled = AutoencoderImputer(missing_values=2**63, max_iter=1, n_estimators=1, random_state=0).fit_transform(frame)
+    assert filled["a"].null_count() == 0
+    rows = np.array([[np.nan], [np.nan]], dtype=object)
+    with pytest.warns(UserWarning, match="Without any value"):
+        imputer = AutoencoderImputer(missing_values="?", max_iter=1, n_estimators=1).fit(np.hstack([rows, [["a"], ["b"]]]))
+    back = imputer.inverse_transform(imputer.transform(np.hstack([rows, [["a"], ["b"]]])))
+    assert back.shape == (2, 2)

@@ -221,6 +221,7 @@ def _equal_to(series: Any, value: float | str) -> np.ndarray:
         return (series == value).to_numpy(dtype=bool, na_value=False)
     import polars as pl
 
+    value = value if isinstance(value, str) else float(value)  # integers may be larger than polars has them
     return ((series.cast(pl.String) if holds_levels else series) == value).fill_null(value=False).to_numpy()
 
 
@@ -230,6 +231,7 @@ def with_cells(X: Any, where: np.ndarray, value: float | str | None) -> Any:
     if library == "numpy":
         X = np.asarray(X)
         X = X.copy() if X.dtype in (OBJECT, np.float32) else X.astype(np.float64)
+        X = X.astype(OBJECT) if isinstance(value, str) else X
         X[where] = np.nan if value is None else value
         return X
     if library == "polars":
