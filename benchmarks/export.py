@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
-from report import Rows, begin, parser, say_table
+from report import Rows, asked_for, begin, parser, say_table
 from skvae import AEAnomalyDetector, AutoencoderTransformer, DiffusionNoise, VAETransformer, to_onnx
 
 BATCHES = (1, 64, 1 << 20)
@@ -54,7 +54,7 @@ SETTINGS: dict[str, tuple[Callable[[int | str], Any], Any]] = {
     "VAE": (lambda n: VAETransformer(5, max_iter=n, random_state=0), CANCER),
     "frame": (lambda n: AutoencoderTransformer(3, max_iter=n, random_state=0), mixed()),
     "detector": (lambda n: AEAnomalyDetector(max_iter=n, random_state=0), CANCER),
-    "detector, frame": (lambda n: AEAnomalyDetector(max_iter=n, random_state=0), mixed()),
+    "detector of a frame": (lambda n: AEAnomalyDetector(max_iter=n, random_state=0), mixed()),
 }
 
 
@@ -118,12 +118,14 @@ def measure(estimator: Any, method: str, rows: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    options = parser(__doc__, epochs=2)
+    options = parser(__doc__, epochs=2, settings="default,frame,detector")
     options.add_argument("--epochs", type=int, default=50, metavar="N", help="of training; default 50")
+    options.add_argument("--settings", metavar="A,B", help="default all")
     args = options.parse_args()
     begin(args)
     rows, lines = Rows(args.json), []
-    for name, (build, table) in SETTINGS.items():
+    for name in asked_for(args, "settings", SETTINGS):
+        build, table = SETTINGS[name]
         order = np.random.default_rng(0).permutation(len(table))
         train, new = (table[some] if isinstance(table, np.ndarray) else table.iloc[some] for some in np.array_split(order, 2))
         estimator = build(args.epochs).fit(train)
