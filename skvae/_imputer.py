@@ -272,7 +272,8 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, Document
         rows = check_rows(self, X, schema, reset=True)
         weights = check_weights(sample_weight, rows)
         if weights is not None and not weights.all():
-            X, rows, weights = rows_at(X, weights > 0), rows[weights > 0], weights[weights > 0]
+            counted = np.flatnonzero(weights)
+            X, weights = rows_at(X, counted), weights[counted]
             schema = Schema.of(X, self.categorical_features)
             rows = check_rows(self, X, schema, reset=True)
         table = merge_equal_rows(rows, weights)

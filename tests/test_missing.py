@@ -787,3 +787,14 @@ def test_marks_that_columns_cannot_hold():
         imputer = AutoencoderImputer(missing_values="?", max_iter=1, n_estimators=1).fit(np.hstack([rows, [["a"], ["b"]]]))
     back = imputer.inverse_transform(imputer.transform(np.hstack([rows, [["a"], ["b"]]])))
     assert back.shape == (2, 2)
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_rows_without_weight_are_absent_from_frames(library):
+    cells = {"a": [1.0, 2.0, None, 4.0, 5.0, 6.0] * 5, "b": ["x", "y", None] * 10, "c": [7.0, 8.0, 9.0] * 10}
+    weights = np.arange(30) % 3
+    imputer = AutoencoderImputer(max_iter=2, n_estimators=1, hidden_layer_sizes=(4,), random_state=0)
+    counted = {name: np.array(some, dtype=object)[weights > 0].tolist() for name, some in cells.items()}
+    expected = imputer.fit(library(counted), sample_weight=weights[weights > 0]).transform(library(cells))
+    found = imputer.fit(library(cells), sample_weight=weights).transform(library(cells))
+    assert found.equals(expected)
