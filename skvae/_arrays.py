@@ -63,7 +63,7 @@ def in_kind(method: Method) -> Method:
     @wraps(method)
     def of_any_array(self: Any, X: Any, *args: Any, **options: Any) -> Any:
         origin = Origin.of(X)
-        result = method(self, on_host(X), *map(on_host, args), **{name: on_host(option) for name, option in options.items()})
+        result = _called_on_host(method, self, X, *args, **options)
         return result if origin is None else origin.back(result)
 
     return of_any_array
@@ -89,7 +89,7 @@ def fits_in_kind(fit: Method) -> Method:
     @wraps(fit)
     def of_any_array(self: Any, X: Any, *args: Any, **options: Any) -> Any:
         origin = Origin.of(X)
-        fit(self, on_host(X), *map(on_host, args), **{name: on_host(option) for name, option in options.items()})
+        _called_on_host(fit, self, X, *args, **options)
         if origin is not None:
             vars(self).update({name: origin.back(value) for name, value in vars(self).items() if _is_result(name, value)})
             if hasattr(self, "_fitted") and isinstance(origin.device, torch.device):
@@ -97,6 +97,10 @@ def fits_in_kind(fit: Method) -> Method:
         return self
 
     return of_any_array
+
+
+def _called_on_host(method: Method, estimator: Any, *args: Any, **options: Any) -> Any:
+    return method(estimator, *map(on_host, args), **{name: on_host(option) for name, option in options.items()})
 
 
 def _is_result(name: str, value: Any) -> bool:

@@ -295,6 +295,7 @@ class BaseAutoencoder(
         settings = [first, *(replace(first, seed=random_seed(each.random_state)) for each in siblings)]
         before = None if earlier is None else (earlier.module, earlier.scaling)
         schema = schema if earlier is not None else schema.with_marginals(marginals)
+        judged_on = (held_out or rows).sample()
 
         def taken(each: BaseAutoencoder, its: Settings, fit: Fit) -> BaseAutoencoder:
             fitted = Fitted(
@@ -308,7 +309,7 @@ class BaseAutoencoder(
                 beta=float(its.beta),
                 seed=its.seed,
             )
-            each._take(fit, fitted, (held_out or rows).sample(), goes_on=earlier is not None)
+            each._take(fit, fitted, judged_on, goes_on=earlier is not None)
             return each
 
         def attributes(fits: Callable[[], list[Fit]]) -> dict[str, Any]:

@@ -83,13 +83,15 @@ class Fitted:
         of their device.
         """
         if isinstance(rows, Tensor):
-            return self._map_tensor(function, TensorScaling.of(self.scaling, rows.device).apply(rows), dtype, rows.dtype)
+            return self._map_tensor(
+                function, TensorScaling.of(self.scaling, rows.device).apply(rows), dtype, rows.dtype, n_passes
+            )
         return self._map(function, rows, self.scaled, dtype or rows.dtype, n_passes)
 
     def map_scaled(self, function: RowFunction, scaled: Cells, dtype: Any = None, n_passes: int = 1) -> Cells:
         """The same of rows, or codes, that are on the scale of the networks already; of tensors too."""
         if isinstance(scaled, Tensor):
-            return self._map_tensor(function, scaled, dtype, scaled.dtype)
+            return self._map_tensor(function, scaled, dtype, scaled.dtype, n_passes)
         return self._map(function, scaled, np.copy, dtype or scaled.dtype, n_passes)
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
@@ -182,20 +184,18 @@ class Fitted:
         dtype: Any,
         n_passes: int,
     ) -> np.ndarray:
-        like = next(self.module.parameters())
-        work = 2.0 * n_passes * CHUNK_ROWS * sum(p.numel() for p in self.module.parameters())
-
         def apply_to(block: np.ndarray) -> np.ndarray:
-            tensor = torch.from_numpy(scale(block)).to(like.dtype)
-            with threads_for(work):
-                return apply(function, tensor, self.device).numpy()
+            return self._apply(function, torch.from_numpy(scale(block)), n_passes).numpy()
 
         return in_blocks(apply_to, rows).astype(dtype, copy=False)
 
-    def _map_tensor(self, function: RowFunction, scaled: Tensor, dtype: Any, own: torch.dtype) -> Tensor:
-        like = next(self.module.parameters())
-        result = apply(function, scaled.to(like.dtype), self.device)
-        return result.to(own if dtype is None else widest(scaled.device))
+    def _map_tensor(self, function: RowFunction, scaled: Tensor, dtype: Any, own: torch.dtype, n_passes: int) -> Tensor:
+        return self._apply(function, scaled, n_passes).to(own if dtype is None else widest(scaled.device))
+
+    def _apply(self, function: RowFunction, scaled: Tensor, n_passes: int) -> Tensor:
+        parameters = list(self.module.parameters())
+        with threads_for(2.0 * n_passes * CHUNK_ROWS * sum(p.numel() for p in parameters)):
+            return apply(function, scaled.to(parameters[0].dtype), self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """A state whose tensors are on the CPU, which opens on any machine."""

@@ -105,14 +105,17 @@ def check_rows(
 
 def check_tensor(estimator: Any, X: Tensor, schema: Schema, *, reset: bool, in_unit_interval: bool = False) -> Tensor:
     """A tensor of floating-point numbers on its device, checked as ``check_rows`` does."""
-    rows: Tensor = validate_data(
-        estimator, X, reset=reset, dtype=[widest(X.device), torch.float32], ensure_all_finite=False, ensure_min_samples=1
-    )
+    rows: Tensor = validate_data(estimator, X, reset=reset, dtype=_floats_of(X), ensure_all_finite=False, ensure_min_samples=1)
     largest = min(float(LARGEST), torch.finfo(rows.dtype).max)
     bad = (rows.abs() > largest) | ((rows < 0) | (rows > 1) if in_unit_interval else False)
     if bad.any():
         check_rows(estimator, rows.cpu().numpy(), schema, reset=reset, in_unit_interval=in_unit_interval)  # says where
     return rows
+
+
+def _floats_of(X: Any) -> list[Any]:
+    """The dtypes that a table of floating-point numbers may have, the first of which others become."""
+    return [widest(X.device), torch.float32] if isinstance(X, Tensor) else FLOATS
 
 
 def array_library_of(X: Any) -> tuple[Any, Any] | None:
@@ -251,10 +254,8 @@ def check_weights(sample_weight: Any, rows: np.ndarray, name: str = "sample_weig
 
 def check_codes(estimator: Any, codes: Any) -> np.ndarray:
     """A table of codes with as many columns as the estimator has components."""
-    is_dispatched = array_library_of(codes) is not None
-    floats = [widest(codes.device), torch.float32] if is_dispatched else FLOATS
-    codes = codes if is_dispatched else without_objects(as_table(codes))
-    codes = check_array(codes, dtype=floats, order="C", estimator=estimator, input_name="X")
+    codes = codes if array_library_of(codes) is not None else without_objects(as_table(codes))
+    codes = check_array(codes, dtype=_floats_of(codes), order="C", estimator=estimator, input_name="X")
     if codes.shape[1] != estimator.n_components_:
         raise ValueError(
             f"X has {codes.shape[1]} columns, but codes of this {type(estimator).__name__} have {estimator.n_components_}: "

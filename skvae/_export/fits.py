@@ -26,6 +26,7 @@ def scaled(fitted: Fitted, rows: Value) -> Value:
 
 
 def codes(fitted: Fitted, rows: Value) -> Value:
+    """The code of each row."""
     return models.encoded(fitted.module, scaled(fitted, rows))
 
 
