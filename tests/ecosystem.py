@@ -1,6 +1,6 @@
 """Each estimator in what scikit-learn offers, and the page of the documentation that says so.
 
-    python tests/ecosystem.py docs/ecosystem.md
+    python tests/ecosystem.py docs/guide/ecosystem.md
 
 tries all cases and writes the page.
 """
@@ -381,7 +381,7 @@ estimator gives by hand. *No* means that scikit-learn takes no estimator of this
 `IsolationForest` and `SimpleImputer`, end in the same error. A pipeline is a `StandardScaler`, the estimator and, where this is
 no detector, a `LogisticRegression`.
 
-`python tests/ecosystem.py docs/ecosystem.md` tries all cases and writes this page.
+`python tests/ecosystem.py docs/guide/ecosystem.md` tries all cases and writes this page.
 
 """
 

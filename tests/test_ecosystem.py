@@ -31,4 +31,4 @@ def test_scikit_learn_refuses_its_own_alike(title, name):
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the source distribution comes without the documentation")
 def test_the_page_says_the_same():
-    assert PAGE.read_text(encoding="utf-8") == page(), "run python tests/ecosystem.py docs/ecosystem.md"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run python tests/ecosystem.py docs/guide/ecosystem.md"
