@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from tests.ecosystem import CHECKS, ESTIMATORS, PEERS, REFUSED, page
 
-PAGE = Path(__file__).parent.parent / "docs" / "ecosystem.md"
+PAGE = Path(__file__).parent.parent / "docs" / "guide" / "ecosystem.md"
 CASES = [(title, name) for title in CHECKS for name in ESTIMATORS]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
