@@ -25,6 +25,8 @@ from skvae._detector.tail import threshold_of
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
 from skvae._parameters import NestedParameters
+from skvae._report.anomalies import AnomalyReport
+from skvae._report.columns import accounts_of
 from skvae._reports import warn_of_early_end, warn_of_end
 from skvae._saving.estimators import Saved
 from skvae._streams import by_block
@@ -39,8 +41,10 @@ from skvae._validation import (
     Interval,
     StrOptions,
     check_columns,
+    check_count,
     check_is_fitted,
     check_rows,
+    check_share,
     check_weights,
     feature_names,
     fit_context,
@@ -660,7 +664,12 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         as_odd, of_new = np.zeros(len(rows), dtype=int), self._levels.cost_of(new)
         for ranked, totals in zip(self._ranked, self._oddness.totals_by_network(rows), strict=True):
             as_odd += len(ranked) - np.searchsorted(ranked, totals + of_new, side="left")
-        return np.asarray((1 + as_odd) / (1 + sum(map(len, self._ranked))))
+        return np.asarray((1 + as_odd) / self._n_ranks)
+
+    @property
+    def _n_ranks(self) -> int:
+        """Places that a row can take among the training rows."""
+        return 1 + sum(map(len, self._ranked))
 
     def explain(self, X: Any, return_expected: bool = False, parts: bool = False) -> Any:
         """What each cell adds to the oddness of its row.
@@ -691,6 +700,53 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         else:
             result = self._frame_like(X, neighbours + column + row)
         return (result, self._expected(X, rows)) if return_expected else result
+
+    def report(
+        self, X: Any, *, n_rows: int = 20, false_discovery_rate: float | None = None, title: str = "Anomaly report"
+    ) -> AnomalyReport:
+        """Write a page of HTML on the anomalies of a table: which rows are odd, and why.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_rows, n_features_in_)
+            In memory.
+        n_rows : int, default=20
+            How many of the most anomalous rows to show.
+        false_discovery_rate : float or None, default=None
+            Expected share of normal rows among those that are flagged, in (0, 1). Rows are then flagged by their
+            ``p_values``, which are valid for rows that were not trained on. None flags the rows that ``predict`` flags.
+        title : str, default="Anomaly report"
+
+        Returns
+        -------
+        report : AnomalyReport
+            A notebook shows it. ``report.save("report.html")`` writes a file that needs no other file and no network.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from skvae import AEAnomalyDetector
+        >>> X = load_wine(as_frame=True).data
+        >>> detector = AEAnomalyDetector(random_state=0).fit(X)
+        >>> detector.report(X)
+        <AnomalyReport of 178 rows, 18 flagged>
+        """
+        check_count(1, n_rows=n_rows)
+        if false_discovery_rate is not None:
+            check_share(false_discovery_rate=false_discovery_rate)
+        rows, _ = self._read(X)
+        cells = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
+        return AnomalyReport.of(
+            self,
+            X,
+            columns=accounts_of(self._schema, feature_names(self, None), cells, self._schema.unknown(X, cells)),
+            codes=self._oddness.networks.codes(rows),
+            n_known=int((self._oddness.training.find(rows).part >= 0).sum()),
+            least_p_value=1 / self._n_ranks,
+            n_rows=n_rows,
+            false_discovery_rate=false_discovery_rate,
+            title=title,
+        )
 
     def _expected(self, X: Any, rows: np.ndarray) -> Any:
         expected = self._clocks.expected(self._oddness.expected(rows))

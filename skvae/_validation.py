@@ -1,7 +1,7 @@
 """Admission of input. The only importer of scikit-learn's private helpers."""
 
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ __all__ = [
     "check_is_fitted",
     "check_layer_sizes",
     "check_rows",
+    "check_share",
     "check_tensor",
     "check_weights",
     "feature_names",
@@ -224,6 +225,13 @@ def check_count(least: int, **parameters: Any) -> None:
     for name, count in parameters.items():
         if not isinstance(count, Integral) or count < least:
             raise ValueError(f"{name}={count!r}; it must be an integer of at least {least}.")
+
+
+def check_share(**parameters: Any) -> None:
+    """Refuse what is no number between 0 and 1, ends excluded."""
+    for name, share in parameters.items():
+        if not isinstance(share, Real) or not 0 < float(share) < 1:
+            raise ValueError(f"{name}={share!r}; it must be a number between 0 and 1, such as 0.1.")
 
 
 def check_layer_sizes(**parameters: Any) -> None:

@@ -150,6 +150,13 @@ class Networks:
         squashed = self.squashing.apply(rows)
         return [-fitted.score_cells(squashed, squashed, n_draws=1) for fitted in self.fitted]
 
+    def codes(self, rows: np.ndarray) -> np.ndarray | None:
+        """Of each row, by the first; None where there is none."""
+        if not self.fitted:
+            return None
+        first = self.fitted[0]
+        return first.map_rows(first.module.encode, self.squashing.apply(rows))
+
     def expected(self, rows: np.ndarray) -> list[np.ndarray]:
         """By each, what it expects in the cells, in the units of the input."""
         squashed, (lowest, highest) = self.squashing.apply(rows), self.between

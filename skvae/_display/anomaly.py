@@ -1,12 +1,11 @@
 """The display of an anomaly detector: which rows it flags, and for which cells."""
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
+from skvae._display.cells import cells_of, shares_of, written
 from skvae._display.drawing import COLORS, axes_or_new, check_can, shortened
 from skvae._tables.libraries import as_table
 from skvae._validation import check_count
@@ -92,7 +91,7 @@ class AnomalyDisplay:
         labels = list(shown.index) if hasattr(X, "iloc") else oddest.tolist()
         parts = estimator.explain(shown, parts=True)
         cells, columns = np.stack([part.to_numpy() for part in parts]), list(parts.row.columns)
-        return cls(decisions, cells.sum(axis=0), cells.sum(axis=2).T, _cells(shown), labels, columns).plot(axes, **kwargs)
+        return cls(decisions, cells.sum(axis=0), cells.sum(axis=2).T, cells_of(shown), labels, columns).plot(axes, **kwargs)
 
     def plot(self, axes: Any = None, *, n_columns: int = 8, **kwargs: Any) -> Self:
         """Draw.
@@ -111,7 +110,7 @@ class AnomalyDisplay:
         self : object
         """
         check_count(1, n_columns=n_columns)
-        shares = _shares(self.contributions)
+        shares = shares_of(self.contributions)
         telling = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:n_columns])
         if axes is None:
             self.figure_, self.axes_ = _three_axes(len(shares), len(telling))
@@ -151,7 +150,7 @@ class AnomalyDisplay:
         values = np.asarray(self.values, dtype=object)[:, telling]
         for (i, j), value in np.ndenumerate(values):
             color = "white" if shares[i, j] > DARK else "black"
-            ax.text(j, i, _written(value), ha="center", va="center", fontsize=8, color=color)
+            ax.text(j, i, written(value, LONGEST_VALUE), ha="center", va="center", fontsize=8, color=color)
         names = [shortened(self.columns[j]) for j in telling]
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
         ax.set_yticks(range(len(values)), [shortened(row) for row in self.rows])
@@ -159,7 +158,7 @@ class AnomalyDisplay:
         ax.spines[:].set_visible(False)
 
     def _plot_parts(self, ax: Any) -> None:
-        shares = _shares(self.parts)
+        shares = shares_of(self.parts)
         left = np.cumsum(shares, axis=1) - shares
         for name, color, start, share in zip(MEASURES, MEASURE_COLORS, left.T, shares.T, strict=True):
             ax.barh(range(len(shares)), share, left=start, color=color, label=name)
@@ -170,12 +169,6 @@ class AnomalyDisplay:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8, frameon=False)
 
 
-def _shares(contributions: Any) -> np.ndarray:
-    """Of each row, how what is added to its oddness is divided."""
-    added = np.maximum(np.asarray(contributions, dtype=float), 0)
-    return added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-
-
 def _three_axes(n_rows: int, n_columns: int) -> tuple[Any, np.ndarray]:
     width, height = INCHES_PER_CELL
     size = (float(np.clip(width * n_columns + 3.6, 7.4, 17)), 3.2 + height * n_rows + 1.2)
@@ -183,19 +176,3 @@ def _three_axes(n_rows: int, n_columns: int) -> tuple[Any, np.ndarray]:
     first.remove()
     grid = figure.add_gridspec(2, 2, height_ratios=[2.2, height * n_rows + 0.6], width_ratios=[width * n_columns, 1.4])
     return figure, np.array([figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])])
-
-
-def _cells(shown: Any) -> np.ndarray:
-    if hasattr(shown, "iloc"):
-        return shown.to_numpy(dtype=object)
-    return np.array([list(row) for row in (shown.rows() if hasattr(shown, "rows") else shown)], dtype=object)
-
-
-def _written(value: Any) -> str:
-    """A cell in a few letters; nothing where it is missing."""
-    if pd.isna(value):
-        return ""
-    if isinstance(value, date | np.datetime64):
-        return str(value)[:10]
-    text = f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

@@ -1,0 +1,31 @@
+"""Cells of a table as people read them."""
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def cells_of(table: Any) -> np.ndarray:
+    """The values of a table in memory, each as it stands there."""
+    if hasattr(table, "iloc"):
+        return table.to_numpy(dtype=object)
+    return np.array([list(row) for row in (table.rows() if hasattr(table, "rows") else table)], dtype=object)
+
+
+def written(value: Any, longest: int) -> str:
+    """A cell in at most so many letters; nothing if it is missing."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, date | np.datetime64):
+        text = str(value).removesuffix(" 00:00:00")
+        return text if len(text) <= longest else text[:10]
+    text = f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def shares_of(contributions: Any) -> np.ndarray:
+    """The share of each cell in what is added to the score of its row."""
+    added = np.maximum(np.asarray(contributions, dtype=float), 0)
+    return added / np.maximum(added.sum(axis=1, keepdims=True), np.finfo(float).tiny)

@@ -1,0 +1,185 @@
+"""The report on the anomalies of a table."""
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from skvae._display.cells import cells_of, shares_of
+from skvae._report.charts import number
+from skvae._report.columns import ColumnAccount
+from skvae._report.page import document, fragment
+from skvae._tables.libraries import as_table, rows_at
+
+MOST_EXPLAINED = 1000  # rows whose columns to blame are counted
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AnomalyReport:
+    """What a detector finds in a table, as a page of HTML that needs no other file and no network.
+
+    :meth:`AEAnomalyDetector.report` makes one. A notebook shows it as the last value of a cell.
+
+    Attributes
+    ----------
+    title : str
+    scores : ndarray of shape (n_rows,)
+        Anomaly score of each row, higher is more anomalous: minus the detector's ``score_samples``.
+    flagged : ndarray of bool of shape (n_rows,)
+        Whether each row is flagged as an anomaly.
+    p_values : ndarray of shape (n_rows,) or None
+        The p-value of each row; None if no false discovery rate was given.
+    threshold : float or None
+        The score from which rows are flagged; None if their p-values flag no row.
+    criterion : str
+        What flags a row, in a sentence.
+    labels : list
+        The index of a pandas frame, else the number of each row, from 0.
+    oddest : ndarray of int of shape (n_shown,)
+        Places of the rows that are shown, the most anomalous first.
+    found, expected : ndarray of object of shape (n_shown, n_columns)
+        The value of each cell of these rows, and what the detector expects in its place.
+    shares : ndarray of shape (n_shown, n_columns)
+        What each cell adds to the score of its row, as a share of all that is added.
+    blame : ndarray of int of shape (n_columns,)
+        In how many rows each column adds most to the score, of the rows that are flagged or shown, 1,000 at most.
+    columns : list of ColumnAccount
+        What each column was taken for, and what it holds.
+    codes : ndarray of shape (n_rows, n_components) or None
+        Latent codes of the rows; None if the detector has no networks.
+    n_known : int
+        How many rows are rows of the training table.
+    least_flagged : int
+        The fewest rows that the false discovery rate can flag, as p-values are not arbitrarily small; 1 without a rate.
+
+    See Also
+    --------
+    AnomalyDisplay : The oddest rows as a figure of matplotlib.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skvae import AEAnomalyDetector
+    >>> X = load_wine(as_frame=True).data
+    >>> X.loc[7, "ash"] = 24.5
+    >>> detector = AEAnomalyDetector(contamination=0.05, random_state=0)
+    >>> report = detector.fit(X).report(X, n_rows=5)
+    >>> report.labels[report.oddest[0]]
+    7
+    >>> report.save("report.html")  # doctest: +SKIP
+    """
+
+    title: str
+    scores: np.ndarray
+    flagged: np.ndarray
+    p_values: np.ndarray | None
+    threshold: float | None
+    criterion: str
+    labels: list[Any]
+    oddest: np.ndarray
+    found: np.ndarray
+    expected: np.ndarray
+    shares: np.ndarray
+    blame: np.ndarray
+    columns: list[ColumnAccount]
+    codes: np.ndarray | None
+    n_known: int
+    least_flagged: int
+
+    @classmethod
+    def of(
+        cls,
+        detector: Any,
+        X: Any,
+        *,
+        columns: list[ColumnAccount],
+        codes: np.ndarray | None,
+        n_known: int,
+        least_p_value: float,
+        n_rows: int,
+        false_discovery_rate: float | None,
+        title: str,
+    ) -> Self:
+        """Score, flag and explain the rows of a table.
+
+        Parameters
+        ----------
+        detector : AEAnomalyDetector
+            Fitted.
+        X : array-like or frame of shape (n_rows, n_columns)
+        columns, codes, n_known, title
+            As the attributes.
+        least_p_value : float
+            The smallest that a row can have.
+        n_rows : int
+            How many of the oddest rows to show.
+        false_discovery_rate : float or None
+            None flags what ``detector.predict`` flags.
+        """
+        table = as_table(X)
+        table = table if hasattr(table, "shape") else np.asarray(table)
+        scores = -detector.score_samples(X)
+        if false_discovery_rate is None:
+            p_values = None
+            flagged, least_flagged = detector.predict(X) == -1, 1
+            threshold = -detector.offset_
+            criterion = f"contamination={detector.contamination!r} sets the threshold: a score of {number(threshold)}."
+        else:
+            p_values = detector.p_values(X)
+            flagged = false_discovery_control(p_values) <= false_discovery_rate
+            least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
+            threshold = float(scores[flagged].min()) if flagged.any() else None
+            criterion = f"At most {false_discovery_rate:.0%} of the flagged rows are expected to be normal."
+        order = np.argsort(-scores, kind="stable")
+        explained = order[: min(MOST_EXPLAINED, max(n_rows, int(flagged.sum())))]
+        blamed = detector.explain(rows_at(table, explained)).to_numpy().argmax(axis=1)
+        oddest = order[:n_rows]
+        shown = rows_at(table, oddest)
+        contributions, expected = detector.explain(shown, return_expected=True)
+        return cls(
+            title=title,
+            scores=scores,
+            flagged=flagged,
+            p_values=p_values,
+            threshold=threshold,
+            criterion=criterion,
+            labels=list(table.index) if isinstance(table, pd.DataFrame) else list(range(len(scores))),
+            oddest=oddest,
+            found=cells_of(shown),
+            expected=cells_of(expected),
+            shares=shares_of(contributions),
+            blame=np.bincount(blamed, minlength=len(columns)),
+            columns=columns,
+            codes=codes,
+            n_known=n_known,
+            least_flagged=least_flagged,
+        )
+
+    def to_html(self) -> str:
+        """The report as a document of HTML.
+
+        Returns
+        -------
+        html : str
+        """
+        return document(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the report into a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the file, ``.html`` by custom.
+        """
+        Path(path).write_text(self.to_html(), encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        return fragment(self)
+
+    def __repr__(self) -> str:
+        return f"<AnomalyReport of {len(self.scores):,} rows, {int(self.flagged.sum()):,} flagged>"
