@@ -25,6 +25,13 @@ def written(value: Any, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def rounded(value: Any, longest: int) -> str:
+    """An estimated value in at most so many letters, numbers to four digits."""
+    if isinstance(value, float | np.floating) and np.isfinite(value):
+        return f"{value:.4g}" if abs(float(value)) < 10_000 else f"{value:.0f}"
+    return written(value, longest)
+
+
 def shares_of(contributions: Any) -> np.ndarray:
     """The share of each cell in what is added to the score of its row."""
     added = np.maximum(np.asarray(contributions, dtype=float), 0)

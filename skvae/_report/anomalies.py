@@ -24,7 +24,7 @@ class AnomalyReport:
 
     :meth:`AEAnomalyDetector.report` makes one. A notebook shows it as the last value of a cell.
 
-    Attributes
+    Parameters
     ----------
     title : str
     scores : ndarray of shape (n_rows,)
@@ -36,7 +36,7 @@ class AnomalyReport:
     threshold : float or None
         The score from which rows are flagged; None if their p-values flag no row.
     criterion : str
-        What flags a row, in a sentence.
+        What flags a row, in words.
     labels : list
         The index of a pandas frame, else the number of each row, from 0.
     oddest : ndarray of int of shape (n_shown,)
@@ -127,13 +127,13 @@ class AnomalyReport:
             p_values = None
             flagged, least_flagged = detector.predict(X) == -1, 1
             threshold = -detector.offset_
-            criterion = f"contamination={detector.contamination!r} sets the threshold: a score of {number(threshold)}."
+            criterion = f"at a score of {number(threshold)} or more, by contamination={detector.contamination!r}"
         else:
             p_values = detector.p_values(X)
             flagged = false_discovery_control(p_values) <= false_discovery_rate
             least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
             threshold = float(scores[flagged].min()) if flagged.any() else None
-            criterion = f"At most {false_discovery_rate:.0%} of the flagged rows are expected to be normal."
+            criterion = f"at a false discovery rate of {false_discovery_rate:.0%}"
         order = np.argsort(-scores, kind="stable")
         explained = order[: min(MOST_EXPLAINED, max(n_rows, int(flagged.sum())))]
         blamed = detector.explain(rows_at(table, explained)).to_numpy().argmax(axis=1)

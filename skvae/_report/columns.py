@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skvae._display.cells import cells_of, written
+from skvae._display.cells import cells_of, rounded, written
 from skvae._tables.columns import Column
 from skvae._tables.schema import Schema
 
@@ -55,7 +55,7 @@ def _account(name: Any, column: Column | None, cells: np.ndarray, middle: np.nda
         return ColumnAccount(name, kind, missing, "")
     if column is not None and kind in {"category", "boolean"}:
         return ColumnAccount(name, kind, missing, _most_frequent(column, present))
-    low, median, high = (written(value, LONGEST_VALUE) for value in middle)
+    low, median, high = (rounded(value, LONGEST_VALUE) for value in middle)
     return ColumnAccount(name, kind, missing, f"median {median}, 90% from {low} to {high}")
 
 

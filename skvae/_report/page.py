@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skvae._display.cells import written
+from skvae._display.cells import rounded, written
 from skvae._report.charts import MOST_POINTS, bar, histogram, number, plane
 from skvae._report.elements import Element, element, joined, table
 from skvae._tables.columns import shortened
@@ -43,10 +43,10 @@ def fragment(report: "AnomalyReport") -> Element:
 
 def summary(report: "AnomalyReport") -> Element:
     """What was looked at, and how many rows are flagged."""
-    n_rows, n_flagged = len(report.scores), int(report.flagged.sum())
-    size = f"{n_rows:,} rows, {len(report.columns):,} columns."
-    count = "No row is" if not n_flagged else "1 row is" if n_flagged == 1 else f"{n_flagged:,} rows are"
-    facts = element("p", f"{size} {count} flagged. {report.criterion}")
+    n_flagged = int(report.flagged.sum())
+    size = f"{_count(len(report.scores), 'row')}, {_count(len(report.columns), 'column')}."
+    count = f"{_count(n_flagged, 'row')} {'is' if n_flagged == 1 else 'are'}" if n_flagged else "No row is"
+    facts = element("p", f"{size} {count} flagged {report.criterion}.")
     return joined([element("h1", report.title), facts, *map(_quiet, _cautions(report))])
 
 
@@ -78,7 +78,7 @@ def reasons(report: "AnomalyReport") -> Element:
     lines = [_reason_line(report, i) for i in range(len(report.oddest))]
     heading = f"The {len(lines)} most anomalous rows" if len(lines) > 1 else "The most anomalous row"
     quiet = _quiet("The percentage is the share of the cell in the score of its row.")
-    return joined([element("h2", heading), quiet, element("div", table(head, lines, class_="reasons"), class_="scroll")])
+    return joined([element("h2", heading), quiet, _scroll(table(head, lines, class_="reasons"))])
 
 
 def _reason_line(report: "AnomalyReport", i: int) -> list[Element]:
@@ -103,15 +103,8 @@ def _reason(report: "AnomalyReport", i: int, j: int) -> Element:
 def _instead(report: "AnomalyReport", i: int, j: int) -> str:
     """What is expected in a cell, where that is something else than what was found."""
     found, expected = report.found[i, j], report.expected[i, j]
-    text = _rounded(expected)
+    text = rounded(expected, LONGEST_VALUE)
     return f", expected {text}" if text not in {"", written(found, LONGEST_VALUE)} else ""
-
-
-def _rounded(value: Any) -> str:
-    """An expected value, which is not known to the last digit."""
-    if isinstance(value, float | np.floating) and np.isfinite(value):
-        return f"{value:.4g}" if abs(float(value)) < 10_000 else f"{value:.0f}"
-    return written(value, LONGEST_VALUE)
 
 
 def cell_map(report: "AnomalyReport") -> Element:
@@ -124,9 +117,8 @@ def cell_map(report: "AnomalyReport") -> Element:
     ]
     left_out = len(report.columns) - len(shown)
     hint = "The darker a cell, the larger its share in the score of its row. Hover over a cell to see what was expected there."
-    hint += f" {left_out:,} columns that add little are left out." if left_out else ""
-    grid = element("div", table(head, lines, class_="map"), class_="scroll", tabindex=0, role="region", aria_label="Cells")
-    return joined([element("h2", "Their cells"), _quiet(hint), grid])
+    hint += f" Left out: {_count(left_out, 'column')} of little influence." if left_out else ""
+    return joined([element("h2", "Their cells"), _quiet(hint), _scroll(table(head, lines, class_="map"))])
 
 
 def _map_columns(shares: np.ndarray) -> np.ndarray:
@@ -161,8 +153,10 @@ def columns_to_blame(report: "AnomalyReport") -> Element:
         ]
         for j in most
     ]
-    hint = f"In how many of the {report.blame.sum():,} most anomalous rows a column adds most to the score."
-    return joined([element("h2", "Columns most often to blame"), _quiet(hint), table(["column", "rows", ""], lines)])
+    listing = _scroll(table(["column", _number("rows", "th"), ""], lines))
+    rows = f"most anomalous {_count(int(report.blame.sum()), 'row')}"
+    hint = f"The number of the {rows} in which a column adds most to the score."
+    return joined([element("h2", "Columns most often to blame"), _quiet(hint), listing])
 
 
 def codes(report: "AnomalyReport") -> Element:
@@ -190,8 +184,12 @@ def columns(report: "AnomalyReport") -> Element:
         ]
         for column in report.columns
     ]
-    listing = element("div", table(["column", "taken for", "missing", "values"], lines), class_="scroll")
+    listing = _scroll(table(["column", "taken for", _number("missing", "th"), "values"], lines))
     return joined([element("h2", "Columns"), listing])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _value(value: Any, longest: int = LONGEST_VALUE) -> str:
@@ -204,6 +202,11 @@ def _named(name: Any) -> Element:
 
 def _number(text: str, tag: str = "td") -> Element:
     return element(tag, text, class_="number")
+
+
+def _scroll(content: Element) -> Element:
+    """A place in which what is wider than the page moves sideways, by a keyboard too."""
+    return element("div", content, class_="scroll", tabindex=0)
 
 
 def _quiet(text: str) -> Element:
