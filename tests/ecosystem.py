@@ -379,8 +379,8 @@ HEAD = """# scikit-learn compatibility
 The table shows which tools of scikit-learn work with which estimator. In a pipeline, a `StandardScaler` comes before the
 estimator. A `LogisticRegression` comes after it, except after the detector.
 
-* *Yes*: the tool accepts the estimator. The result is finite, has the right shape, and equals the result of the same steps done by
-  hand.
+* *Yes*: the tool accepts the estimator. The result is finite, has the right shape, and equals the result of the same steps done
+  by hand.
 * *No*: scikit-learn does not accept this kind of estimator. Its own `PCA`, `FactorAnalysis`, `IsolationForest` and
   `SimpleImputer` cause the same errors.
 
