@@ -1,4 +1,4 @@
-"""Each estimator in what scikit-learn offers, and the page of the documentation that says so.
+"""Tools of scikit-learn tried on each estimator, and the page of the documentation with the results.
 
     python tests/ecosystem.py docs/guide/ecosystem.md
 
@@ -80,11 +80,11 @@ FOLDS = KFold(2, shuffle=True, random_state=0)
 
 Check = Callable[[Any], None]
 CHECKS: dict[str, Check] = {}
-REFUSED: dict[str, dict[str, str]] = {}  # why, by scikit-learn, for estimators of a kind
+REFUSED: dict[str, dict[str, str]] = {}  # by case and estimator, why scikit-learn refuses it
 
 
 def case(title: str, **refused: str) -> Callable[[Check], Check]:
-    """A check of an unfitted estimator, and the kinds of estimators of which scikit-learn refuses it."""
+    """Register a check of an unfitted estimator, and why scikit-learn refuses some of the estimators."""
 
     def add(check: Check) -> Check:
         CHECKS[title], REFUSED[title] = check, refused
@@ -93,9 +93,9 @@ def case(title: str, **refused: str) -> Callable[[Check], Check]:
     return add
 
 
-NO_SCORE = "it has no `score`; give `scoring`, or search a pipeline that ends in a classifier"
-NO_CLASSIFIER = "it is no classifier"
-NOT_A_TRANSFORMER = "it is no transformer"
+NO_SCORE = "it has no `score`; pass `scoring`, or search a pipeline that ends in a classifier"
+NO_CLASSIFIER = "it is not a classifier"
+NOT_A_TRANSFORMER = "it is not a transformer"
 NO_PROBABILITIES = "it has no `predict_proba`"
 
 
@@ -115,7 +115,7 @@ def target_of(model: Any) -> np.ndarray:
 
 
 def learner(model: Any, **options: Any) -> Pipeline:
-    """A pipeline that predicts: a detector at its end, or a classifier behind a transformer."""
+    """A pipeline that predicts: it ends in the detector, or in a classifier after the transformer."""
     last = [] if is_detector(model) else [("classify", LogisticRegression())]
     return Pipeline([("scale", StandardScaler()), ("model", model), *last], **options)
 
@@ -125,7 +125,7 @@ def scoring_of(model: Any) -> str:
 
 
 def output(model: Any, X: Table) -> np.ndarray:
-    """What a fitted estimator is for."""
+    """The result of a fitted estimator: decisions of a detector, else transformed rows."""
     return np.asarray(model.decision_function(X) if is_detector(model) else model.transform(X))
 
 
@@ -161,13 +161,13 @@ def check_pickle(model: Any) -> None:
     assert_same(output(pickle.loads(pickle.dumps(model.fit(X))), X), output(model, X))
 
 
-@case("`print` and the diagram of a notebook")
+@case("`print` and the diagram in a notebook")
 def check_repr(model: Any) -> None:
     assert type(model).__name__ in repr(learner(model))
     assert type(model).__name__ in estimator_html_repr(learner(model).fit(table_of(model), Y))
 
 
-@case("`Pipeline(memory=...)`, before the last step", AEAnomalyDetector=NOT_A_TRANSFORMER)
+@case("`Pipeline(memory=...)`, as a step before the last", AEAnomalyDetector=NOT_A_TRANSFORMER)
 def check_pipeline(model: Any) -> None:
     X = table_of(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -178,7 +178,7 @@ def check_pipeline(model: Any) -> None:
             assert_same(fitted.predict(X), by_hand.predict(clone(model).fit(X).transform(X)), (len(X),))
 
 
-@case("`Pipeline`, the last step")
+@case("`Pipeline`, as the last step")
 def check_last_step(model: Any) -> None:
     X = table_of(model)
     scaler = StandardScaler().set_output(transform="pandas").fit(X)
@@ -240,7 +240,7 @@ def check_frozen(model: Any) -> None:
     assert_same(output(clone(frozen).fit(X, Y), X), output(model, X))
 
 
-@case("`GridSearchCV`, by its own score", AEAnomalyDetector=NO_SCORE, AutoencoderImputer=NO_SCORE)
+@case("`GridSearchCV` without `scoring`", AEAnomalyDetector=NO_SCORE, AutoencoderImputer=NO_SCORE)
 def check_own_score(model: Any) -> None:
     X = table_of(model)
     search = GridSearchCV(model, grid_of(model), cv=FOLDS).fit(X)
@@ -248,7 +248,7 @@ def check_own_score(model: Any) -> None:
     np.testing.assert_allclose(search.best_score_, by_hand, rtol=1e-12)
 
 
-@case("`GridSearchCV` over a pipeline, with `scoring`")
+@case("`GridSearchCV` of a pipeline, with `scoring`")
 def check_grid_search(model: Any) -> None:
     X, y, scoring = table_of(model), target_of(model), scoring_of(model)
     search = GridSearchCV(learner(model), grid_of(model, "model__"), cv=FOLDS, scoring=scoring).fit(X, y)
@@ -327,7 +327,7 @@ def check_bagging(model: Any) -> None:
     assert_same(bag.predict_proba(X), sum(members) / 2, (len(X), 2))
 
 
-@case("`CalibratedClassifierCV` over a pipeline", AEAnomalyDetector=NO_CLASSIFIER)
+@case("`CalibratedClassifierCV` of a pipeline", AEAnomalyDetector=NO_CLASSIFIER)
 def check_calibration(model: Any) -> None:
     X, y = table_of(model), target_of(model)
     calibrated = CalibratedClassifierCV(learner(model), cv=FOLDS).fit(X, y)
@@ -336,7 +336,7 @@ def check_calibration(model: Any) -> None:
     assert_same(probabilities, np.mean(members, axis=0), (len(X), 2))
 
 
-@case("`CalibratedClassifierCV` directly", **dict.fromkeys(ESTIMATORS, NO_CLASSIFIER))
+@case("`CalibratedClassifierCV` of the estimator itself", **dict.fromkeys(ESTIMATORS, NO_CLASSIFIER))
 def check_direct_calibration(model: Any) -> None:
     CalibratedClassifierCV(model, cv=FOLDS).fit(table_of(model), target_of(model))
 
@@ -349,7 +349,7 @@ def check_self_training(model: Any) -> None:
     assert_same(found.predict(X), found.estimator_.predict(X), (len(X),))
 
 
-@case("`sample_weight` by metadata routing, in a `Pipeline`")
+@case("Metadata routing of `sample_weight` in a `Pipeline`")
 def check_routing(model: Any) -> None:
     X = table_of(model)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -358,7 +358,7 @@ def check_routing(model: Any) -> None:
     assert_same(output(pipeline, X), output(clone(model).fit(X, sample_weight=WEIGHTS), X))
 
 
-@case("`sample_weight` by metadata routing, in a `GridSearchCV`")
+@case("Metadata routing of `sample_weight` in a `GridSearchCV`")
 def check_routing_of_search(model: Any) -> None:
     X, y = table_of(model), target_of(model)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -374,12 +374,15 @@ def check_routing_of_search(model: Any) -> None:
 
 # The page
 
-HEAD = """# In what scikit-learn offers
+HEAD = """# scikit-learn compatibility
 
-*Yes* means that the estimator fits in, that what comes out is finite and of the right shape, and that it equals what the
-estimator gives by hand. *No* means that scikit-learn takes no estimator of this kind: its own, `PCA`, `FactorAnalysis`,
-`IsolationForest` and `SimpleImputer`, end in the same error. A pipeline is a `StandardScaler`, the estimator and, where this is
-no detector, a `LogisticRegression`.
+The table shows which tools of scikit-learn work with which estimator. In a pipeline, a `StandardScaler` comes before the
+estimator. A `LogisticRegression` comes after it, except after the detector.
+
+* *Yes*: the tool accepts the estimator. The result is finite, has the right shape, and equals the result of the same steps done
+  by hand.
+* *No*: scikit-learn does not accept this kind of estimator. Its own `PCA`, `FactorAnalysis`, `IsolationForest` and
+  `SimpleImputer` cause the same errors.
 
 `python tests/ecosystem.py docs/guide/ecosystem.md` tries all cases and writes this page.
 
@@ -387,7 +390,7 @@ no detector, a `LogisticRegression`.
 
 
 def attempt(title: str, name: str) -> str | None:
-    """What goes wrong with an estimator in a case; None where nothing does."""
+    """The error of an estimator in a case; None if there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # there are only a few epochs
         try:
@@ -398,7 +401,7 @@ def attempt(title: str, name: str) -> str | None:
 
 
 def page() -> str:
-    """What is said of each case."""
+    """The text of the page, without trying the cases."""
     lines = [["", *(f"`{name}`" for name in ESTIMATORS)], ["---"] * (1 + len(ESTIMATORS))]
     lines += [[title, *(_entry(title, name) for name in ESTIMATORS)] for title in CHECKS]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
