@@ -698,7 +698,7 @@ def test_a_constant_column_does_not_move(init):
 def test_more_tangents_than_there_are(n_components, most):
     fitted = build(n_components=n_components).fit(X)
     assert fitted.tangent_space(X[:2], most).shape == (2, most, 13)
-    with pytest.raises(ValueError, match=f"n_directions={most + 1}, but the reconstruction moves in at most {most}"):
+    with pytest.raises(ValueError, match=f"n_directions={most + 1}, but this model has at most {most}"):
         fitted.tangent_space(X, most + 1)
 
 
