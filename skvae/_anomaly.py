@@ -80,7 +80,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     * ``neighbours``: how far the cell is from those of the nearest training rows;
     * ``column``: how rare its value is in its column;
-    * ``row``: how unlikely it is for a denoising autoencoder that sees the whole row.
+    * ``row``: how unlikely it is under a denoising autoencoder, given the whole row.
 
     The first two measures find rows that are unlike all others. The third finds single wrong cells and tells which value was
     expected instead. ``score_samples`` is minus the anomaly score, so that higher is more normal as in scikit-learn.
@@ -92,8 +92,8 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     contamination : float or "auto", default=0.1
         Share of the training rows that ``predict`` flags, in (0, 0.5]. It sets ``offset_``, and ``support_fraction`` if that is
         ``"auto"``. Set it to the share of anomalies if you know it. ``"auto"`` flags the rows whose anomaly score is too high
-        for the tail of all scores, at a false discovery rate of 0.1 (see Notes). It is cautious: it often flags no row, and
-        fewer rows than there are anomalies in most tables.
+        for the tail of their distribution, at a false discovery rate of 0.1 (see Notes). It is cautious: it often flags no row,
+        and fewer rows than there are anomalies in most tables.
     support_fraction : float or "auto", default="auto"
         Share of the rows to learn from, in (0, 1], as in ``EllipticEnvelope``. Set it to 1.0 if all training rows are normal
         (novelty detection). ``"auto"`` suits tables that may hold anomalies: it is ``min(0.8, 1 - contamination)``, and 0.8
@@ -124,10 +124,10 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
         Which columns are categories, as in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        How to treat categories that were not seen during ``fit``. ``"ignore"`` adds the anomaly score of the training row that
-        is as rare as a new category. By the rule of Good and Turing, new categories are as frequent in later rows as categories
-        with a single row are in the training table. If there are none of these, the highest score of all training rows is
-        added. ``"error"`` raises an error.
+        How to treat categories that were not seen during ``fit``. ``"ignore"`` adds the anomaly score of an equally rare
+        training row. By the rule of Good and Turing, new categories are as frequent in later rows as categories that occur once
+        are in the training table. If no category occurs once, the highest score of all training rows is added. ``"error"``
+        raises an error.
     corruption : str, corruption object, "auto" or None, default="auto"
         Noise that the networks learn to remove. ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
     penalty : str, penalty object, tuple of them or None, default=None
@@ -145,13 +145,13 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     batch_size : int or "auto", default="auto"
         Maximum number of rows per step. ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
-        Number of epochs. ``"auto"`` is 10, changed to make at least 100 and at most 300 steps.
+        Number of epochs. ``"auto"`` makes 10 epochs, but at least 100 and at most 300 steps.
     tol : float, default=1e-4
         An epoch counts as progress if the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
         Whether to choose the number of epochs on held-out rows. ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
-        Share of each network's rows that chooses the number of epochs with ``early_stopping=True``.
+        Share of each network's rows that is held out with ``early_stopping=True``.
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without progress after which training stops, as in ``AutoencoderTransformer``.
     cv : int, "auto", splitter or list of pairs of arrays, default="auto"
@@ -179,7 +179,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         PyOD. Exists only after ``fit`` to a table in memory.
     labels_ : ndarray of shape (n_rows,)
         Result of ``predict`` for the training rows: -1 for anomalies, 1 for all others. Exists only after ``fit`` to a table in
-        memory.
+        memory, not after ``partial_fit``.
     n_iter_ : int
         Number of epochs of each network; 1 if there are no networks.
     n_features_in_ : int
@@ -601,7 +601,9 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @by_block
     def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """Return how normal each row is: minus its anomaly score, the sum of what ``explain`` returns.
+        """Return minus the anomaly score of each row, so that higher is more normal.
+
+        The anomaly score is the sum of the contributions that ``explain`` returns.
 
         Parameters
         ----------
@@ -612,8 +614,8 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         Returns
         -------
         scores : ndarray of shape (n_rows,)
-            Higher is more normal. A row of typical cells scores about zero. The unit is the mean ``neighbours`` measure of the
-            stored training rows above typical cells.
+            A row of typical cells scores about zero. The unit is the mean ``neighbours`` measure of the stored training rows
+            above typical cells.
         """
         rows, new = self._read(X)
         return -self._oddness.totals(rows) - self._levels.cost_of(new | self._single(X, rows))
@@ -652,12 +654,13 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @by_block
     def p_values(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """Return the probability that a row like the training rows scores as low as each row.
+        """Return the p-value of each row under the hypothesis that it is like the training rows.
 
-        These are conformal p-values: each row is compared with the training rows, whose scores are computed without the row
-        itself. If a row and the training rows are exchangeable, such as independent draws from one distribution, the
-        probability of ``p <= a`` is at most 2a (Barber et al., 2021), and below a on all tables that we measured. If
-        ``support_fraction`` leaves rows out, p-values are a little too small on small tables, most of all with categories.
+        It is the probability that such a row scores as low as this one, or lower. The p-values are conformal: each row is
+        compared with the training rows, whose scores are computed without the row itself. If a row and the training rows are
+        exchangeable, such as independent draws from one distribution, the probability of ``p <= a`` is at most 2a (Barber et
+        al., 2021), and below a on all tables that we measured. If ``support_fraction`` leaves rows out, p-values are a little
+        too small on small tables, most of all with categories.
 
         If the training table holds anomalies, p-values are larger than without them. Of the rows with
         ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1``, at most a tenth is expected to be normal (Bates et

@@ -59,9 +59,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         * ``"auto"``: ``"quantile"`` for a mixed frame, that is one with columns other than numbers; True for a table of
           numbers, so that the model starts at PCA.
 
-        With ``"robust"`` and ``"quantile"``, a column with many distinct values is split in two if at least a tenth of its
-        cells equal the lowest or the highest value (no rain, no gain): whether the cell has that value, and a number otherwise
-        (a hurdle model). Methods that take derivatives with respect to cells, such as ``tangent_space``, need True or False.
+        With ``"robust"`` and ``"quantile"``, a column with many distinct values is modelled in two parts if a tenth or more of
+        its cells hold its lowest or its highest value, such as days without rain: whether the cell holds this value and, if
+        not, which number it is (a hurdle model). Methods that take derivatives with respect to cells, such as
+        ``tangent_space``, need True or False.
     likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
         Distribution of a numeric cell around its reconstruction.
 
@@ -72,8 +73,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         * ``"auto"``: ``"gaussian"``, with one variance per column in a mixed frame.
     categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
         Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"`` selects the columns of a frame
-        that hold categories, strings or enumerations. An array-like names the columns, which may hold numbers and belong to an
-        array. None declares that there are no categories; a column of strings then raises an error.
+        that hold categories, strings or enumerations. An array-like selects columns by name, index or mask; they may hold
+        numbers, and X may be an array. None declares that there are no categories; a column of strings then raises an error.
     handle_unknown : {"ignore", "error"}, default="ignore"
         How to treat categories that were not seen during ``fit``. ``"ignore"`` takes them as missing values; ``"error"`` raises
         an error.
@@ -128,7 +129,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         replaced only if the gain is certain and worthwhile; the page "Design" of the documentation gives both thresholds.
 
         ``"auto"`` is True if the networks have hidden layers, the table has missing values or columns other than numbers, or
-        ``X_val`` is given. Tables with fewer than 10 distinct rows hold none out: the result is PCA, or the last epoch with
+        ``X_val`` is given. With fewer than 10 distinct rows none are held out: the result is PCA, or the last epoch with
         ``init="random"``. A linear model that starts at PCA is not trained at all.
     validation_fraction : float, default=0.1
         Share of the rows held out if there is a single split or with ``warm_start``. Of a table that is read block by block, at
@@ -136,7 +137,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter``, or a fifth if a
         corruption hides cells from the model, and at least 10; without held-out rows, training then runs to ``max_iter``.
-        Training also stops early if it becomes unlikely that its gain over a closed-form start will be certain.
+        Training also stops if its gain over a closed-form start is unlikely to become certain.
     shuffle : bool, default=True
         Whether to shuffle the rows in each epoch.
     warm_start : bool, default=False
@@ -177,14 +178,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         without numbers. If a corruption hides cells, it is the variance of hidden cells.
     loss_curve_ : list of float
         Training loss after each epoch, the mean over folds, in nats per row. With ``warm_start`` the losses of earlier fits
-        come first. Empty if nothing was trained. The variance is held fixed during training: at that of the start, or at 1 on
-        the scale of the networks, penalties included, with a corruption, a penalty, a sparse code or an activated code.
+        come first. Empty if nothing was trained. The loss uses the noise variance of the start. With a corruption, a penalty, a
+        sparse code or an activated code it uses a variance of 1 on the scale of the networks, and includes the penalties.
     validation_scores_ : list of float or None
-        Mean log-likelihood of the held-out rows of all folds in nats, at the variance of ``loss_curve_`` and less the
-        penalties; higher is better. Entry 0 is the start. If there are more than 150 epochs, only some are scored, and the
-        others repeat the score before. None if no rows were held out.
+        Mean log-likelihood of the held-out rows of all folds, in nats; higher is better. It uses the noise variance of
+        ``loss_curve_``, and penalties are subtracted. Entry 0 is the start. If there are more than 150 epochs, only some are
+        scored, and the others repeat the score before. None if no rows were held out.
     penalties_ : tuple of penalties
-        The penalties as they were applied. A ``Contractive`` has its ``n_probes`` decided.
+        The penalties as they were applied, with the value that ``n_probes="auto"`` of a ``Contractive`` stood for.
     n_iter_ : int
         Number of epochs of the last training, at least 1. The model has the weights of epoch ``best_iter_``.
     best_iter_ : int
@@ -209,11 +210,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     are merged and sorted by a hash first. An integer weight therefore equals repetition to the last bit, and the order of the
     rows makes no difference.
 
-    Frames may hold numbers, booleans, categories, strings and dates, and any table may have missing values. Results have the
-    dtypes of the input. Each kind of column has its own likelihood: normal for numbers and dates, Bernoulli for booleans,
-    cross-entropy for categories. Missing values add nothing to the loss. The encoder is told which values are missing, and sees
-    in their place what a linear model expects given the other cells of the row. A row without any observed value has the code
-    of the mean row.
+    Frames may hold numbers, booleans, categories, strings and dates, and any table may have missing values. Reconstructed and
+    imputed tables keep the dtypes of the input. Each kind of column has its own likelihood: normal for numbers and dates,
+    Bernoulli for booleans, cross-entropy for categories. Missing values add nothing to the loss. The encoder is told which
+    values are missing, and sees in their place what a linear model expects given the other cells of the row. A row without any
+    observed value has the code of the mean row.
 
     Rare categories of a column are merged into one. Columns with nothing but rare categories, such as names, are ignored and
     come back missing; a warning names these columns.

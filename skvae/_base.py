@@ -513,7 +513,9 @@ class BaseAutoencoder(
         return scores + self._fitted.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean of ``score_samples`` over rows; compare it only between codes of the same size.
+        """Return the mean of ``score_samples`` over rows.
+
+        Compare it only between models with the same number of components.
 
         Parameters
         ----------
@@ -578,7 +580,7 @@ class BaseAutoencoder(
 
     @in_kind
     def interpolate(self, X_start: Any, X_end: Any, n_steps: int = 10) -> Any:
-        """Decode the points of the straight line between the codes of two rows.
+        """Decode points on the straight line between the codes of two rows.
 
         Parameters
         ----------

@@ -25,7 +25,15 @@ ORDERING_CODES = 200_000  # at most this many decoded codes, so that ordering ta
 
 
 class Elbo(NamedTuple):
-    """The evidence lower bound of each row in its two parts, in nats; the bound is their difference."""
+    """Evidence lower bound of each row in two parts, in nats.
+
+    Attributes
+    ----------
+    reconstruction : ndarray of shape (n_rows,)
+        Expected log-likelihood of the row given its code.
+    kl : ndarray of shape (n_rows,)
+        Divergence of the posterior from the prior.
+    """
 
     reconstruction: np.ndarray
     kl: np.ndarray
@@ -37,7 +45,7 @@ class Elbo(NamedTuple):
 
 
 class VAETransformer(BaseAutoencoder):
-    """Reduce the number of columns with a variational autoencoder, and estimate the density of rows.
+    """Reduce the number of columns with a variational autoencoder and estimate the density of rows.
 
     An encoder maps each row to a normal distribution over codes, and a decoder maps each code to a distribution over rows
     (Kingma and Welling, 2014; Rezende et al., 2014). Both start at the maximum likelihood solution of the linear model, which
@@ -89,9 +97,10 @@ class VAETransformer(BaseAutoencoder):
         * ``"auto"``: ``"quantile"`` for a mixed frame, that is one with columns other than numbers; True for a table of
           numbers, so that the model starts at PCA.
 
-        With ``"robust"`` and ``"quantile"``, a column with many distinct values is split in two if at least a tenth of its
-        cells equal the lowest or the highest value (no rain, no gain): whether the cell has that value, and a number otherwise
-        (a hurdle model). Methods that take derivatives with respect to cells, such as ``tangent_space``, need True or False.
+        With ``"robust"`` and ``"quantile"``, a column with many distinct values is modelled in two parts if a tenth or more of
+        its cells hold its lowest or its highest value, such as days without rain: whether the cell holds this value and, if
+        not, which number it is (a hurdle model). Methods that take derivatives with respect to cells, such as
+        ``tangent_space``, need True or False.
     likelihood : {"auto", "gaussian", "gaussian_diag", "mse", "bernoulli"}, default="auto"
         Distribution of a numeric cell given the code.
 
@@ -106,8 +115,8 @@ class VAETransformer(BaseAutoencoder):
           with missing values or columns other than numbers it is ``"gaussian_diag"``.
     categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
         Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"`` selects the columns of a frame
-        that hold categories, strings or enumerations. An array-like names the columns, which may hold numbers and belong to an
-        array. None declares that there are no categories; a column of strings then raises an error.
+        that hold categories, strings or enumerations. An array-like selects columns by name, index or mask; they may hold
+        numbers, and X may be an array. None declares that there are no categories; a column of strings then raises an error.
     handle_unknown : {"ignore", "error"}, default="ignore"
         How to treat categories that were not seen during ``fit``. ``"ignore"`` takes them as missing values; ``"error"`` raises
         an error.
@@ -153,15 +162,15 @@ class VAETransformer(BaseAutoencoder):
         gives both thresholds.
 
         ``"auto"`` is True if the networks have hidden layers, the table has missing values or columns other than numbers, or
-        ``X_val`` is given. Tables with fewer than 10 distinct rows hold none out: the result is the start, or the last epoch
-        with ``init="random"``. A linear model with a closed-form solution is not trained at all.
+        ``X_val`` is given. With fewer than 10 distinct rows none are held out: the result is the start, or the last epoch with
+        ``init="random"``. A linear model with a closed-form solution is not trained at all.
     validation_fraction : float, default=0.1
         Share of the rows held out if there is a single split or with ``warm_start``. Of a table that is read block by block, at
         most 100,000 rows are held out.
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter``, or a fifth if a
         corruption hides cells from the model, and at least 10; without held-out rows, training then runs to ``max_iter``.
-        Training also stops early if it becomes unlikely that its gain over a closed-form start will be certain.
+        Training also stops if its gain over a closed-form start is unlikely to become certain.
     shuffle : bool, default=True
         Whether to shuffle the rows in each epoch.
     warm_start : bool, default=False
@@ -185,8 +194,8 @@ class VAETransformer(BaseAutoencoder):
         keeps its own order.
     explained_variance_ : ndarray of shape (n_components_,)
         How far reconstructions move if a component is set to zero: the mean over rows of the squared change, summed over
-        columns. It refers to standardised columns with ``standardize=True``, and else to squared units of the input; a category
-        counts by its probability. At most 2000 random rows are used. For a linear model it is the squared length of the
+        columns. It refers to standardised columns with ``standardize=True``, and else to squared units of the input; categories
+        count by their probabilities. At most 2000 random rows are used. For a linear model it is the squared length of the
         component's loadings times the variance of its codes.
     kl_per_component_ : ndarray of shape (n_components_,)
         How much each component tells about a row: the mean over training rows of its divergence from the prior, in nats.
@@ -196,8 +205,8 @@ class VAETransformer(BaseAutoencoder):
     noise_variance_ : float, ndarray of shape (n_columns,), or None
         Variance of a cell around the decoder's mean, one for all columns or one for each. It is 1 for ``likelihood="mse"`` and
         None for ``"bernoulli"``. It refers to standardised columns with ``standardize=True``, and else to squared units of the
-        input. It is at least 1e-6 of the variance of the column. With missing values or in a mixed frame it is also at least as
-        large as rounding to neighbouring values makes it, and in a mixed frame at least the variance of hidden cells.
+        input. It is at least 1e-6 of the variance of the column. With missing values or in a mixed frame it is also at least
+        the variance of rounding to neighbouring values, and in a mixed frame at least that of hidden cells.
     loss_curve_ : list of float
         Training loss after each epoch, the mean over folds, in nats per row on the scale of the networks. With ``warm_start``
         the losses of earlier fits come first. Empty if nothing was trained.
@@ -206,7 +215,7 @@ class VAETransformer(BaseAutoencoder):
         better. Entry 0 is the start. If there are more than 150 epochs, only some are scored, and the others repeat the score
         before. None if no rows were held out.
     penalties_ : tuple of penalties
-        The penalties as they were applied. A ``Contractive`` has its ``n_probes`` decided.
+        The penalties as they were applied, with the value that ``n_probes="auto"`` of a ``Contractive`` stood for.
     n_iter_ : int
         Number of epochs of the last training, at least 1. The model has the weights of epoch ``best_iter_``.
     best_iter_ : int
@@ -235,11 +244,11 @@ class VAETransformer(BaseAutoencoder):
     of the networks are scaled by the standard deviations of the posterior and of the noise at the start. One learning rate then
     suits columns that are almost determined by others as well as columns that are mostly noise.
 
-    Frames may hold numbers, booleans, categories, strings and dates, and any table may have missing values. Results have the
-    dtypes of the input. Each kind of column has its own likelihood: normal for numbers and dates, Bernoulli for booleans,
-    cross-entropy for categories. Missing values add nothing to the loss. The encoder is told which values are missing, and sees
-    in their place what a linear model expects given the other cells of the row. A row without any observed value has the code
-    of the mean row.
+    Frames may hold numbers, booleans, categories, strings and dates, and any table may have missing values. Reconstructed and
+    imputed tables keep the dtypes of the input. Each kind of column has its own likelihood: normal for numbers and dates,
+    Bernoulli for booleans, cross-entropy for categories. Missing values add nothing to the loss. The encoder is told which
+    values are missing, and sees in their place what a linear model expects given the other cells of the row. A row without any
+    observed value has the code of the mean row.
 
     Rare categories of a column are merged into one. Columns with nothing but rare categories, such as names, are ignored and
     come back missing; a warning names these columns.
@@ -405,8 +414,8 @@ class VAETransformer(BaseAutoencoder):
         row's posterior (Burda et al., 2016). Its expectation is a lower bound on log p(x), which is tighter for larger S and
         exact if the posterior is exact. The noise is the same for all rows and all calls.
 
-        The codes are drawn from the posterior for ``beta=1``, which is known for any other ``beta`` except 0. With ``beta=0``
-        the bound is far too low.
+        Whatever ``beta`` the model was trained with, the codes are drawn from its posterior for ``beta=1``. A model trained
+        with ``beta=0`` has no such posterior, and its bound is far too low.
 
         The result is a density and may be compared with ``PCA.score_samples`` and ``FactorAnalysis.score_samples``. With
         ``likelihood="bernoulli"`` it is the log-probability of a row of zeros and ones, and a cross-entropy for values between
@@ -428,7 +437,9 @@ class VAETransformer(BaseAutoencoder):
         return scores - np.log(self.n_importance_samples) + self._fitted.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean of ``score_samples`` over rows, which is comparable between all models.
+        """Return the mean of ``score_samples`` over rows.
+
+        It may be compared between models of any size and kind.
 
         Parameters
         ----------
