@@ -118,7 +118,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Maximum number of rows per step; all batches have nearly the same size. ``"auto"`` is 128, and 2048 for a linear model,
         whose steps are cheap and need little noise.
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. An epoch uses every row once, or 2**20 rows of a larger table. ``"auto"`` makes
+        Maximum number of epochs. An epoch uses every row once, or 2**20 rows of a larger table. ``"auto"`` allows
         ``60 * sqrt(n_rows)`` steps, so that time grows with the square root of the number of rows, and at least 1500 steps
         (3000 for a linear model). Raise it after a ``ConvergenceWarning``.
     tol : float, default=1e-4

@@ -78,8 +78,8 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, Document
         already keep the model from copying its input.
     n_estimators : int, default=3
         Number of models whose predictions are averaged on the scale of the networks. They differ in their seed and in the rows
-        that they hold out. More models take longer; on seven tables the errors of three were 0 to 6 % smaller than those of
-        one.
+        that they hold out. More models take longer; on seven tables the errors of numbers with three were 0 to 6 % smaller than
+        with one.
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Widths of the encoder's hidden layers, from the input to the code. The decoder mirrors them.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
@@ -99,7 +99,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, Document
         missing.
     min_value, max_value : float, array-like of shape (n_columns,) or None, default=None
         Lowest and highest number to fill in, for all columns or for each, as in ``IterativeImputer``. None, also as an entry of
-        an array, is the range of the column at fit, which is always used for other columns, such as dates.
+        an array, is the range of the column at fit, which is always used for columns other than numbers, such as dates.
     keep_empty_features : bool, default=False
         Whether to keep columns that had no value at fit, as in ``SimpleImputer``. True fills them with 0; False drops them with
         a warning.
@@ -116,12 +116,11 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, Document
     batch_size : int or "auto", default=256
         Maximum number of rows per step, as in ``AutoencoderTransformer``.
     max_iter : int or "auto", default="auto"
-        Maximum number of epochs. ``"auto"`` makes ``33 * sqrt(n_rows)`` steps, and at least 750.
+        Maximum number of epochs. ``"auto"`` allows ``33 * sqrt(n_rows)`` steps, and at least 750.
     early_stopping : bool or "auto", default="auto"
         Whether to choose the number of epochs on held-out rows, by the likelihood of their hidden cells. ``"auto"`` is True.
-        Tables with fewer than 10 distinct rows hold none out, and the result is then factor analysis. Each model holds out
-        other rows, so that together they learn from all rows. A single model is trained on all rows as well if there are fewer
-        than 2000.
+        With fewer than 10 distinct rows none are held out, and the result is factor analysis. Each model holds out other rows,
+        so that together they learn from all rows. A single model is trained on all rows as well if there are fewer than 2000.
     validation_fraction : float, default=0.1
         Share of the rows that each model holds out.
     random_state : int, RandomState instance or None, default=None

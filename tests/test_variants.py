@@ -507,12 +507,12 @@ CONTRADICTIONS = {
     "rates of a vae's hidden layers": (
         VAETransformer,
         {"penalty": KLSparsity(layer_weights=(1.0, 0.0)), "activation": "tanh"},
-        ["KLSparsity", "rate"],
+        ["KLSparsity", "activations between 0 and 1"],
     ),
     "rates of an unbounded code": (
         AutoencoderTransformer,
         {"penalty": "kl_sparsity"},
-        ["kl_sparsity", "rate", "code_activation='identity'", 'Set code_activation="logistic"'],
+        ["kl_sparsity", "activations between 0 and 1", "code_activation='identity'", 'Set code_activation="logistic"'],
     ),
     "rates of a code that may be negative": (
         AutoencoderTransformer,
