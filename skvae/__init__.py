@@ -46,9 +46,9 @@ TRUSTED_TYPES = tuple(
     f"{kind.__module__}.{kind.__name__}"
     for kind in (
         *(AutoencoderTransformer, VAETransformer, AEAnomalyDetector, AutoencoderImputer),
-        *(GaussianNoise, Masking, SaltAndPepper, SwapNoise, DiffusionNoise),  # which a search's grid holds
+        *(GaussianNoise, Masking, SaltAndPepper, SwapNoise, DiffusionNoise),  # parameters, also in the grid of a search
         *(L1, L2, KLSparsity, Contractive),
     )
 )
-"""The classes that a file of skops may hold, for ``skops.io.load(file, trusted=skvae.TRUSTED_TYPES)``."""
+"""Names of the classes to trust in a skops file: ``skops.io.load(file, trusted=skvae.TRUSTED_TYPES)``."""
 __version__ = "0.1.0"

@@ -54,10 +54,10 @@ from skvae._validation import (
 from skvae.core.corruptions import DiffusionNoise
 from skvae.core.device import resolve_device
 
-N_NETWORKS = 2  # the fewest of which one has not seen each row
-LEAST_ROWS = 50  # distinct ones, for networks to be trained
-N_PASSES = 10  # of the training of a network over its rows; noise is the only regularisation that it needs
-FEWEST_STEPS, MOST_STEPS = 100, 300  # of the same
+N_NETWORKS = 2  # the fewest with which every row has a network that was trained without it
+LEAST_ROWS = 50  # distinct rows below which no network is trained
+N_PASSES = 10  # epochs; noise is the only regularisation that is needed
+FEWEST_STEPS, MOST_STEPS = 100, 300  # training steps
 DENOISER: dict[str, Any] = {
     "n_components": 128,
     "hidden_layer_sizes": (128, 128),
@@ -73,149 +73,166 @@ CONSTRAINTS = AutoencoderTransformer._parameter_constraints
 NOT_PASSED_ON = {"random_state", "warm_start", "support_fraction", "whiten"}
 PASSED_ON = [name for name in CONSTRAINTS if name not in NOT_PASSED_ON]
 AUTOMATIC = StrOptions({"auto"})
-OF_TRAINING_ROWS = ("decision_scores_", "labels_")  # attributes with a number for each
-HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # of the parameters below, those of the transformer
+OF_TRAINING_ROWS = ("decision_scores_", "labels_")  # attributes with one number per training row
+HAVE_AUTO = {"corruption", "batch_size", "early_stopping"}  # parameters of DENOISER that may be "auto" in the transformer
 
 
 class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParameters):
-    """Find the rows of a table that are not like the others, with p-values and reasons; in place of ``IsolationForest``.
+    """Detect anomalous rows, as ``IsolationForest`` does, with p-values and the cells to blame.
 
-    Each cell of a row is measured three times: how far it is from those of the nearest rows, how rare it is in its column, and
-    how far it is from what a denoising autoencoder expects in a row like this. How odd a row is, is the sum over its cells. The
-    first two measures find rows that are unlike all others. The third finds single wrong cells, and says what should stand
-    there.
+    The anomaly score of a row is the sum of three measures over its cells:
+
+    * ``neighbours``: how far the cell is from those of the nearest training rows;
+    * ``column``: how rare its value is in its column;
+    * ``row``: how unlikely it is under a denoising autoencoder, given the whole row.
+
+    The first two measures find rows that are unlike all others. The third finds single wrong cells and tells which value was
+    expected instead. ``score_samples`` is minus the anomaly score, so that higher is more normal as in scikit-learn.
 
     Parameters
     ----------
     n_components : int, float or "auto", default="auto"
-        Size of the code of the networks, ``"auto"`` is 128: more than most tables have columns.
+        Number of components of the networks' code. ``"auto"`` is 128, which is more than most tables have columns.
     contamination : float or "auto", default=0.1
-        Share of the training rows that ``predict`` flags, in (0, 0.5]. It moves ``offset_``, and ``support_fraction`` where
-        that is ``"auto"``. ``"auto"`` flags rows whose scores are too odd for the tail of all scores, at a false discovery rate
-        of 0.1; see the notes. Often there are none. It flags fewer rows than most tables have anomalies.
+        Share of the training rows that ``predict`` flags, in (0, 0.5]. It sets ``offset_``, and ``support_fraction`` if that is
+        ``"auto"``. Set it to the share of anomalies if you know it. ``"auto"`` flags the rows whose anomaly score is too high
+        for the tail of their distribution, at a false discovery rate of 0.1 (see Notes). It is cautious: it often flags no row,
+        and fewer rows than there are anomalies in most tables.
     support_fraction : float or "auto", default="auto"
-        Share of the rows that is learned from, in (0, 1], as in ``EllipticEnvelope``. ``"auto"`` is
-        ``min(0.8, 1 - contamination)``, and 0.8 with ``contamination="auto"``, for tables that may hold anomalies. Rows that
-        are left out are those that are far from most of 32 random samples of 16 rows: single rows, and groups that make up a
-        few per cent of the table, however dense. Equal rows that make up 2 % stay, and most of the rows with a category that
-        2 % have. Set 1.0 where all rows are known to be normal (novelty detection). Rows with a wild cell, which would decide
-        about all others, are left out even then.
+        Share of the rows to learn from, in (0, 1], as in ``EllipticEnvelope``. Set it to 1.0 if all training rows are normal
+        (novelty detection). ``"auto"`` suits tables that may hold anomalies: it is ``min(0.8, 1 - contamination)``, and 0.8
+        with ``contamination="auto"``.
+
+        The rows that are left out are those far from most of 32 random samples of 16 rows: single rows, and dense groups that
+        make up a few per cent of the table. Equal rows that make up 2 % of the table are always kept, and so are most rows of a
+        category that 2 % of the rows have. Rows with an extreme value that would dominate the training are left out even with
+        1.0.
     n_neighbors : int, default=5
-        Nearest rows that a row is compared with, as in ``LocalOutlierFactor``.
+        Number of nearest rows that a row is compared with, as in ``LocalOutlierFactor``.
     max_samples : int, default=4096
-        Rows that are kept to compare with (the memory), drawn at random where there are more. More of them cost time and
-        space in proportion. The fitted detector holds these rows as they are.
+        Number of training rows that are stored for comparison with other rows, drawn at random from a larger table. Time and
+        memory grow in proportion. The fitted detector holds these rows unchanged, so do not share it if they are confidential.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        ``"auto"`` is ``(128, 128)``.
+        Widths of the encoder's hidden layers. ``"auto"`` is ``(128, 128)``.
     activation : str, default="auto"
-        Of the hidden layers, ``"auto"`` is ``"silu"``.
+        Activation of the hidden layers. ``"auto"`` is ``"silu"``.
     decoder_layer_sizes : tuple of int, None or "auto", default="auto"
-        ``"auto"`` is ``()``: a single layer decodes. None mirrors the encoder.
+        Widths of the decoder's hidden layers. ``"auto"`` is ``()``, a decoder of a single layer. None mirrors the encoder.
     init : {"auto", "pca", "random"}, default="auto"
-        ``"auto"`` is ``"random"``.
+        Start of the networks, as in ``AutoencoderTransformer``. ``"auto"`` is ``"random"``.
     standardize : bool, default=True
-        Whether each column of numbers is brought to a scale of its own, by its median and its spread. Without it what is odd is
-        in proportion to the columns' own units.
+        Whether to scale each numeric column by its median and its spread. With False, deviations count in the units of the
+        columns.
     likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
-        How the networks score a cell; as in ``AutoencoderTransformer``.
+        Distribution by which the networks score a numeric cell, as in ``AutoencoderTransformer``.
     categorical_features : "from_dtype", None, or array-like, default="from_dtype"
-        As in ``AutoencoderTransformer``.
+        Which columns are categories, as in ``AutoencoderTransformer``.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        How to treat categories unseen during ``fit``. With ``"ignore"`` each costs as much as the row that is as rare: by Good
-        and Turing's rule, as many rows come with a new category as had one of their own during ``fit``; where none had, the
-        oddest row counts. ``"error"`` raises.
+        How to treat categories that were not seen during ``fit``. ``"ignore"`` adds the anomaly score of an equally rare
+        training row. By the rule of Good and Turing, new categories are as frequent in later rows as categories that occur once
+        are in the training table. If no category occurs once, the highest score of all training rows is added. ``"error"``
+        raises an error.
     corruption : str, corruption object, "auto" or None, default="auto"
-        ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
+        Noise that the networks learn to remove. ``"auto"`` is ``DiffusionNoise((0.05, 2.0))``.
     penalty : str, penalty object, tuple of them or None, default=None
-        As in ``AutoencoderTransformer``.
+        Penalty that is added to the loss, as in ``AutoencoderTransformer``.
     code_activation : str, default="auto"
-        ``"auto"`` is ``"silu"``.
+        Activation of the code. ``"auto"`` is ``"silu"``.
     n_nonzero_coefs : int or None, default=None
-        As in ``AutoencoderTransformer``.
+        Number of entries kept in each code, as in ``AutoencoderTransformer``.
     weight_decay : float, default=0.0
-        As in ``AutoencoderTransformer``, as are the next two.
+        Decoupled weight decay, as in ``AutoencoderTransformer``.
     learning_rate : {"cosine", "constant"}, default="cosine"
+        Schedule of the learning rate, as in ``AutoencoderTransformer``.
     learning_rate_init : float or "auto", default="auto"
+        Highest learning rate, as in ``AutoencoderTransformer``.
     batch_size : int or "auto", default="auto"
-        ``"auto"`` is 128.
+        Maximum number of rows per step. ``"auto"`` is 128.
     max_iter : int or "auto", default="auto"
-        Epochs. ``"auto"`` is 10, but as many as make 100 steps on small tables and 300 on large ones.
+        Number of epochs. ``"auto"`` makes 10 epochs, but at least 100 and at most 300 steps.
     tol : float, default=1e-4
-        As in ``AutoencoderTransformer``.
+        An epoch counts as progress if the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        ``"auto"`` is False: the number of steps is fixed.
+        Whether to choose the number of epochs on held-out rows. ``"auto"`` is False: the number of steps is fixed.
     validation_fraction : float, default=0.2
-        With ``early_stopping=True``, the share of a network's rows that chooses the epochs.
+        Share of each network's rows that is held out with ``early_stopping=True``.
     n_iter_no_change : int or "auto", default="auto"
-        As in ``AutoencoderTransformer``.
+        Number of epochs without progress after which training stops, as in ``AutoencoderTransformer``.
     cv : int, "auto", splitter or list of pairs of arrays, default="auto"
-        Number of networks, each of which does not see one part of the rows. ``"auto"`` is 2, and none for fewer than 50
-        distinct rows, which are too few to learn from. A splitter such as ``KFold``, or the pairs of training and test rows
-        that one gives, says which rows these parts are, such as all rows of a customer. A row is of the first part whose test
-        rows it, or a row that equals it, is among.
+        Number of networks. Each is trained without one part of the rows, which it scores. ``"auto"`` is 2, or none for fewer
+        than 50 distinct rows, which are too few to learn from. A splitter such as ``KFold``, or its pairs of training and test
+        rows, sets the parts; use it to keep together rows that depend on each other, such as all rows of a customer. Equal rows
+        belong to the first part that holds one of them among its test rows.
     shuffle : bool, default=True
-        As in ``AutoencoderTransformer``.
+        Whether to shuffle the rows in each epoch.
     random_state : int, RandomState instance or None, default=None
-        None draws anew in each fit. numpy's and torch's global generators are neither read nor changed.
+        Seed of the samples, the parts and the networks. None uses a new seed in each fit. The global random generators are
+        neither read nor changed.
     verbose : bool or int, default=False
-        Whether to show progress.
+        Whether to show progress bars.
     device : str, default="auto"
-        As in ``AutoencoderTransformer``.
+        Device of the networks and of the search for neighbours: "cpu", "cuda", "cuda:1", "mps" or ``"auto"``, as in
+        ``AutoencoderTransformer``.
 
     Attributes
     ----------
     offset_ : float
-        What ``score_samples`` is at the threshold: the percentile of the training scores that ``contamination`` says.
+        Threshold of ``predict``: the percentile of the training rows' ``score_samples`` that ``contamination`` sets.
     decision_scores_ : ndarray of shape (n_rows,)
-        How odd each training row is, by what did not see it: minus its ``score_samples``. Name and sign are PyOD's. As
-        ``labels_``, only after a ``fit`` to a table in memory, not after ``partial_fit``.
+        Anomaly score of each training row, computed without that row: minus its ``score_samples``. Name and sign are those of
+        PyOD. Exists only after ``fit`` to a table in memory.
     labels_ : ndarray of shape (n_rows,)
-        What ``predict`` says of the training rows, -1 for anomalies and 1 for all else.
+        Result of ``predict`` for the training rows: -1 for anomalies, 1 for all others. Exists only after ``fit`` to a table in
+        memory, not after ``partial_fit``.
     n_iter_ : int
-        Epochs that the networks were trained for; 1 where there is none.
+        Number of epochs of each network; 1 if there are no networks.
     n_features_in_ : int
+        Number of columns of the training table.
     feature_names_in_ : ndarray of str
-        Where the training table had column names.
+        Names of the columns, if the training table had names.
 
     See Also
     --------
-    sklearn.ensemble.IsolationForest : Trees that split at random; without p-values and reasons.
-    sklearn.neighbors.LocalOutlierFactor : Distances to neighbours, among all training rows.
-    AutoencoderTransformer.score_cells : The likelihood of cells under a model that compresses.
+    sklearn.ensemble.IsolationForest : Random trees; without p-values and reasons.
+    sklearn.neighbors.LocalOutlierFactor : Distances to neighbours among all training rows.
+    AutoencoderTransformer.score_cells : Likelihood of each cell under a model that compresses.
 
     Notes
     -----
-    Columns of numbers are squashed before anything else: ``arcsinh((x - median) / spread)``, where the spread is the mean
-    absolute deviation from the median of cells between the 5 and 95 % quantiles, in units of a standard deviation. So usual
-    cells keep their distances, and wild ones neither set the scale nor decide what is near. Networks see 20 times
-    ``arcsinh`` of a 20th instead, which is linear up to 20 spreads: an impossible value then costs in full.
+    Numeric columns are transformed first to ``arcsinh((x - median) / spread)``. The spread is the mean absolute deviation from
+    the median of cells that are clipped to their 5 and 95 % quantiles, in units of a standard deviation. Usual values keep
+    their distances, and outlying values neither set the scale nor decide which rows are near. The networks see
+    ``20 * arcsinh((x - median) / (20 * spread))`` instead, which is almost linear up to 20 spreads, so that an impossible value
+    counts in full.
 
-    The three measures of a cell are
+    The three measures of a cell are:
 
-    * its mean absolute difference from the ``n_neighbors`` nearest rows of the memory, divided by the square root of how far
-      these rows are from their own neighbours. Dividing by all of that distance would make it a local outlier factor, not
-      dividing a plain distance. Rows are near by the sum of absolute differences over columns;
-    * minus the logarithm of a p-value: of the two-sided rank of a number in its column, or of the share of rows whose category
-      is as rare, over 5 %, as a category that many rows have is no surprise;
-    * its negative log-likelihood given the code of its row, under denoising autoencoders that take noise of all sizes off a row
-      and are told how much there is. A network's residual at a row x is ``s**2`` times the gradient of the log-density of the
-      rows with noise of level s (Vincent, 2011). To this is added what pairs of cells cost of which one at least is a category:
-      5 for each of the two cells and each nat that the pair is rarer than a tenth of what it would be by chance.
+    * ``neighbours``: its mean absolute difference from the ``n_neighbors`` nearest stored rows, divided by the square root of
+      the distance of these rows from their own neighbours. This lies half-way between a plain distance and a local outlier
+      factor, which divides by the whole distance. The distance of two rows is the sum of absolute differences over columns.
+    * ``column``: minus the logarithm of a p-value. For a number it is that of its two-sided rank in the column. For a category
+      it is the share of rows whose category is at most as frequent, divided by 5 % and at most 1, because a common category is
+      no surprise.
+    * ``row``: its negative log-likelihood given the code of its row, under autoencoders that remove noise of all levels and are
+      told the level. The residual of such a network at a row is ``s**2`` times the gradient of the log-density of rows with
+      noise of level s (Vincent, 2011). A pair of cells adds a cost if at least one is a category and the pair is rare: 5 for
+      each of the two cells and each nat by which the pair is rarer than a tenth of its frequency under independence.
 
-    Each is counted from the median cell of its column, so that a typical cell, like a missing one, counts zero. Each is then
-    divided by a constant, so that the rows of the memory have 1, 1/2 and 1/4 beyond typical cells on average. The likelihood
-    has long tails, and decides about impossible cells in spite of its small weight.
+    Each measure is counted from the median cell of its column. A typical cell therefore counts zero, as does a missing one.
+    Each measure is then divided by a constant, so that the cells above the median of a stored row sum to 1, 1/2 and 1/4 on
+    average. The likelihood has long tails and decides about impossible values in spite of its small weight.
 
-    With ``contamination="auto"`` a generalised Pareto distribution is fitted to the upper half of the training scores, by
-    maximum likelihood. Of the uppermost tenth only counts that it lies beyond. The tail is exponential or heavier, up to one
-    without a mean. The p-value of a training row is the share of this distribution beyond it. Those rows are flagged that
-    survive a false discovery rate of 0.1 (Benjamini & Hochberg, 1995), and the threshold lies half way between them and the
-    next one. Where none survives, the threshold is the score that a single row would have needed, and later rows are flagged
-    beyond it. Ranks of the training rows among themselves would tell nothing, as they are uniform whatever the rows are.
+    With ``contamination="auto"`` a generalised Pareto distribution is fitted by maximum likelihood to the upper half of the
+    training rows' anomaly scores. The highest tenth is censored: it counts only as lying beyond the other scores. The tail is
+    exponential or heavier, up to one without a mean. The p-value of a training row is the share of this distribution above its
+    score. Rows are flagged if they pass the Benjamini-Hochberg procedure at a false discovery rate of 0.1 (1995). The threshold
+    lies half-way between them and the next row. If no row passes, it is the score with which a single row would have passed,
+    and later rows are flagged above it.
 
-    A row of the training table is recognised by a hash of its cells, to the last digit. It is no neighbour of itself, it is not
-    counted in its columns, and it is scored by the network that did not see it. Any other row is compared with all and scored
-    by the mean of the networks. Otherwise the rows of a small table would set a threshold that later rows cannot meet.
+    A training row is recognised by a hash of its cells, exact to the last digit. It is not its own neighbour, is not counted in
+    its columns, and is scored by the network that was trained without it. Any other row is compared with all stored rows and
+    scored by the mean of the networks. Otherwise training rows would get scores that later rows of the same distribution cannot
+    reach, most of all in small tables.
 
     References
     ----------
@@ -238,18 +255,18 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     >>> from sklearn.datasets import load_wine
     >>> from skvae import AEAnomalyDetector
     >>> X = load_wine(as_frame=True).data
-    >>> X.loc[0, "alcohol"] = 142.3  # a comma in the wrong place
+    >>> X.loc[0, "alcohol"] = 142.3  # a misplaced decimal point
     >>> detector = AEAnomalyDetector(contamination=0.02, random_state=0).fit(X)
     >>> int(detector.predict(X)[0])
     -1
     >>> detector.explain(X.iloc[:1]).idxmax(axis=1)[0]
     'alcohol'
 
-    Rows that come later, and those among them of which at most a tenth is expected to be normal:
+    Anomalies among later rows, at a false discovery rate of 0.1:
 
     >>> from scipy.stats import false_discovery_control
-    >>> p = AEAnomalyDetector(random_state=0).fit(X[1:]).p_values(X[:1])
-    >>> bool(false_discovery_control(p)[0] < 0.1)
+    >>> detector = AEAnomalyDetector(random_state=0).fit(X[1:])
+    >>> bool(false_discovery_control(detector.p_values(X[:1]))[0] < 0.1)
     True
     """
 
@@ -343,38 +360,40 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     @fit_context
     @fits_in_kind
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn what rows of a table are like.
+        """Fit the detector to a table.
 
         Parameters
         ----------
         X : array-like, frame or dataset of shape (n_rows, n_columns)
-            At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
-            strings, dates and durations. Of arrays and sparse matrices that take more than scikit-learn's ``working_memory``,
-            once dense, and of datasets of pyarrow, 100,000 random rows are learned from.
+            At least two rows. Arrays hold finite numbers, and NaN for missing values. Frames may also hold booleans,
+            categories, strings, dates and durations. From arrays and sparse matrices whose dense size exceeds scikit-learn's
+            ``working_memory``, and from pyarrow datasets, 100,000 random rows are drawn.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
-            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Other weights than whole numbers are
-            rounded up or down at random, a weight of 1.3 to 2 in three of ten cases, after weights with a mean below 1 have
-            been raised to that mean. Weights that sum to more than 100,000, and than the number of rows, are lowered to that.
+            Non-negative weights, by which rows are repeated. A row with a weight of 2 counts as two rows, one with a weight of
+            0 as none. Fractions are rounded up or down at random: a weight of 1.3 becomes 2 with a probability of 0.3. Weights
+            with a mean below 1 are scaled to a mean of 1 first. Weights that sum to more than 100,000, and more than the number
+            of rows, are scaled down to the larger of these.
 
         Returns
         -------
         self : object
+            The fitted detector.
 
         Raises
         ------
         ValueError
-            On input or parameters that cannot be used; an earlier fit stays as it was.
+            If the input or the parameters cannot be used. An earlier fit is kept.
         FloatingPointError
-            Where the training diverged.
+            If training diverges. An earlier fit is kept.
 
         Warns
         -----
         ConvergenceWarning
-            Where ``max_iter`` ended the training while the loss was still falling.
+            If training reached a given ``max_iter`` while the loss was still falling.
         UserWarning
-            Where Ctrl-C ended the training of the last network. Before, there is no detector yet: ``KeyboardInterrupt`` is
-            raised, and an earlier fit stays.
+            If Ctrl-C ended the training of the last network. Before that there is no detector: ``KeyboardInterrupt`` is raised
+            and an earlier fit is kept.
         """
         with earlier_fit_kept(self), fit_task(self, X, y, sample_weight, self._n_trainings):
             source = streamed(X)
@@ -386,19 +405,19 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return self
 
     def fit_predict(self, X: Any, y: Any = None, **params: Any) -> np.ndarray:
-        """Fit, and say which rows are anomalies; those in memory are not scored a second time.
+        """Fit the detector and predict which rows are anomalies; rows in memory are scored only once.
 
         Parameters
         ----------
         X : array-like, frame or dataset of shape (n_rows, n_columns)
         y : ignored
         **params : dict
-            What ``fit`` takes beside, such as ``sample_weight``.
+            Further arguments of ``fit``, such as ``sample_weight``.
 
         Returns
         -------
         labels : ndarray of shape (n_rows,)
-            -1 for anomalies, 1 for all else.
+            -1 for anomalies, 1 for all others.
         """
         self.fit(X, **params)
         return deepcopy(self.labels_) if hasattr(self, "labels_") else self.predict(X)
@@ -406,25 +425,27 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     @fit_context
     @fits_in_kind
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Go on with further rows of a stream.
+        """Update the detector with further rows of a stream.
 
-        The detector keeps a random sample of at most 20,000 of all rows so far. It is fitted to the sample anew, as by ``fit``,
-        when a quarter of the sample has changed: often at first, and ever more rarely. After ``fit`` the sample is empty.
+        The detector keeps a random sample of all rows so far, of at most 20,000 rows. It is fitted to the sample again, as by
+        ``fit``, whenever a quarter of the sample has changed: often at first, then less and less often. A call of ``fit``
+        empties the sample.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_columns)
-            The first call takes at least two rows, and all calls tables of one library with the same columns.
+            The first call needs at least two rows. All calls must pass tables of the same library with the same columns.
         y : ignored
 
         Returns
         -------
         self : object
+            The fitted detector.
 
         Raises
         ------
         ValueError, FloatingPointError
-            As ``fit``; the detector stays as it was before the call.
+            As in ``fit``. The detector stays as it was before the call.
         """
         with earlier_fit_kept(self):
             first = not hasattr(self, "_reservoir")
@@ -440,9 +461,9 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return self
 
     def _sampled(self, source: Source, sample_weight: Any) -> tuple[Any, np.ndarray | None]:
-        """Random rows of a table that is read block by block, and their weights: a table of this size is known by a sample."""
+        """Random rows of a table that is read block by block, and their weights."""
         if self._has_splits:
-            raise ValueError("cv holds splits, but of a table of this size a random sample is learned from; give a number.")
+            raise ValueError("cv holds splits, but only a random sample of a table this large is used; set cv to a number.")
         rng, n_rows = np.random.default_rng(random_seed(self.random_state)), sample_rows(source.n_columns)
         if sample_weight is None:
             return source.sample(n_rows, rng), None
@@ -452,9 +473,9 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return source.take(places), weights[places]
 
     def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
-        """Fit to a table in memory, with rows repeated as their weights say, and tell how odd each row is.
+        """Fit to a table in memory, with rows repeated by their weights, and return the anomaly scores of its rows.
 
-        Where rows are repeated, all are taken in an order of their own. So integer weights are repetitions to the last bit.
+        Repeated rows are sorted, so that integer weights equal repetition to the last bit.
         """
         for name in ("_reservoir", *OF_TRAINING_ROWS):
             self.__dict__.pop(name, None)
@@ -479,7 +500,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return result
 
     def _learn(self, X: Any, rows: np.ndarray, part: tuple[np.ndarray, int] | None, seed: int) -> np.ndarray:
-        """Fit to rows that have been read from a table, and tell how odd each of them is; ``part`` is that of given splits."""
+        """Fit to rows that have been read, and return their anomaly scores; ``part`` is given if ``cv`` holds splits."""
         self._clocks = Clocks.of(rows, *self._schema.clocks_of(rows.shape[1]))
         rows = self._clocks.widen(rows)
         schema = self._schema.widened(rows.shape[1])
@@ -503,24 +524,24 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @property
     def _has_splits(self) -> bool:
-        """Whether the caller says which rows each network is not to see."""
+        """Whether ``cv`` says which rows each network is trained without."""
         return not isinstance(self.cv, str | Integral)
 
     @property
     def _n_trainings(self) -> int:
-        """How many networks are trained, where the table has rows enough."""
+        """Number of networks that are trained if the table has enough rows."""
         if self._has_splits:
             return int(self.cv.get_n_splits()) if hasattr(self.cv, "get_n_splits") else len(self.cv)
         return N_NETWORKS if is_auto(self.cv) else int(self.cv)
 
     def _support(self) -> float:
-        """Share of the rows that is learned from."""
+        """Share of the rows to learn from."""
         if not is_auto(self.support_fraction):
             return float(self.support_fraction)
         return FEW_ODD if isinstance(self.contamination, str) else min(FEW_ODD, 1 - self.contamination)
 
     def _n_networks(self, n_distinct: int) -> int:
-        """How many networks so many distinct rows are enough for: none, or at least two."""
+        """Number of networks for this many distinct rows: none, or at least two."""
         if self.cv == "auto":
             return N_NETWORKS if n_distinct >= LEAST_ROWS else 0
         return min(int(self.cv), n_distinct) if n_distinct > 1 else 0
@@ -533,20 +554,20 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         between: tuple[np.ndarray, np.ndarray],
         rng: np.random.Generator,
     ) -> Networks:
-        """Train a network on each of some tables, of the cells that ``squashing`` is of."""
-        is_scaled = squashing.is_number & (self.likelihood != "bernoulli")  # whose cells are probabilities
+        """Train a network on each of the tables, whose cells ``squashing`` describes."""
+        is_scaled = squashing.is_number & (self.likelihood != "bernoulli")  # cells of "bernoulli" are probabilities
         squashing = squashing.only(is_scaled, FAR)
         models, ended_early, interrupted = [], False, None
         for table in tables:
             if interrupted:
-                raise KeyboardInterrupt  # networks are missing
+                raise KeyboardInterrupt  # further networks are needed
             model = self._model(table, seed=int(rng.integers(2**31)))
             squashed = Table(squashing.apply(table.rows), table.weights)
             fit = model._fit_rows(schema, squashed, owner=self)
             ended_early |= fit.still_falling
             interrupted = fit if fit.interrupted else None
             models.append(model)
-        if ended_early and not is_auto(self.max_iter):  # else the number of steps is fixed, whatever the loss does
+        if ended_early and not is_auto(self.max_iter):  # with "auto" the number of steps is fixed, whatever the loss does
             warn_of_early_end(self.max_iter)
         if interrupted:
             warn_of_end(interrupted, self.max_iter)
@@ -554,7 +575,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return Networks(squashing, [model._fitted for model in models], between)
 
     def _model(self, table: Table, seed: int) -> AutoencoderTransformer:
-        """An unfitted model for the rows of a table that count."""
+        """An unfitted model, with the number of epochs for this table."""
         params = {name: getattr(self, name) for name in PASSED_ON} | {"random_state": seed}
         params |= {name: default for name, default in DENOISER.items() if is_auto(params[name])}
         if is_auto(self.max_iter):
@@ -566,7 +587,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     def _set_threshold(
         self, X: Any, rows: np.ndarray, known: Known, in_memory: np.ndarray, of_memory: np.ndarray
     ) -> np.ndarray:
-        """Find, and return, what later rows are compared with: how odd training rows are, each by what did not see it."""
+        """Set the threshold, and return the anomaly scores of the training rows, each computed without that row."""
         training = self._oddness.training
         by_place = np.empty(len(training.hashes))
         by_place[known.place[in_memory]] = of_memory
@@ -584,32 +605,34 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @by_block
     def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """How normal each row is: minus the sum of what ``explain`` says of its cells.
+        """Return minus the anomaly score of each row, so that higher is more normal.
+
+        The anomaly score is the sum of the contributions that ``explain`` returns.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows,), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
         scores : ndarray of shape (n_rows,)
-            Higher is more normal. A row of typical cells has about zero. The unit is the mean of what the rows that were
-            learned from have beyond typical cells, by their distances to neighbours.
+            A row of typical cells scores about zero. The unit is the mean ``neighbours`` measure of the stored training rows
+            above typical cells.
         """
         rows, new = self._read(X)
         return -self._oddness.totals(rows) - self._levels.cost_of(new | self._single(X, rows))
 
     @by_block
     def decision_function(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """``score_samples`` less ``offset_``: negative where ``predict`` says -1.
+        """Return ``score_samples`` minus ``offset_``, which is negative for rows that ``predict`` flags.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows,), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
@@ -619,13 +642,13 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @by_block
     def predict(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """-1 for anomalies, 1 for all else.
+        """Predict which rows are anomalies: -1 for anomalies, 1 for all others.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows,), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
@@ -635,25 +658,24 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @by_block
     def p_values(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """How probable it is that a row like those of the training table scores as low as this one, or lower.
+        """Return the p-value of each row under the hypothesis that it is like the training rows.
 
-        Each row is compared with the training rows, and none of these is judged by what it took part in: it is not its own
-        neighbour, and it is scored by the network that was not trained on it (conformal p-values). Where a row and the training
-        rows are exchangeable, such as draws from one distribution, ``p <= a`` has a probability of at most a, up to a factor of
-        two at worst (Barber et al., 2021), and on tables of all sizes we measured less than a. Where rows are left out by
-        ``support_fraction``, the others were chosen for being near to each other, and p-values come out a little too small on
-        small tables, most of all of categories.
+        It is the probability that such a row scores as low as this one, or lower. The p-values are conformal: each row is
+        compared with the training rows, whose scores are computed without the row itself. If a row and the training rows are
+        exchangeable, such as independent draws from one distribution, the probability of ``p <= a`` is at most 2a (Barber et
+        al., 2021), and below a on all tables that we measured. If ``support_fraction`` leaves rows out, p-values are a little
+        too small on small tables, most of all with categories.
 
-        Where the training table holds anomalies, p-values are larger than they would be without. Of the rows that
-        ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1`` picks, a tenth at most is normal in expectation
-        (Bates et al., 2023).
+        If the training table holds anomalies, p-values are larger than without them. Of the rows with
+        ``scipy.stats.false_discovery_control(detector.p_values(X)) <= 0.1``, at most a tenth is expected to be normal (Bates et
+        al., 2023).
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
             Rows that were not trained on.
         out : array-like of shape (n_rows,), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
@@ -672,25 +694,26 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return 1 + sum(map(len, self._ranked))
 
     def explain(self, X: Any, return_expected: bool = False, parts: bool = False) -> Any:
-        """What each cell adds to the oddness of its row.
+        """Return the contribution of each cell to the anomaly score of its row.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         return_expected : bool, default=False
-            Whether to return also what is expected in each cell.
+            Whether to return the expected value of each cell as well.
         parts : bool, default=False
-            Whether to return what each of the three measures adds, instead of their sum.
+            Whether to return the three measures separately instead of their sum.
 
         Returns
         -------
         contributions : frame of shape (n_rows, n_features_in_), or Parts
-            How much odder the cell is than a typical one of its column; below zero where it is less odd, zero where it is
-            missing. The sum of a row is minus its ``score_samples``. A polars frame where X is one, else a pandas frame, with
-            X's index. With ``parts`` a named tuple of three such frames: ``neighbours``, ``column`` and ``row``.
+            How much more anomalous each cell is than a typical cell of its column: negative if it is less anomalous, zero if it
+            is missing. A row sums to minus its ``score_samples``. A polars frame if X is one, and else a pandas frame, with the
+            index of X. With ``parts=True`` a named tuple of three such frames: ``neighbours``, ``column`` and ``row``.
         expected : frame of shape (n_rows, n_features_in_)
-            In the units and dtypes of the training table, if ``return_expected``: the mean, or the most frequent, of what the
-            networks expect, or where there are none the median, or the most frequent, of the nearest rows.
+            Expected cells, in the units and dtypes of the training table; only if ``return_expected`` is True. A number is the
+            mean and a category the most frequent of what the networks expect. If there are no networks, they are the median and
+            the most frequent category of the nearest rows.
         """
         rows, new = self._read(X)
         neighbours, column, row = map(self._clocks.fold, self._oddness.parts(rows))
@@ -762,7 +785,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return table_like(X, values)
 
     def _read(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The cells of a table as numbers, circles in place of clocks, and which hold levels that were not there at fit.
+        """The cells of a table as numbers, with cyclic features in place of clocks, and which of them hold new categories.
 
         Cells of columns that were empty at fit are missing.
         """
@@ -771,7 +794,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         return self._oddness.memory.squashing.read(self._clocks.widen(rows)), self._schema.unknown(X, rows)
 
     def _single(self, X: Any, rows: np.ndarray) -> np.ndarray:
-        """Which cells of training rows hold a level that no other training row has."""
+        """Which cells of training rows hold a category that no other training row has."""
         single = self._schema.holding(self._levels.single, X, rows)
         return single & (self._oddness.training.find(rows).part >= 0)[:, None] if single.any() else single
 
@@ -784,10 +807,10 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
 
 def _seen(rows: np.ndarray, known: Known, support: np.ndarray, part: int) -> Table:
-    """What a network is shown that is not to see a part: of the support, or all where none of it is left.
+    """The rows that a network is trained on, which leave one part out: those of the support, or all if none of these is left.
 
-    Distinct rows in the order of the table. Those that are not of the support keep their place, without weight and with the
-    cells of a row that is. So a row that enters or leaves does not move the others to other batches.
+    Distinct rows come in the order of the table. Rows outside the support keep their place with zero weight and the cells of a
+    row inside it. A row that enters or leaves the support therefore does not move other rows to other batches.
     """
     places, first = np.unique(known.place, return_index=True)
     counts = np.bincount(known.place[support], minlength=len(places)).astype(np.float64)

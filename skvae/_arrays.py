@@ -1,4 +1,4 @@
-"""Arrays of other libraries than numpy, under scikit-learn's ``array_api_dispatch``: results come back as the input came."""
+"""Arrays of other libraries than numpy, under scikit-learn's ``array_api_dispatch``: results come back in the same library."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ Method = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an array comes from.
+    """Library and device of an array.
 
     Attributes
     ----------
     library : module
+        Array namespace.
     device : object
-        As the library names it.
+        Device in the terms of the library.
     """
 
     library: Any
@@ -31,12 +32,12 @@ class Origin:
 
     @classmethod
     def of(cls, X: Any) -> "Origin | None":
-        """Of an array of another library than numpy, where scikit-learn is told to dispatch."""
+        """The origin of an array of another library than numpy, if scikit-learn is set to dispatch; None otherwise."""
         found = array_library_of(X)
         return None if found is None else cls(*found)
 
     def back(self, result: Any) -> Any:
-        """A result of numpy, or a tuple of such, as an array of this library; all else as it is."""
+        """A numpy array, or a tuple of them, as arrays of this library; other results unchanged."""
         if isinstance(result, np.ndarray) and result.dtype != object:
             return moved(result, self.library, self.device)
         if isinstance(result, tuple):
@@ -46,19 +47,19 @@ class Origin:
 
 
 def on_host(X: Any) -> Any:
-    """An array of numpy, where scikit-learn is told to dispatch and X is one of another library."""
+    """X as a numpy array, if it is an array of another library and scikit-learn is set to dispatch; X unchanged otherwise."""
     if array_library_of(X) is None:
         return X
     return as_table(X) if isinstance(X, Tensor) else moved(X, np, "cpu")
 
 
 def is_dispatched_tensor(X: Any) -> bool:
-    """Whether X is a tensor that scikit-learn is told to leave where it is."""
+    """Whether X is a tensor that scikit-learn is set to leave on its device."""
     return isinstance(X, Tensor) and array_library_of(X) is not None
 
 
 def in_kind(method: Method) -> Method:
-    """Let a method of a table take arrays of other libraries, and give its result as one of them."""
+    """Let a method take arrays of other libraries and return its result in the library of its input."""
 
     @wraps(method)
     def of_any_array(self: Any, X: Any, *args: Any, **options: Any) -> Any:
@@ -70,7 +71,7 @@ def in_kind(method: Method) -> Method:
 
 
 def as_it_came(method: Method) -> Method:
-    """The same, where the estimator applies its model to tensors without a way over the host."""
+    """As ``in_kind``, but tensors stay on their device if the estimator's model applies to them directly."""
 
     @wraps(method)
     def of_any_array(self: Any, X: Any) -> Any:
@@ -84,7 +85,7 @@ def as_it_came(method: Method) -> Method:
 
 
 def fits_in_kind(fit: Method) -> Method:
-    """Let a fit take arrays of other libraries: it reads them on the host, and its results follow them."""
+    """Let a fit take arrays of other libraries: they are read on the host, and fitted attributes come back in their library."""
 
     @wraps(fit)
     def of_any_array(self: Any, X: Any, *args: Any, **options: Any) -> Any:

@@ -17,189 +17,211 @@ from skvae._validation import Interval, StrOptions
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    """Compress a table to a few columns and back, by defaults no worse than PCA.
+    """Reduce the number of columns with an autoencoder, as PCA does.
 
-    An encoder network maps each row to a code of ``n_components`` numbers and a decoder network maps the code to the row that
-    it expects. Both start as PCA's linear maps and are trained to depart from them where that raises the likelihood of rows
-    that were held out; where it does not clearly, the result is PCA itself. Rows that come later from elsewhere, a random start
-    and ``early_stopping=False`` are without that assurance. Denoising, sparse, contractive and k-sparse autoencoders are
-    settings of it, which have aims of their own and are judged by these.
+    An encoder network maps each row to a code of ``n_components`` numbers, and a decoder network maps the code back to a row.
+    Both start at PCA. Training replaces this start only if that clearly raises the likelihood of held-out rows; otherwise the
+    result is PCA. This guarantee does not cover rows from another distribution, ``init="random"``, or ``early_stopping=False``.
+
+    Denoising, sparse, contractive and k-sparse autoencoders are settings of this class. They are trained and judged by their
+    own objectives.
 
     Parameters
     ----------
     n_components : int, float or None, default=2
-        Size of the code. A float between 0 and 1 takes as many as PCA needs to explain more than that share of the variance.
-        None takes as many as there are columns, or rows where these are fewer. More components than columns are allowed (an
-        overcomplete code).
+        Number of components of the code. Two can be plotted; more reconstruct rows better. A float between 0 and 1 takes as
+        many as PCA needs to explain more than that share of the variance. None takes as many as there are columns, or as many
+        as there are rows if these are fewer. A code may have more components than the table has columns (overcomplete).
     hidden_layer_sizes : tuple of int, default=(128,)
-        Widths of the encoder's hidden layers, input side first. ``()`` makes a linear autoencoder, which with ``init="pca"``
-        is PCA. One layer of 128 was the smallest that took most of the gain over PCA on the tables that we tried; images gain
-        from more, e.g. ``(512, 256)``.
+        Widths of the encoder's hidden layers, from the input to the code. One layer of 128 was the smallest network with most
+        of the gain over PCA on the tables that we tried. Images gain from more, e.g. ``(512, 256)``. ``()`` makes a linear
+        autoencoder, which is PCA with ``init="pca"``.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
-        Of the hidden layers. On 32 tables that the default was not chosen on, ``"relu"`` takes a fifth less time
-        and errs as much at the median, but up to 3.6 times as much on single tables; ``"silu"`` and ``"tanh"``
-        err more on average.
+        Activation of the hidden layers. On 32 tables that were not used to choose the default, ``"relu"`` takes a fifth less
+        time; its error is the same at the median, but up to 3.6 times as large on single tables. ``"silu"`` and ``"tanh"`` have
+        larger errors on average.
     decoder_layer_sizes : tuple of int or None, default=None
-        Widths of the decoder's hidden layers, code side first. None mirrors the encoder.
+        Widths of the decoder's hidden layers, from the code to the output. None mirrors the encoder.
     init : {"pca", "random"}, default="pca"
-        ``"pca"`` gives both networks a linear path beside the hidden layers and starts them at the PCA of the training rows.
-        ``"random"`` is the plain multi-layer perceptron of the textbooks.
+        ``"pca"`` adds a linear path beside the hidden layers of both networks and starts them at the PCA of the training rows.
+        ``"random"`` makes an ordinary multi-layer perceptron with random weights.
     standardize : bool or {"auto", "robust", "quantile"}, default="auto"
-        Whether columns of numbers are brought to zero mean and unit variance, and back on the way out. Without it columns keep
-        their proportions: they are centred and divided by one common factor, which changes nothing but the numbers' size.
+        How numeric columns are scaled before the networks see them. Results are returned in the units of the input.
 
-        ``"robust"`` does so after wild cells are compressed: beyond 20 spreads from the median a column grows as a logarithm
-        only, so that no cell decides the scale, as in ``RobustScaler``. ``"quantile"`` brings each column to a normal
-        distribution, as ``QuantileTransformer`` does, by a smooth function whose derivative is part of the likelihood, so that
-        scores stay densities in the units of the input. A column stays as it is where held-out cells are not clearly likelier
-        so. With both, a column of many values of which a tenth and more are the lowest, or the highest (no rain, no gain), is a
-        yes or no and a number: a hurdle model. Methods with derivatives by cells, such as ``tangent_space``, need True or
-        False.
+        * True: zero mean and unit variance for each column.
+        * False: centred columns, divided by one common factor, so that columns with a larger variance keep their larger weight.
+        * ``"robust"``: as True, after outlying values are compressed. Beyond 20 robust standard deviations from the median,
+          values grow logarithmically, so that no single cell sets the scale. Choose it for columns with a few impossible
+          values.
+        * ``"quantile"``: each column is mapped to a normal distribution by a smooth function, as by ``QuantileTransformer``.
+          The derivative of the function is part of the likelihood, so that scores remain densities in the units of the input. A
+          column is mapped only if that clearly raises the likelihood of held-out cells. Choose it for skewed columns.
+        * ``"auto"``: ``"quantile"`` for a mixed frame, that is one with columns other than numbers; True for a table of
+          numbers, so that the model starts at PCA.
 
-        ``"auto"`` is ``"quantile"`` in a mixed frame, and True in a table of numbers, where models start as PCA.
+        With ``"robust"`` and ``"quantile"``, a column with many distinct values is modelled in two parts if a tenth or more of
+        its cells hold its lowest or its highest value, such as days without rain: whether the cell holds this value and, if
+        not, which number it is (a hurdle model). Methods that take derivatives with respect to cells, such as
+        ``tangent_space``, need True or False.
     likelihood : {"auto", "gaussian", "mse", "bernoulli"}, default="auto"
-        How a cell is scored. ``"gaussian"``: normal with one learned variance. ``"mse"``: normal with unit variance, in
-        standardised units where ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not
-        standardised. Applies to numeric columns only. ``"auto"`` is ``"gaussian"``, and in a mixed frame normal with one
-        variance per column.
+        Distribution of a numeric cell around its reconstruction.
+
+        * ``"gaussian"``: normal, with one learned variance for all columns.
+        * ``"mse"``: normal with variance 1, in standardised units with ``standardize=True``. The loss is half the squared error
+          plus a constant.
+        * ``"bernoulli"``: cross-entropy, for cells in [0, 1]. They are not standardised.
+        * ``"auto"``: ``"gaussian"``, with one variance per column in a mixed frame.
     categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
-        Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"``: those of a frame that are
-        categories, strings or enumerations. None: no column may be; or a list of them, numbers included, also of an array.
+        Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"`` selects the columns of a frame
+        that hold categories, strings or enumerations. An array-like selects columns by name, index or mask; they may hold
+        numbers, and X may be an array. None declares that there are no categories; a column of strings then raises an error.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing; ``"error"`` raises.
+        How to treat categories that were not seen during ``fit``. ``"ignore"`` takes them as missing values; ``"error"`` raises
+        an error.
     corruption : {"auto", "gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default="auto"
-        What is done to the input, anew in every step, while the output is compared with the clean row: a denoising autoencoder
-        (Vincent et al., 2008). A name is the object with its default level, ``"swap"`` is ``SwapNoise()``; an object, such as
-        ``SwapNoise(0.2)``, has a level that can be searched as ``corruption__level``. Epochs are then chosen on corrupted
-        held-out rows. Applying the model corrupts nothing.
-        ``"auto"`` is none for a table of numbers and ``Masking((0, 0.5))`` for a mixed frame: up to half of the observed cells
-        of each row are hidden from the encoder, so that the codes of rows with missing cells can be trusted.
+        How to damage the input in each training step, while the output is compared with the undamaged row. This makes a
+        denoising autoencoder (Vincent et al., 2008). A name stands for the object with its default level: ``"swap"`` is
+        ``SwapNoise()``. An object, such as ``SwapNoise(0.2)``, sets the level, which a search reaches as ``corruption__level``.
+        The number of epochs is chosen on corrupted held-out rows. The fitted model never corrupts its input.
+
+        ``"auto"`` is None for a table of numbers and ``Masking((0, 0.5))`` for a mixed frame: up to half of the observed cells
+        of each row are hidden from the encoder, so that rows with missing values get reliable codes.
     penalty : {"l1", "l2", "kl_sparsity", "contractive"}, penalty object, tuple of them or None, default=None
-        What is charged beside the likelihood. ``"kl_sparsity"`` needs ``code_activation="logistic"``. A name is the object with
-        its default weight, ``"l1"`` is ``L1()``; an object, such as ``Contractive(0.3)``, has a weight that can be searched as
-        ``penalty__weight``. Charges do not depend on the scale of the code. They are compared with half the squared error on
-        the scale of the networks.
+        Penalty that is added to the loss. A name stands for the object with its default weight: ``"l1"`` is ``L1()``. An
+        object, such as ``Contractive(0.3)``, sets the weight, which a search reaches as ``penalty__weight``. Penalties do not
+        depend on the scale of the code. They are added to half the squared error of a row on the scale of the networks.
+        ``"kl_sparsity"`` needs ``code_activation="logistic"``.
     whiten : bool, default=True
-        Whether the components of a linear autoencoder that is PCA have unit variance. False puts its codes on the scale of the
-        rows, as ``PCA(whiten=False)`` does. All other models learn the scale of their codes, and need True.
+        Whether the components of a model that is PCA have unit variance. False puts its codes on the scale of the rows, as
+        ``PCA(whiten=False)`` does. All other models learn the scale of their codes and need True.
     code_activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="identity"
-        Of the code. With ``init="pca"`` it starts where it is almost linear.
+        Activation of the code. With ``init="pca"`` the code starts where its activation is almost linear.
     n_nonzero_coefs : int or None, default=None
-        How many entries of each row's code are kept, the largest in magnitude, while the others are exactly zero: a k-sparse
-        autoencoder (Makhzani and Frey, 2014). None keeps all. Dictionaries of more components than columns are best learned
-        with ``init="random"`` and ``code_activation="relu"``.
+        Number of entries kept in each code, those with the largest magnitude. The others are set to zero, which makes a
+        k-sparse autoencoder (Makhzani and Frey, 2014). None keeps all entries. A dictionary with more components than columns
+        is learned best with ``init="random"`` and ``code_activation="relu"``.
     support_fraction : float, default=1.0
-        Share of each batch that is trained on, in (0, 1]: the rows that are reconstructed best, as in ``EllipticEnvelope``.
-        Less than 1 keeps outlying rows from being learned. The start is computed from all rows, and all held-out rows judge,
-        so that it shows most with ``init="random"`` and ``early_stopping=False``; a closed solution does not depend on it.
+        Share of each batch that is trained on, in (0, 1]: the rows that are reconstructed best. Lower it to keep outlying rows
+        from being learned, as in ``EllipticEnvelope``. The starting point is still computed from all rows, and all held-out
+        rows choose the epoch. The effect is therefore largest with ``init="random"`` and ``early_stopping=False``; a
+        closed-form solution does not depend on it.
     weight_decay : float, default=0.0
-        Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
+        Decoupled weight decay (Loshchilov and Hutter, 2019). Each step shrinks all weights by this share times the learning
         rate.
     learning_rate : {"cosine", "constant"}, default="cosine"
-        Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
+        Schedule of the learning rate after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at
+        ``max_iter``.
     learning_rate_init : float or "auto", default="auto"
-        Highest learning rate, of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, times (256 / n_columns) squared where there
-        are more columns than 256: every weight of a wide layer takes a step, and together they move a code too far.
+        Highest learning rate of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, and ``1e-2 * (256 / n_columns) ** 2`` for more
+        than 256 columns, because the steps of the many weights of a wide layer add up. Lower it if training diverges.
     batch_size : int or "auto", default="auto"
-        Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
-        steps are cheap and need little noise.
+        Maximum number of rows per step; all batches have nearly the same size. ``"auto"`` is 128, and 2048 for a linear model,
+        whose steps are cheap and need little noise.
     max_iter : int or "auto", default="auto"
-        Most epochs. ``"auto"`` is as many as make 60 sqrt(n_rows) steps, and at least 1500 (3000 for a linear model), so that
-        time grows with the square root of the table. An epoch deals every row once, and of more than 2**20 rows so many.
+        Maximum number of epochs. An epoch uses every row once, or 2**20 rows of a larger table. ``"auto"`` allows
+        ``60 * sqrt(n_rows)`` steps, so that time grows with the square root of the number of rows, and at least 1500 steps
+        (3000 for a linear model). Raise it after a ``ConvergenceWarning``.
     tol : float, default=1e-4
-        An epoch counts as progress when the loss per cell falls by more than this, in nats.
+        An epoch counts as progress if the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        Whether the number of epochs is chosen on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
-        and a model of all rows is trained along with those of the folds; large tables have one split. A start
-        at PCA is kept unless the gain over it is certain and worthwhile; the page "Design" of the documentation states both in
-        numbers. ``"auto"`` is True where something nonlinear is trained or ``X_val`` is given. Fewer than 10 distinct rows are
-        too few to hold any out: the answer is PCA, or with ``init="random"`` the last epoch. A linear model from its start is
-        PCA, and is not trained at all.
+        Whether to choose the number of epochs on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
+        and the final model is trained on all rows along with the folds; large tables have a single split. A start at PCA is
+        replaced only if the gain is certain and worthwhile; the page "Design" of the documentation gives both thresholds.
+
+        ``"auto"`` is True if the networks have hidden layers, the table has missing values or columns other than numbers, or
+        ``X_val`` is given. With fewer than 10 distinct rows none are held out: the result is PCA, or the last epoch with
+        ``init="random"``. A linear model that starts at PCA is not trained at all.
     validation_fraction : float, default=0.1
-        Share of the rows held out where there is one split, and with ``warm_start``; of a table that is read block by block
-        100,000 rows at most.
+        Share of the rows held out if there is a single split or with ``warm_start``. Of a table that is read block by block, at
+        most 100,000 rows are held out.
     n_iter_no_change : int or "auto", default="auto"
-        Epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter`` where held-out rows judge, a
-        fifth where they are judged by cells that are hidden from the model, and at least 10; else training goes to its end.
-        Where what was gained over a closed solution is far from certain, training ends before.
+        Number of epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter``, or a fifth if a
+        corruption hides cells from the model, and at least 10; without held-out rows, training then runs to ``max_iter``.
+        Training also stops if its gain over a closed-form start is unlikely to become certain.
     shuffle : bool, default=True
-        Whether each epoch deals the rows anew.
+        Whether to shuffle the rows in each epoch.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the previous fit: its columns, its standardisation and its weights, with a fresh optimiser
-        and schedule. Layers and code size must be the same.
+        Whether ``fit`` continues from the previous fit. It keeps the columns, their scaling and the weights, and starts a new
+        optimiser and schedule. The layer sizes and the size of the code must not change.
     random_state : int, RandomState instance or None, default=None
-        Seed of the private generators: initial weights, splits, permutations. None takes fresh entropy; the global generators
-        are never touched.
+        Seed of the initial weights, the splits and the order of the rows. None uses a new seed in each fit. The global random
+        generators are neither read nor changed.
     verbose : bool or int, default=False
-        Whether to show a progress bar with epoch, loss and validation loss.
+        Whether to show a progress bar with the epoch, the loss and the validation loss.
     device : str, default="auto"
-        "cpu", "cuda", "cuda:1", "mps". ``"auto"`` is CUDA where there is one, else the CPU.
+        Device of the networks: "cpu", "cuda", "cuda:1" or "mps". ``"auto"`` is CUDA if it is available and a training step is
+        large enough to profit from it, and else the CPU.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        Encoder, decoder and likelihood, on the scale that the networks see.
+        Encoder, decoder and likelihood, on the scale of the networks.
     n_components_ : int
-        Size of the code.
+        Number of components of the code.
     components_ : ndarray of shape (n_components_, n_features_in_)
-        Where the model is PCA, which it is after a fit with ``hidden_layer_sizes=()`` and ``init="pca"`` to columns of numbers:
-        the principal axes, as rows, of standardised columns with ``standardize=True``.
+        Principal axes, as rows; with ``standardize=True`` those of the standardised columns. Only if the model is PCA, which it
+        is after a fit to numeric columns with ``hidden_layer_sizes=()`` and ``init="pca"``.
     mean_ : ndarray of shape (n_features_in_,)
-        Where the model is PCA: the mean of each column, in the units of the input.
+        Mean of each column, in the units of the input. Only if the model is PCA.
     explained_variance_ : ndarray of shape (n_components_,)
-        Where the model is PCA: the variance along each axis, of standardised columns with ``standardize=True``, else in squared
-        input units.
+        Variance along each axis, of standardised columns with ``standardize=True``, and else in squared units of the input.
+        Only if the model is PCA.
     explained_variance_ratio_ : ndarray of shape (n_components_,) or (1,)
-        Share of the variance that each component explains where the model is PCA. Else one number, the share that
-        reconstructions explain: of held-out rows where there were any.
+        Share of the variance that each component explains, if the model is PCA. For other models a single number: the share
+        that reconstructions explain, of held-out rows if there were any.
     singular_values_ : ndarray of shape (n_components_,)
-        Where the model is PCA: the singular values of the centred rows.
+        Singular values of the centred rows. Only if the model is PCA.
     noise_variance_ : float, ndarray of shape (n_columns,), or None
-        Variance of a cell around its reconstruction: the mean squared residual, of held-out rows where there were any; 1 for
-        ``likelihood="mse"``, None for ``"bernoulli"``. Of standardised columns with ``standardize=True``, else in squared
-        input units. Of a table with missing cells or a mixed frame one per column, NaN where it holds no numbers; where cells
-        are hidden while training, that of cells which the model does not see.
+        Variance of a cell around its reconstruction: the mean squared residual, of held-out rows if there were any. It is 1 for
+        ``likelihood="mse"`` and None for ``"bernoulli"``. It refers to standardised columns with ``standardize=True``, and else
+        to squared units of the input. A table with missing values or a mixed frame has one variance per column, NaN for columns
+        without numbers. If a corruption hides cells, it is the variance of hidden cells.
     loss_curve_ : list of float
-        Training loss per epoch of the last training, the mean over folds where there are any, in nats per row at the start's
-        variance, after those of earlier fits with ``warm_start``. With a corruption, a penalty, a sparse or an activated code
-        at a variance of 1 on the scale of the networks, penalties included. Empty where nothing was trained.
+        Training loss after each epoch, the mean over folds, in nats per row. With ``warm_start`` the losses of earlier fits
+        come first. Empty if nothing was trained. The loss uses the noise variance of the start. With a corruption, a penalty, a
+        sparse code or an activated code it uses a variance of 1 on the scale of the networks, and includes the penalties.
     validation_scores_ : list of float or None
-        Mean log-likelihood of the held-out rows, those of all folds, at the variance of ``loss_curve_``, less the penalties, in
-        nats; higher is better. Entry 0 is the start. Of more than 150 epochs some are judged, the others have the score of the
-        one before. None where no rows were held out.
+        Mean log-likelihood of the held-out rows of all folds, in nats; higher is better. It uses the noise variance of
+        ``loss_curve_``, and penalties are subtracted. Entry 0 is the start. If there are more than 150 epochs, only some are
+        scored, and the others repeat the score before. None if no rows were held out.
     penalties_ : tuple of penalties
-        As they were charged: for ``Contractive`` with ``n_probes`` decided.
+        The penalties as they were applied, with the value that ``n_probes="auto"`` of a ``Contractive`` stood for.
     n_iter_ : int
-        Epochs of the last training, at least 1. The model has the weights of ``best_iter_``.
+        Number of epochs of the last training, at least 1. The model has the weights of epoch ``best_iter_``.
     best_iter_ : int
-        Epoch that was best on the held-out rows, 0 for the start; without such rows the last one.
+        The epoch that was best on the held-out rows, 0 for the start. Without held-out rows it is the last epoch.
     schema_ : Schema
-        What each column of the training table is; prints as a table.
+        The type and the categories of each column of the training table; prints as a table.
     device_ : torch.device
-        Where the model is.
+        Device of the networks.
     n_features_in_ : int
+        Number of columns of the training table.
     feature_names_in_ : ndarray of str
-        Where the training table had column names.
+        Names of the columns, if the training table had names.
 
     See Also
     --------
+    VAETransformer : With a distribution over codes, for likelihoods and new rows.
     sklearn.decomposition.PCA : The linear special case.
 
     Notes
     -----
     Means, variances and the PCA are computed in float64. Networks are trained in float32, linear ones in float64. Equal rows
-    are merged and ordered by a hash before anything else: an integer weight means repetition to the last bit, and the order of
+    are merged and sorted by a hash first. An integer weight therefore equals repetition to the last bit, and the order of the
     rows makes no difference.
 
-    Categories, strings, booleans and dates of a frame, and missing cells of any table, are taken in as they are, and come back
-    in their dtypes. Each kind of column has a likelihood of its own: numbers and dates a normal one, booleans Bernoulli's,
-    categories the cross-entropy. A missing cell adds nothing to the loss; the encoder sees what a linear model expects of it
-    given the row's other cells, and that it is missing. Without hidden layers and other columns than numbers, the result is
-    probabilistic PCA of the incomplete table by expectation-maximisation (Ilin and Raiko, 2010). Rare levels of a column share
-    one, and columns of nothing but rare ones, such as names, are left out and come back missing; a warning says which. A row
-    without any cell has the code of the mean row.
+    Frames may hold numbers, booleans, categories, strings and dates, and any table may have missing values. Reconstructed and
+    imputed tables keep the dtypes of the input. Each kind of column has its own likelihood: normal for numbers and dates,
+    Bernoulli for booleans, cross-entropy for categories. Missing values add nothing to the loss. The encoder is told which
+    values are missing, and sees in their place what a linear model expects given the other cells of the row. A row without any
+    observed value has the code of the mean row.
 
-    The whitened codes of the start are ``PCA(n_components, whiten=True).transform``'s.
+    Rare categories of a column are merged into one. Columns with nothing but rare categories, such as names, are ignored and
+    come back missing; a warning names these columns.
+
+    A linear model of an incomplete table of numbers is probabilistic PCA by expectation-maximisation (Ilin and Raiko, 2010).
+
+    The whitened codes of the start equal ``PCA(n_components, whiten=True).transform``.
 
     References
     ----------
@@ -227,24 +249,26 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer
     >>> X = load_iris().data
-    >>> codes = AutoencoderTransformer(n_components=2, random_state=0).fit_transform(X)
-    >>> codes.shape
+    >>> model = AutoencoderTransformer(n_components=2, random_state=0)
+    >>> model.fit_transform(X).shape
     (150, 2)
 
-    A frame with categories and holes, and the same with the holes filled:
+    A frame with categories and missing values, which ``impute`` fills in:
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame(X[:, :2], columns=["length", "width"])
-    >>> frame["species"] = pd.Categorical(load_iris().target_names[load_iris().target])
+    >>> species = load_iris().target_names[load_iris().target]
+    >>> frame["species"] = pd.Categorical(species)
     >>> frame.loc[::5, "species"] = None
-    >>> model = AutoencoderTransformer(2, max_iter=50, random_state=0).fit(frame)
-    >>> int(model.impute(frame)["species"].isna().sum())
+    >>> model = AutoencoderTransformer(2, max_iter=50, random_state=0)
+    >>> int(model.fit(frame).impute(frame)["species"].isna().sum())
     0
 
-    A denoising autoencoder, with more components than columns:
+    A denoising autoencoder with more components than columns:
 
-    >>> denoiser = AutoencoderTransformer(16, corruption="swap", early_stopping=False, random_state=0).fit(X)
-    >>> denoiser.reconstruct(X[:1]).shape
+    >>> options = {"early_stopping": False, "random_state": 0}
+    >>> denoiser = AutoencoderTransformer(16, corruption="swap", **options)
+    >>> denoiser.fit(X).reconstruct(X[:1]).shape
     (1, 4)
     """
 
@@ -333,18 +357,19 @@ class AutoencoderTransformer(BaseAutoencoder):
             return
         if self._axes is None:
             raise ValueError(
-                "whiten=False puts the codes of PCA on the scale of the rows, but this model is not PCA: it is trained, or its "
-                "columns are not numbers on plain scales. Use whiten=True, or hidden_layer_sizes=() and init='pca'."
+                "whiten=False puts the codes of PCA on the scale of the rows, but this model is not PCA: it was trained, or "
+                "its columns are not all numbers with standardize=True or False. Use whiten=True, or hidden_layer_sizes=() "
+                "and init='pca'."
             )
         fitted.module.rescale_components_(torch.from_numpy(np.sqrt(self.explained_variance_)))
 
     def _principal(self, name: str) -> PrincipalAxes:
-        """The axes of PCA, which an attribute or a method of a name is about."""
+        """The principal axes, for the attribute or method ``name`` that needs them."""
         axes = getattr(self, "_axes", None)
         if axes is None:
             raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}. It has after a fit with hidden_layer_sizes=() and "
-                "init='pca' to columns of numbers, which is PCA."
+                f"{type(self).__name__!r} object has no attribute {name!r}. Only a model that is PCA has it: fit numeric "
+                "columns with hidden_layer_sizes=() and init='pca'."
             )
         return axes
 
@@ -371,19 +396,19 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     @property
     def explained_variance_ratio_(self) -> np.ndarray:
-        """Share of the variance that each component explains; that of all together where the model is not PCA."""
+        """Share of the variance that each component explains, or that all explain together if the model is not PCA."""
         self._of_fit("explained_variance_ratio_")
         if self._axes is not None:
             return self._axes.deviations**2 / (self._axes.total or 1.0)
         if self._explained is None:
             raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute 'explained_variance_ratio_'. It has after a fit to columns "
-                "of numbers with likelihood='gaussian' and standardize=True or False."
+                f"{type(self).__name__!r} object has no attribute 'explained_variance_ratio_'. Fit numeric columns with "
+                "likelihood='gaussian' and standardize=True or False to have it."
             )
         return np.array([self._explained])
 
     def get_covariance(self) -> np.ndarray:
-        """Covariance of the columns by the model of probabilistic PCA, as ``PCA.get_covariance``.
+        """Return the covariance of the columns under probabilistic PCA, as ``PCA.get_covariance``.
 
         Returns
         -------
@@ -393,12 +418,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         Raises
         ------
         AttributeError
-            Where the model is not PCA.
+            If the model is not PCA.
         """
         return self._principal("get_covariance").covariance()
 
     def get_precision(self) -> np.ndarray:
-        """Inverse of the covariance, as ``PCA.get_precision``.
+        """Return the inverse of the covariance, as ``PCA.get_precision``.
 
         Returns
         -------
@@ -407,6 +432,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         Raises
         ------
         AttributeError
-            Where the model is not PCA.
+            If the model is not PCA.
         """
         return linalg.pinvh(self._principal("get_precision").covariance())

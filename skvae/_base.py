@@ -56,7 +56,7 @@ from skvae.core.model import Autoencoder
 class BaseAutoencoder(
     Saved, CallbackSupportMixin, NestedParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """From a table to a fitted model, and from the model to codes, rows and scores."""
+    """Fit a model to a table, and compute codes, rows and scores with it."""
 
     n_components: int | float | None
     likelihood: str
@@ -104,42 +104,43 @@ class BaseAutoencoder(
     @fit_context
     @fits_in_kind
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Self:
-        """Fit to a table.
+        """Fit the model to a table.
 
         Parameters
         ----------
         X : array-like, frame or dataset of shape (n_rows, n_columns)
-            At least two rows. Arrays hold finite numbers and NaN for missing cells, frames also booleans, categories,
-            strings, dates and durations. Arrays and sparse matrices that take more than scikit-learn's ``working_memory``, once
-            dense, and datasets of pyarrow are read block by block.
+            At least two rows. Arrays hold finite numbers, and NaN for missing values. Frames may also hold booleans,
+            categories, strings, dates and durations. Arrays and sparse matrices whose dense size exceeds scikit-learn's
+            ``working_memory``, and pyarrow datasets, are read block by block.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
-            Non-negative; a weight of 2 is the row twice, a weight of 0 its absence. Their size matters a little, as the number
-            of rows does: variances are divided by the total less one.
+            Non-negative weights. A row with a weight of 2 counts as two rows, one with a weight of 0 as none. The total of the
+            weights acts like the number of rows; variances are divided by the total less one.
         X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
-            Rows to choose the number of epochs on, instead of some of X. They are not trained on.
+            Rows to choose the number of epochs on, instead of some of the rows of X. They are not trained on.
         sample_weight_val : array-like of shape (n_val_rows,), default=None
             Weights of the rows of ``X_val``.
 
         Returns
         -------
         self : object
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            On input or parameters that cannot be used; an earlier fit stays as it was.
+            If the input or the parameters cannot be used. An earlier fit is kept.
         FloatingPointError
-            Where the training diverged.
+            If training diverges. An earlier fit is kept.
 
         Warns
         -----
         ConvergenceWarning
-            Where ``max_iter`` ended the training while the loss was still falling.
+            If training reached ``max_iter`` while the loss was still falling.
         UserWarning
-            Where a column has rare levels, which are taken as one, or nothing but such levels, and is left out. Where Ctrl-C
-            ended the training: the model is then that of the best epoch so far, of the last one where no rows were held out, or
-            the one that it started from. Before there is any, ``KeyboardInterrupt`` is raised, and an earlier fit stays.
+            If a column has rare categories, which are merged into one, or only rare categories, and is ignored. Also if Ctrl-C
+            ended training: the model is then that of the best epoch so far, or of the last one if no rows were held out, or the
+            start. If there is no usable model yet, ``KeyboardInterrupt`` is raised and an earlier fit is kept.
         """
         with earlier_fit_kept(self), fit_task(self, X, y, sample_weight):
             self._fit(X, sample_weight, X_val, sample_weight_val)
@@ -160,38 +161,42 @@ class BaseAutoencoder(
         schema = Schema.of(X, self.categorical_features) if earlier is None else earlier.schema
         rows = check_rows(self, X, schema, reset=earlier is None, in_unit_interval=self.likelihood == "bernoulli")
         table = merge_equal_rows(rows, check_weights(sample_weight, rows))
-        del rows  # where they are a copy, memory would hold two
+        del rows  # they may be a copy of the table, and memory would hold both
         return self._fit_rows(schema, table, self._held_out(X_val, sample_weight_val, schema), earlier)
 
     @fit_context
     @fits_in_kind
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
-        """Go on with further rows of a stream, each of which is seen once.
+        """Continue training with further rows of a stream; each row is seen once.
 
-        The first rows decide what the columns are, how they are scaled and, by their PCA, where training starts: each call
-        starts anew until there are 100 rows, and 5 per column. From then on a call is one pass over its rows, at a constant
-        rate, from where the optimiser was. A linear model of complete numbers is the exact PCA of all rows so far. No rows are
-        held out: no number of epochs is chosen, and the model may be worse than PCA. After ``fit`` it goes on from that model.
+        The first rows decide the types of the columns, their scaling and, by PCA, the start of training. Until there are 100
+        rows, and 5 rows per column, each call fits all rows so far anew. Each later call is one pass over its rows at a
+        constant learning rate, and continues with the state of the optimiser. After ``fit``, training continues from the fitted
+        model.
+
+        A linear model of numbers without missing values is the exact PCA of all rows so far. Other models hold no rows out and
+        choose no number of epochs, so they may be worse than PCA.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_columns)
-            Some hundred rows or more make good use of a call, which takes some tenths of a second beside the training.
+            A call has a fixed cost of some tenths of a second, so pass several hundred rows or more at once.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
-            As for ``fit``.
+            Weights of the rows, as in ``fit``.
         check_input : bool, default=True
-            Whether to check X. Without, it must be an array of finite numbers with the columns of the first call, in float32
-            or float64 and in C order.
+            Whether to check X. With False, X must be an array of finite numbers in float32 or float64 and in C order, with the
+            columns of the first call.
 
         Returns
         -------
         self : object
+            The fitted estimator.
 
         Raises
         ------
         ValueError, FloatingPointError
-            As ``fit``; the estimator stays as it was before the call.
+            As in ``fit``. The estimator stays as it was before the call.
         """
         with earlier_fit_kept(self):
             self._partial_fit(X, sample_weight, check_input)
@@ -221,7 +226,7 @@ class BaseAutoencoder(
         earlier: Fitted | None,
         processes: Processes = ALONE,
     ) -> Fit:
-        """Fit to a table that is read block by block, by processes that each have a part of it."""
+        """Fit to a table that is read block by block, by processes that each hold a part of it."""
         in_unit_interval = self.likelihood == "bernoulli"
         counting = progress(self, "counting")
         schema = earlier.schema if earlier else Schema.of_source(source, self.categorical_features, counting, processes)
@@ -239,15 +244,15 @@ class BaseAutoencoder(
 
     @property
     def _earlier(self) -> Fitted | None:
-        """The fit that a warm start goes on from."""
+        """The fit that a warm start continues from."""
         return self._fitted if self.warm_start and hasattr(self, "_fitted") else None
 
     def _share_held_out(self, held_out: Table | None) -> float:
-        """Share of the rows of a table that is read block by block which chooses the number of epochs."""
+        """Share of the rows that is held out to choose the number of epochs, for a table that is read block by block."""
         return self.validation_fraction if held_out is None and self.early_stopping is not False else 0.0
 
     def _check_first_rows(self, source: Source, schema: Schema, reset: bool, processes: Processes) -> None:
-        """Take over the columns of a table, which are the same for all processes."""
+        """Take over the columns of a table, which must be the same in all processes."""
 
         def check(reset: bool) -> None:
             in_unit_interval = self.likelihood == "bernoulli"
@@ -259,13 +264,13 @@ class BaseAutoencoder(
             processes.together(partial(check, reset=False))
 
     def _held_out(self, X_val: Any, sample_weight_val: Any, schema: Schema) -> Table | None:
-        """The caller's own rows to choose the number of epochs on."""
+        """The rows that the caller passed to choose the number of epochs on."""
         if X_val is None:
             if sample_weight_val is not None:
-                raise ValueError("sample_weight_val is given without X_val, the rows that it weighs; give both or neither.")
+                raise ValueError("sample_weight_val is given without X_val, the rows that it weights; pass both or neither.")
             return None
         if self.early_stopping is False:
-            raise ValueError("X_val is given but early_stopping=False, so nothing would read it; use early_stopping='auto'.")
+            raise ValueError("X_val is given, but early_stopping=False does not use it; set early_stopping='auto'.")
         in_unit_interval = self.likelihood == "bernoulli"
         rows = check_rows(self, X_val, schema, reset=False, name="X_val", in_unit_interval=in_unit_interval)
         return merge_equal_rows(rows, check_weights(sample_weight_val, rows, "sample_weight_val"))
@@ -280,9 +285,10 @@ class BaseAutoencoder(
         siblings: "Sequence[BaseAutoencoder]" = (),
         by: Callable[..., list[Fit]] = fit_rows,
     ) -> Fit:
-        """Fit to rows that have been read; by an ``owner``, whose columns this estimator then has too.
+        """Fit to rows that have been read; with an ``owner``, its columns become those of this estimator.
 
-        ``siblings`` differ from this estimator by ``random_state`` alone, and are fitted with it. ``by`` is what fits.
+        ``siblings`` differ from this estimator in ``random_state`` alone, and are fitted with it. ``by`` is the function that
+        fits.
         """
         if owner is not None:
             for each in (self, *siblings):
@@ -323,9 +329,9 @@ class BaseAutoencoder(
         return fits[0]
 
     def _marginals(self, rows: Rows, n_levels: np.ndarray, schema: Schema) -> Marginals:
-        """How columns of numbers become what the networks see, before they are standardised.
+        """The functions that are applied to numeric columns before they are standardised.
 
-        Clocks stay as they are, because later rows go on where the table ends.
+        Datetime columns that increase with the rows are left as they are, because later rows continue where the table ends.
         """
         by_quantiles = self.standardize == "quantile" or (self.standardize == "auto" and n_levels.any())
         if self.likelihood == "bernoulli" or not (by_quantiles or self.standardize == "robust"):
@@ -336,7 +342,7 @@ class BaseAutoencoder(
     def _settings(
         self, rows: Rows, held_out: Table | None, marginals: Marginals, n_levels: np.ndarray, earlier: Fitted | None
     ) -> Settings:
-        """The parameters of this fit, read from the attributes: those of a subclass may have other names."""
+        """The parameters of this fit, read from the attributes; a subclass may name them differently."""
         params = {name: getattr(self, name) for name in self._parameter_constraints}
         check_layer_sizes(**{name: params[name] for name in ("hidden_layer_sizes", "decoder_layer_sizes")})
         return Settings.of(
@@ -352,7 +358,7 @@ class BaseAutoencoder(
         )
 
     def _take(self, fit: Fit, fitted: Fitted, judged_on: Table, goes_on: bool) -> None:
-        """Turn the outcome of a fit into the attributes that end in an underscore."""
+        """Set the attributes that end in an underscore from the outcome of a fit."""
         result = fit.result
         losses = [] if result is None else result.losses
         self._log_jacobian = float(np.average(fitted.log_jacobians(judged_on.rows), weights=judged_on.counts))
@@ -373,28 +379,28 @@ class BaseAutoencoder(
 
     @property
     def device_(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return self._of_fit("device_").device
 
     @property
     def schema_(self) -> Schema:
-        """What each column of the training table is."""
+        """The type and the categories of each column of the training table."""
         return self._of_fit("schema_").schema
 
     @property
     def n_components_(self) -> int:
-        """Size of the code."""
+        """Number of components of the code."""
         return self._of_fit("n_components_").module.n_components
 
     def _of_fit(self, name: str) -> Fitted:
-        """What the fit left, where the attribute of a name stands."""
+        """The result of the fit, for the attribute ``name`` that needs it."""
         if not hasattr(self, "_fitted"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}; call fit first.")
         return self._fitted
 
     @property
     def _n_draws(self) -> int:
-        """Codes of each row that scores are averaged over."""
+        """Number of codes per row over which scores are averaged."""
         return 1
 
     @property
@@ -411,12 +417,12 @@ class BaseAutoencoder(
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows, n_components_), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
         codes : ndarray of shape (n_rows, n_components_)
-            In float32 where X is, else float64.
+            In float32 if X is float32, and else in float64.
         """
         rows = self._admit(X)
         return self._fitted.map_rows(self.module_.encode, rows)
@@ -428,13 +434,13 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_components_)
-            Codes, as ``transform`` returns them.
+            Codes, as returned by ``transform``.
 
         Returns
         -------
         rows : ndarray or frame of shape (n_rows, n_features_in_)
-            In the units of the input; a frame where the estimator was fitted on one, with the index of the codes where they
-            are a frame.
+            In the units of the input; a frame if the estimator was fitted on a frame. If the codes are a frame, its index is
+            kept.
         """
         check_is_fitted(self)
         codes = check_codes(self, X)
@@ -448,13 +454,13 @@ class BaseAutoencoder(
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows, n_features_in_), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new one, or a frame.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array or frame.
 
         Returns
         -------
         rows : ndarray or frame of shape (n_rows, n_features_in_)
-            What the model makes of each row, in the units of the input. A frame, with X's index, where X is one and the
-            estimator was fitted on one; integers are then rounded.
+            The reconstruction of each row, in the units of the input. A frame with the index of X if X is a frame and the
+            estimator was fitted on a frame; integer columns are then rounded.
         """
         rows = self._admit(X)
         result = self._fitted.reconstructed(rows)
@@ -464,20 +470,21 @@ class BaseAutoencoder(
 
     @by_block
     def reconstruction_error(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """Squared error of each row's reconstruction, summed over columns.
+        """Return the squared error of each row's reconstruction, summed over columns.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows,), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
         errors : ndarray of shape (n_rows,)
-            On standardised columns with ``standardize=True``, so that no column's unit dominates; in the squared unit of the
-            input with ``standardize=False``. Integers are not rounded for it. Of categories the squared distance between the
-            probabilities of the levels and the one that is there (Brier's score); missing cells have no error.
+            With ``standardize=True`` errors are those of standardised columns, so that no column dominates by its unit. With
+            ``standardize=False`` they are in squared units of the input. Integers are not rounded. For a categorical column the
+            error is the squared distance between the predicted probabilities and the observed category (Brier score). Missing
+            values have no error.
         """
         rows = self._admit(X)
         errors = self._fitted.map_rows(lambda x: self.module_.squared_error(x).sum(1), rows, dtype=np.float64)
@@ -485,16 +492,16 @@ class BaseAutoencoder(
 
     @by_block
     def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """Log-likelihood of each row given its own code, ``log p(x | encoder(x))``.
+        """Return the log-likelihood of each row given its own code, ``log p(x | encoder(x))``.
 
-        Comparable between models with equally many components only: a larger code leaves less to be explained, and what the
-        code itself costs is not counted. For the same reason it speaks against any penalty and corruption.
+        Compare it only between models with the same number of components: a larger code leaves less to be explained, and the
+        information in the code itself is not counted. For the same reason a penalty or a corruption always lowers it.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows,), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
@@ -506,7 +513,9 @@ class BaseAutoencoder(
         return scores + self._fitted.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean of ``score_samples`` over rows, and like it comparable between codes of one size only.
+        """Return the mean of ``score_samples`` over rows.
+
+        Compare it only between models with the same number of components.
 
         Parameters
         ----------
@@ -528,7 +537,7 @@ class BaseAutoencoder(
 
     @in_kind
     def impute(self, X: Any) -> Any:
-        """Fill in the missing cells of a table, and these alone.
+        """Fill in the missing values of a table; observed values stay.
 
         Parameters
         ----------
@@ -537,65 +546,66 @@ class BaseAutoencoder(
         Returns
         -------
         table : ndarray or frame of shape (n_rows, n_features_in_)
-            X with what the model expects of each missing cell given the row's other cells: the mean of numbers and the most
-            likely level of categories. Observed cells stay as they are, to the last bit, and so do a frame's dtypes and index.
-            A row without any observed cell gets what the model expects of no row in particular. Columns that were missing
-            altogether at fit, or were ignored, stay missing.
+            X with each missing value replaced by its expectation given the row's other cells: the mean of a number, the most
+            likely category. Observed cells stay the same to the last bit, and a frame keeps its dtypes and its index. A row
+            without any observed value gets the expectations of a row about which nothing is known. Columns that had no value at
+            fit, or were ignored, stay missing.
         """
         rows = self._admit(X)
         return self.schema_.complete(X, self._fitted.expected(rows))
 
     @in_kind
     def score_cells(self, X: Any, given: Any = None) -> Any:
-        """Log-likelihood of each cell given the code of its row, or that of another version of the row.
+        """Return the log-likelihood of each cell given the code of its row, or of another version of the row.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
             The cells to score.
         given : array-like or frame of shape (n_rows, n_features_in_), default=None
-            The rows to encode; None is X itself. With cells of X left out, it tells how likely these are given the others.
+            The rows to encode. None encodes X itself. Remove some cells of X here to score how likely they are given the
+            others.
 
         Returns
         -------
         scores : ndarray or frame of shape (n_rows, n_features_in_)
-            In nats, a density in the units of the column for numbers and a probability for categories and booleans; NaN where
-            the cell of X is missing. A frame where X is one, with its index.
+            In nats: a density in the units of the column for numbers, a probability for categories and booleans. NaN if the
+            cell of X is missing. A frame with the index of X if X is a frame.
         """
         cells = self._admit(X)
         rows = cells if given is None else self._admit(given)
         if rows.shape != cells.shape:
-            raise ValueError(f"X has {len(cells)} rows and given {len(rows)}; they must be versions of the same rows.")
+            raise ValueError(f"X has {len(cells)} rows and given {len(rows)}; pass two versions of the same rows.")
         return table_like(X, self._fitted.score_cells(rows, cells, self._n_draws))
 
     @in_kind
     def interpolate(self, X_start: Any, X_end: Any, n_steps: int = 10) -> Any:
-        """Rows along the straight line between the codes of two rows, decoded.
+        """Decode points on the straight line between the codes of two rows.
 
         Parameters
         ----------
         X_start, X_end : array-like or frame of shape (n_rows, n_features_in_)
-            Where each line starts and ends.
+            Rows at which each line starts and ends.
         n_steps : int, default=10
-            Rows per line, both ends included; at least 2.
+            Number of rows per line, including both ends; at least 2.
 
         Returns
         -------
         rows : ndarray or frame of shape (n_rows * n_steps, n_features_in_)
-            Line after line.
+            The decoded rows, line after line.
         """
         check_is_fitted(self)
         check_count(2, n_steps=n_steps)
         start, end = (self._fitted.map_rows(self.module_.encode, self._admit(X)) for X in (X_start, X_end))
         if start.shape != end.shape:
-            raise ValueError(f"X_start has {len(start)} rows and X_end {len(end)}; each line needs one of both.")
+            raise ValueError(f"X_start has {len(start)} rows and X_end has {len(end)}; pass equally many.")
         steps = np.linspace(0, 1, n_steps, dtype=start.dtype)[:, None]
         lines = start[:, None] + steps * (end - start)[:, None]
         return self.inverse_transform(lines.reshape(-1, self.n_components_))
 
     @in_kind
     def encoder_jacobian(self, X: Any) -> np.ndarray:
-        """Derivative of each row's code by its cells.
+        """Return the derivative of each row's code with respect to its cells.
 
         Parameters
         ----------
@@ -609,7 +619,7 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            Where there are columns of other things than numbers.
+            If there are columns other than numbers.
         """
         rows = self._admit_numbers(X, "encoder_jacobian")
         scaled = self._fitted.map_rows(jacobian(self.module_.encode), rows, dtype=np.float64)
@@ -617,28 +627,28 @@ class BaseAutoencoder(
 
     @in_kind
     def tangent_space(self, X: Any, n_directions: int = 1) -> np.ndarray:
-        """Directions in which the reconstruction of each row moves most when its code does.
+        """Return the directions in which the reconstruction of each row moves most when its code changes.
 
-        The leading left singular vectors of the decoder's Jacobian at the row's code: an orthonormal basis of the tangent space
-        of the manifold that the decoder spans, the most sensitive direction first. For a linear model, the span of the
-        principal axes.
+        These are the leading left singular vectors of the decoder's Jacobian at the row's code, the most sensitive direction
+        first. They are an orthonormal basis of the tangent space of the manifold that the decoder spans. For a linear model
+        they span the principal axes.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         n_directions : int, default=1
-            At most ``min(n_components_, n_features_in_)``.
+            Number of directions, at most ``min(n_components_, n_features_in_)``.
 
         Returns
         -------
         directions : ndarray of shape (n_rows, n_directions, n_features_in_)
-            Unit vectors in the units of the input, with the largest entry positive. In directions in which nothing moves they
-            are arbitrary.
+            Unit vectors in the units of the input. The largest entry of each is positive. Directions in which the
+            reconstruction does not move are arbitrary.
 
         Raises
         ------
         ValueError
-            Where there are columns of other things than numbers.
+            If there are columns other than numbers.
 
         References
         ----------
@@ -648,7 +658,7 @@ class BaseAutoencoder(
         most = min(self.n_components_, self.n_features_in_)
         check_count(1, n_directions=n_directions)
         if n_directions > most:
-            raise ValueError(f"n_directions={n_directions!r}, but the reconstruction moves in at most {most}; lower it.")
+            raise ValueError(f"n_directions={n_directions!r}, but this model has at most {most} directions; lower it.")
         codes = self._fitted.map_rows(self.module_.encode, rows)
         scaled = self._fitted.map_scaled(jacobian(self.module_.decode), codes, dtype=np.float64)
         unit = self._fitted.scaling.scale * self._fitted.scaling.varies
@@ -658,19 +668,19 @@ class BaseAutoencoder(
         return directions * np.where(largest < 0, -1.0, 1.0)
 
     def _admit(self, X: Any) -> Any:
-        """The cells of a table as numbers; a tensor stays one."""
+        """The cells of a checked table as numbers; a tensor stays a tensor."""
         check_is_fitted(self)
         check = check_tensor if is_dispatched_tensor(X) else check_rows
         rows = check(self, X, self.schema_, reset=False, in_unit_interval=self._fitted.in_unit_interval)
         return self._fitted.read(rows)
 
     def _restored(self, cells: Any, X: Any) -> Any:
-        """Cells in the container of the fit, with the index of X; tensors are of numbers alone, and stay as they are."""
+        """Cells in the container of the fit, with the index of X; a tensor holds only numbers and is returned as it is."""
         return cells if isinstance(cells, torch.Tensor) else self.schema_.restore(cells, index_of(X))
 
     @property
     def _takes_tensors(self) -> bool:
-        """Whether methods that give a result per row take tensors where they are."""
+        """Whether methods with one result per row take tensors without moving them."""
         return hasattr(self, "_fitted") and self._fitted.takes_tensors
 
     def _admit_numbers(self, X: Any, method: str) -> np.ndarray:
@@ -678,12 +688,13 @@ class BaseAutoencoder(
         if not self._fitted.is_number.all():
             others = [name for name, number in zip(self.schema_.names, self._fitted.is_number, strict=True) if not number]
             raise ValueError(
-                f"{method} is made of derivatives by cells, and column {others[0]!r} holds no numbers. "
-                "Fit on the columns of numbers and dates alone."
+                f"{method} takes derivatives with respect to cells, but column {others[0]!r} does not hold numbers. "
+                "Fit on the numeric and date columns alone."
             )
         if not self._fitted.marginals.are_plain:
             raise ValueError(
-                f"{method} is made of derivatives by cells, which standardize={self.standardize!r} bends; use standardize=True."
+                f"{method} takes derivatives with respect to cells, which standardize={self.standardize!r} transforms "
+                "nonlinearly; use standardize=True."
             )
         return rows
 
@@ -698,7 +709,7 @@ class BaseAutoencoder(
 
 @contextmanager
 def earlier_fit_kept(estimator: BaseEstimator) -> Iterator[None]:
-    """Put everything back as it was where a fit fails; scikit-learn has yet to tear its callbacks down."""
+    """Restore the state of the estimator if a fit fails, except for what scikit-learn has yet to tear down."""
     before = dict(vars(estimator))
     try:
         yield

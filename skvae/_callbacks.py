@@ -1,4 +1,4 @@
-"""The tasks of a fit, told to the callbacks of scikit-learn 1.9 and later: the fit, its trainings, their epochs."""
+"""The tasks of a fit for the callbacks of scikit-learn 1.9 and later: the fit, its trainings and their epochs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ except ImportError:  # before scikit-learn 1.9
 
 __all__ = ["CallbackSupportMixin", "fit_task", "training_task"]
 
-Attributes = Callable[[Callable[[], list[Fit]]], dict[str, Any]]  # of an estimator whose fit has come to these
+Attributes = Callable[[Callable[[], list[Fit]]], dict[str, Any]]  # of an estimator with these fits
 
 
 class FitTask:
-    """A fit of an estimator, and what its callbacks are given.
+    """A fit of an estimator, with the arguments that its callbacks get.
 
-    Callbacks that score want a y, and a score of rows needs none: where there is no y they are given X for it.
+    Callbacks that compute a score need a y, but the scores of rows need none. Without a y they get X instead.
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, n_trainings: int) -> None:
@@ -40,7 +40,7 @@ class FitTask:
         return context.call_on_fit_task_begin(estimator=self.estimator, **self.given)
 
     def begin_training(self, is_judged: bool, n_models: int, n_iter: int) -> Any:
-        """The task of a training, which is the next of several or of several models at once."""
+        """Begin the task of the next training, of one model or of several at once."""
         self.n_begun += 1
         name = "choose epochs" if is_judged else "train"
         if n_models > 1:
@@ -50,14 +50,14 @@ class FitTask:
         return self.begin(self.context.subcontext(task_name=name, max_subtasks=n_iter))
 
     def end(self, context: Any, attributes: Callable[[], dict[str, Any]] | None = None) -> bool:
-        """End a task, of which a fitted estimator has these attributes; whether a callback asks to stop."""
+        """End a task with the attributes of an estimator fitted so far; return whether a callback asks to stop."""
         of_copy = None if attributes is None else (lambda: {**attributes(), "_fit_task": None})
         return context.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes=of_copy)
 
 
 @contextmanager
 def fit_task(estimator: Any, X: Any, y: Any, sample_weight: Any = None, n_trainings: int = 1) -> Iterator[None]:
-    """Tell callbacks of the beginning and the end of a fit, and let ``training_task`` tell of the trainings in it."""
+    """Tell callbacks when a fit begins and ends, and let ``training_task`` report the trainings in it."""
     if not hasattr(estimator, "_init_callback_context"):
         yield
         return
@@ -72,9 +72,9 @@ def fit_task(estimator: Any, X: Any, y: Any, sample_weight: Any = None, n_traini
 
 @contextmanager
 def training_task(estimator: Any, n_models: int, attributes: Attributes | None) -> Iterator[Report | None]:
-    """A report that tells callbacks of a training within a fit and of its epochs; None where there are no callbacks.
+    """A report that tells callbacks about a training within a fit and its epochs; None if there are no callbacks.
 
-    ``attributes`` are those of a fitted estimator of an epoch, where the estimator can be one before its fit ends.
+    ``attributes`` are those of an estimator fitted up to an epoch, or None if the estimator cannot be used before its fit ends.
     """
     task: FitTask | None = getattr(estimator, "_fit_task", None)
     if task is None or not has_callbacks(estimator):
@@ -86,7 +86,7 @@ def training_task(estimator: Any, n_models: int, attributes: Attributes | None) 
 
 
 class _Training:
-    """Tells callbacks of a training and of its epochs."""
+    """Tells callbacks about a training and its epochs."""
 
     def __init__(self, task: FitTask, n_models: int, attributes: Attributes | None) -> None:
         self.task = task
@@ -109,7 +109,7 @@ class _Training:
         return epoch is not None and self.task.end(epoch, attributes)
 
     def end(self) -> None:
-        """End the tasks that have begun, an epoch that was interrupted among them."""
+        """End the tasks that have begun, including an interrupted epoch."""
         for context in (self.epoch, self.context):
             if context is not None:
                 self.task.end(context)

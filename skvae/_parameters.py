@@ -18,14 +18,15 @@ class Documented(BaseEstimator):
 
 
 class NestedParameters(Documented):
-    """``get_params`` and ``set_params`` that know ``penalty__weight``, for pieces that are frozen."""
+    """``get_params`` and ``set_params`` with nested parameters, such as ``penalty__weight``, of immutable objects."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; ``deep`` adds those of the corruption and the penalty, as ``penalty__weight``.
+        """Return the parameters by name.
 
         Parameters
         ----------
         deep : bool, default=True
+            Whether to include the parameters of the corruption and the penalty, such as ``penalty__weight``.
 
         Returns
         -------
@@ -38,16 +39,18 @@ class NestedParameters(Documented):
         return params | {f"{name}__{f.name}": getattr(piece, f.name) for name, piece in pieces.items() for f in fields(piece)}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, those of the corruption and the penalty as ``penalty__weight``.
+        """Set parameters, including those of the corruption and the penalty.
 
         Parameters
         ----------
         **params : dict
-            A nested parameter replaces the object by a changed one, so that other estimators that hold it do not change.
+            Parameters by name. A nested parameter such as ``penalty__weight`` replaces the penalty by a changed copy, so that
+            other estimators with the same penalty do not change.
 
         Returns
         -------
         self : object
+            The estimator.
         """
         nested = {key: params.pop(key) for key in list(params) if key.partition("__")[0] in PIECES and "__" in key}
         super().set_params(**params)
@@ -57,8 +60,8 @@ class NestedParameters(Documented):
             piece = getattr(self, name)
             if not isinstance(piece, Corruption | Penalty) or field not in {f.name for f in fields(piece)}:
                 raise ValueError(
-                    f"Invalid parameter {key!r}: {name}={piece!r} has no {field!r}. Only a single object has nested "
-                    "parameters, such as skvae.Masking(0.1) or skvae.L1(0.1); names and tuples are searched as a whole."
+                    f"Invalid parameter {key!r}: {name}={piece!r} has no {field!r}. Set {name} to an object with this "
+                    "parameter, such as skvae.Masking(0.1) or skvae.L1(0.1); names and tuples have no nested parameters."
                 )
             changes[name][field] = value
         for name, fields_of_it in changes.items():

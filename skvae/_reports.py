@@ -1,4 +1,4 @@
-"""What the user sees of a training: a bar while it goes on, and a warning where it came to no end of its own."""
+"""What the user sees of a training: a progress bar, and a warning if it was ended from outside."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from skvae.core.training import TrainingResult
 
 @contextmanager
 def bar_of(estimator: Any) -> Iterator[Report | None]:
-    """A report that shows a bar of the training, with epoch, loss and validation loss; None where it is not verbose."""
+    """A report that shows a progress bar with epoch, loss and validation loss; None if the estimator is not verbose."""
     if not estimator.verbose:
         yield None
         return
@@ -32,7 +32,7 @@ def bar_of(estimator: Any) -> Iterator[Report | None]:
 
 
 def all_of(*reports: Report | None) -> Report | None:
-    """One report that is all of these; None where there is none."""
+    """One report that calls all of these; None if there are none."""
     given = [report for report in reports if report is not None]
 
     def report(n_iter: int, so_far: TrainingResult, fits: Callable[[], list[Fit]]) -> bool:
@@ -43,13 +43,13 @@ def all_of(*reports: Report | None) -> Report | None:
 
 
 def last_losses(result: TrainingResult) -> dict[str, str]:
-    """The loss of the last epoch and, where there is one, its validation loss."""
+    """The loss of the last epoch, and its validation loss if there is one."""
     curves = {"loss": result.losses, "validation": result.validation_losses}
     return {name: f"{curve[-1]:.4g}" for name, curve in curves.items() if curve and result.losses}
 
 
 def warn_of_end(fit: Fit, max_iter: int | str) -> None:
-    """Warn where a training ran out of epochs, or was interrupted."""
+    """Warn if a training ran out of epochs or was interrupted."""
     if fit.still_falling:
         warn_of_early_end(max_iter)
     if fit.result is not None and fit.interrupted:
@@ -61,10 +61,10 @@ def warn_of_end(fit: Fit, max_iter: int | str) -> None:
 
 
 def _model_of(result: TrainingResult) -> str:
-    """Which epoch a model is of."""
+    """A sentence that says of which epoch the model is."""
     if result.best_iter == 0:
-        return "The model is the one that it started from."
-    which = "the best so far on the rows held out" if result.validation_losses else "the last one that is complete"
+        return "The model is that at the start of training."
+    which = "the best so far on the held-out rows" if result.validation_losses else "the last complete one"
     return f"The model is that of epoch {result.best_iter}, {which}."
 
 

@@ -20,12 +20,20 @@ from skvae._validation import Interval, StrOptions, check_count, check_is_fitted
 from skvae.core.device import widest
 
 ACTIVE = 0.01  # variance over rows of a posterior mean above which Burda et al. call a unit active
-ORDERING_ROWS = 2000  # at most, that decide the order of the components; each is decoded once per component, ...
-ORDERING_CODES = 200_000  # ... so that many components see fewer rows, and ordering takes no longer than an epoch
+ORDERING_ROWS = 2000  # at most this many rows decide the order of the components; each is decoded once per component
+ORDERING_CODES = 200_000  # at most this many decoded codes, so that ordering takes no longer than an epoch
 
 
 class Elbo(NamedTuple):
-    """The two parts of the evidence lower bound, in nats per row: it is their difference."""
+    """Evidence lower bound of each row in two parts, in nats.
+
+    Attributes
+    ----------
+    reconstruction : ndarray of shape (n_rows,)
+        Expected log-likelihood of the row given its code.
+    kl : ndarray of shape (n_rows,)
+        Divergence of the posterior from the prior.
+    """
 
     reconstruction: np.ndarray
     kl: np.ndarray
@@ -37,188 +45,215 @@ class Elbo(NamedTuple):
 
 
 class VAETransformer(BaseAutoencoder):
-    """Compress a table to a few normal variables, with a likelihood that can be trusted.
+    """Reduce the number of columns with a variational autoencoder and estimate the density of rows.
 
-    An encoder maps each row to a normal distribution over codes and a decoder maps each code to the row that it expects, with
-    noise around it: a variational autoencoder (Kingma and Welling, 2014; Rezende et al., 2014). Both start at the closed
-    solution of the linear model, probabilistic PCA or factor analysis, whose likelihood theirs then equals exactly, and are
-    trained to depart from it where that clearly raises the likelihood of rows that were held out. ``score_samples`` is a log
-    density, to be set beside ``PCA.score_samples``, ``FactorAnalysis.score_samples`` or any other.
+    An encoder maps each row to a normal distribution over codes, and a decoder maps each code to a distribution over rows
+    (Kingma and Welling, 2014; Rezende et al., 2014). Both start at the maximum likelihood solution of the linear model, which
+    is probabilistic PCA or factor analysis, and have exactly its likelihood there. Training replaces this start only if that
+    clearly raises the likelihood of held-out rows.
+
+    ``score_samples`` is a log density. It may be compared with ``PCA.score_samples``, ``FactorAnalysis.score_samples`` or any
+    other density in the units of the input.
 
     Parameters
     ----------
     n_components : int, float or None, default=2
-        Size of the code. A float between 0 and 1 takes as many as PCA needs to explain more than that share of the variance.
-        None takes as many as there are columns, or rows where these are fewer.
-        What the table has no use for is switched off: see ``active_units_``.
+        Number of components of the code. Two can be plotted; more describe rows better. A float between 0 and 1 takes as many
+        as PCA needs to explain more than that share of the variance. None takes as many as there are columns, or as many as
+        there are rows if these are fewer. Components that do not help are switched off during training: see ``active_units_``.
     beta : float, default=1.0
-        Weight of the divergence of the posterior from the prior. 1 is the evidence lower bound. More makes codes that are
-        simpler and independent of each other and reconstructions that are coarser (Higgins et al., 2017); 0 leaves an
-        autoencoder whose codes are noisy as far as that helps, and from which it makes no sense to sample.
+        Weight of the Kullback-Leibler divergence of the posterior from the prior. 1 is the evidence lower bound. Higher values
+        make the components simpler and more independent, and reconstructions coarser (Higgins et al., 2017). 0 makes an
+        autoencoder with noisy codes; do not draw samples from it.
     beta_warmup : int, default=0
-        Epochs over which the weight grows linearly to ``beta``. A remedy where units switch off early (Bowman et al., 2016),
-        which from the default start they do not.
+        Number of epochs over which the weight rises linearly to ``beta``. Raise it if components switch off early in training
+        (Bowman et al., 2016); from the default start they do not.
     n_importance_samples : int, default=128
-        Codes per row that ``score_samples`` and ``elbo`` average over. More make ``score_samples`` tighter and slower;
-        powers of two are spread best.
+        Number of codes per row over which ``score_samples`` and ``elbo`` average. More codes make ``score_samples`` tighter and
+        slower. Powers of two are spread most evenly.
     hidden_layer_sizes : tuple of int, default=(128,)
-        Widths of the encoder's hidden layers, input side first. ``()`` makes a linear model, which with ``init="pca"`` is
-        probabilistic PCA, or with ``likelihood="gaussian_diag"`` factor analysis.
+        Widths of the encoder's hidden layers, from the input to the code. ``()`` makes a linear model. With ``init="pca"`` this
+        is probabilistic PCA, or factor analysis with ``likelihood="gaussian_diag"``.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
-        Of the hidden layers.
+        Activation of the hidden layers.
     decoder_layer_sizes : tuple of int or None, default=None
-        Widths of the decoder's hidden layers, code side first. None mirrors the encoder.
+        Widths of the decoder's hidden layers, from the code to the output. None mirrors the encoder.
     init : {"pca", "random"}, default="pca"
-        ``"pca"`` gives both networks a linear path beside the hidden layers and starts them, and the noise, at the maximum
-        likelihood solution of the linear model: probabilistic PCA with one variance of the noise (the optimum for any
-        ``beta``), factor analysis with one per column. ``"random"`` is the plain multi-layer perceptron of the textbooks.
+        ``"pca"`` adds a linear path beside the hidden layers of both networks. It starts them, and the noise, at the maximum
+        likelihood solution of the linear model: probabilistic PCA with one noise variance, which is optimal for any ``beta``,
+        or factor analysis with one noise variance per column. ``"random"`` makes an ordinary multi-layer perceptron with random
+        weights.
     standardize : bool or {"auto", "robust", "quantile"}, default="auto"
-        Whether columns of numbers are brought to zero mean and unit variance, and back on the way out. Without it columns keep
-        their proportions: they are centred and divided by one common factor, which changes nothing but the numbers' size.
+        How numeric columns are scaled before the networks see them. Results are returned in the units of the input.
 
-        ``"robust"`` does so after wild cells are compressed: beyond 20 spreads from the median a column grows as a logarithm
-        only, so that no cell decides the scale, as in ``RobustScaler``. ``"quantile"`` brings each column to a normal
-        distribution, as ``QuantileTransformer`` does, by a smooth function whose derivative is part of the likelihood, so that
-        scores stay densities in the units of the input. A column stays as it is where held-out cells are not clearly likelier
-        so. With both, a column of many values of which a tenth and more are the lowest, or the highest (no rain, no gain), is a
-        yes or no and a number: a hurdle model. Methods with derivatives by cells, such as ``tangent_space``, need True or
-        False.
+        * True: zero mean and unit variance for each column.
+        * False: centred columns, divided by one common factor, so that columns with a larger variance keep their larger weight.
+        * ``"robust"``: as True, after outlying values are compressed. Beyond 20 robust standard deviations from the median,
+          values grow logarithmically, so that no single cell sets the scale. Choose it for columns with a few impossible
+          values.
+        * ``"quantile"``: each column is mapped to a normal distribution by a smooth function, as by ``QuantileTransformer``.
+          The derivative of the function is part of the likelihood, so that scores remain densities in the units of the input. A
+          column is mapped only if that clearly raises the likelihood of held-out cells. Choose it for skewed columns.
+        * ``"auto"``: ``"quantile"`` for a mixed frame, that is one with columns other than numbers; True for a table of
+          numbers, so that the model starts at PCA.
 
-        ``"auto"`` is ``"quantile"`` in a mixed frame, and True in a table of numbers, where models start as PCA.
+        With ``"robust"`` and ``"quantile"``, a column with many distinct values is modelled in two parts if a tenth or more of
+        its cells hold its lowest or its highest value, such as days without rain: whether the cell holds this value and, if
+        not, which number it is (a hurdle model). Methods that take derivatives with respect to cells, such as
+        ``tangent_space``, need True or False.
     likelihood : {"auto", "gaussian", "gaussian_diag", "mse", "bernoulli"}, default="auto"
-        How a cell is scored. ``"gaussian"``: normal, with one learned variance for all columns. ``"gaussian_diag"``: with one
-        per column. ``"mse"``: normal with variance 1, half the squared error and a constant, in standardised units where
-        ``standardize=True``. ``"bernoulli"``: cross-entropy, for cells in [0, 1], which are then not standardised; its start
-        is on the scale of the logits and claims nothing exact. ``"auto"`` is ``"gaussian_diag"`` where factor analysis, with or
-        without a mild prior on the noise, makes held-out rows clearly likelier than probabilistic PCA, else ``"gaussian"``, as
-        also where no rows are held out. Applies to numeric columns only; ``"auto"`` is ``"gaussian_diag"`` where other columns
-        stand beside them or cells are missing.
+        Distribution of a numeric cell given the code.
+
+        * ``"gaussian"``: normal, with one learned variance for all columns.
+        * ``"gaussian_diag"``: normal, with one learned variance per column.
+        * ``"mse"``: normal with variance 1, in standardised units with ``standardize=True``. The loss is half the squared error
+          plus a constant.
+        * ``"bernoulli"``: cross-entropy, for cells in [0, 1]. They are not standardised. The start is an approximation on the
+          scale of the logits.
+        * ``"auto"``: ``"gaussian_diag"`` if factor analysis, with or without a weak prior on the noise, clearly gives held-out
+          rows a higher likelihood than probabilistic PCA, and else ``"gaussian"``. Without held-out rows it is ``"gaussian"``;
+          with missing values or columns other than numbers it is ``"gaussian_diag"``.
     categorical_features : "from_dtype", None, or array-like of names, indices or booleans, default="from_dtype"
-        Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"``: those of a frame that are
-        categories, strings or enumerations. None: no column may be; or a list of them, numbers included, also of an array.
+        Which columns are categories, as in ``HistGradientBoostingClassifier``. ``"from_dtype"`` selects the columns of a frame
+        that hold categories, strings or enumerations. An array-like selects columns by name, index or mask; they may hold
+        numbers, and X may be an array. None declares that there are no categories; a column of strings then raises an error.
     handle_unknown : {"ignore", "error"}, default="ignore"
-        How to treat categories unseen during ``fit``. ``"ignore"`` takes them as missing; ``"error"`` raises.
+        How to treat categories that were not seen during ``fit``. ``"ignore"`` takes them as missing values; ``"error"`` raises
+        an error.
     corruption : {"auto", "gaussian", "masking", "salt_and_pepper", "swap"}, corruption object or None, default="auto"
-        What is done to the input, anew in every step, while the output is compared with the clean row: a denoising variational
-        autoencoder (Im et al., 2017). A name is the object with its default level, ``"swap"`` is ``SwapNoise()``; an object,
-        such as ``SwapNoise(0.2)``, has a level that can be searched as ``corruption__level``. Epochs are then chosen on
-        corrupted held-out rows. Applying the model corrupts nothing.
-        ``"auto"`` is none for a table of numbers and ``Masking((0, 0.5))`` for a mixed frame: up to half of the observed cells
-        of each row are hidden from the encoder, so that the codes of rows with missing cells can be trusted.
+        How to damage the input in each training step, while the output is compared with the undamaged row. This makes a
+        denoising variational autoencoder (Im et al., 2017). A name stands for the object with its default level: ``"swap"`` is
+        ``SwapNoise()``. An object, such as ``SwapNoise(0.2)``, sets the level, which a search reaches as ``corruption__level``.
+        The number of epochs is chosen on corrupted held-out rows. The fitted model never corrupts its input.
+
+        ``"auto"`` is None for a table of numbers and ``Masking((0, 0.5))`` for a mixed frame: up to half of the observed cells
+        of each row are hidden from the encoder, so that rows with missing values get reliable codes.
     penalty : {"l1", "l2", "contractive"}, penalty object, tuple of them or None, default=None
-        What is charged beside the likelihood. The code that penalties see is the posterior mean. A name is the object with its
-        default weight, ``"l1"`` is ``L1()``; an object, such as ``Contractive(0.3)``, has a weight that can be searched as
-        ``penalty__weight``. Charges do not depend on the scale of the code. They are compared with the evidence lower bound,
-        in nats.
+        Penalty on the posterior mean that is added to the loss. A name stands for the object with its default weight: ``"l1"``
+        is ``L1()``. An object, such as ``Contractive(0.3)``, sets the weight, which a search reaches as ``penalty__weight``.
+        Penalties do not depend on the scale of the code. They are added to the negative evidence lower bound of a row, in nats.
     support_fraction : float, default=1.0
-        Share of each batch that is trained on, in (0, 1]: the rows that are reconstructed best, as in ``EllipticEnvelope``.
-        Less than 1 keeps outlying rows from being learned. The start is computed from all rows, and all held-out rows judge,
-        so that it shows most with ``init="random"`` and ``early_stopping=False``; a closed solution does not depend on it.
+        Share of each batch that is trained on, in (0, 1]: the rows that are reconstructed best. Lower it to keep outlying rows
+        from being learned, as in ``EllipticEnvelope``. The starting point is still computed from all rows, and all held-out
+        rows choose the epoch. The effect is therefore largest with ``init="random"`` and ``early_stopping=False``; a
+        closed-form solution does not depend on it.
     weight_decay : float, default=0.0
-        Decoupled weight decay (Loshchilov and Hutter, 2019): the share of each weight taken off per step, times the learning
+        Decoupled weight decay (Loshchilov and Hutter, 2019). Each step shrinks all weights by this share times the learning
         rate.
     learning_rate : {"cosine", "constant"}, default="cosine"
-        Schedule, after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at ``max_iter``.
+        Schedule of the learning rate after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at
+        ``max_iter``.
     learning_rate_init : float or "auto", default="auto"
-        Highest learning rate, of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, times 16 / n_columns where there are more
-        columns than 16: every weight takes a step, and together they move a code too far.
+        Highest learning rate of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, and ``1e-2 * 16 / n_columns`` for more than 16
+        columns, because the steps of the many weights of a wide layer add up. Lower it if training diverges.
     batch_size : int or "auto", default="auto"
-        Most rows per step; the rows are dealt as evenly as can be. ``"auto"`` is 128, and 2048 for a linear model, whose
-        steps are cheap and need little noise.
+        Maximum number of rows per step; all batches have nearly the same size. ``"auto"`` is 128, and 2048 for a linear model,
+        whose steps are cheap and need little noise.
     max_iter : int or "auto", default="auto"
-        Most epochs. ``"auto"`` is as many as make 60 sqrt(n_rows) steps, and at least 1500 (10,000 for a linear model), so that
-        time grows with the square root of the table. An epoch deals every row once, and of more than 2**20 rows so many.
+        Maximum number of epochs. An epoch uses every row once, or 2**20 rows of a larger table. ``"auto"`` allows
+        ``60 * sqrt(n_rows)`` steps, so that time grows with the square root of the number of rows, and at least 1500 steps
+        (10,000 for a linear model). Raise it after a ``ConvergenceWarning``.
     tol : float, default=1e-4
-        An epoch counts as progress when the loss per cell falls by more than this, in nats.
+        An epoch counts as progress if the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        Whether the number of epochs is chosen on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
-        and a model of all rows is trained along with those of the folds; large tables have one split. A start
-        at a closed solution is kept unless the gain over it is certain and worthwhile; the page "Design" of the documentation
-        states both in numbers. ``"auto"`` is True where something nonlinear is trained or ``X_val`` is given. Fewer than 10
-        distinct rows are too few to hold any out: the answer is the start, or with ``init="random"`` the last epoch. What is
-        solved in closed form, a linear model from its start, is not trained at all.
+        Whether to choose the number of epochs on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
+        and the final model is trained on all rows along with the folds; large tables have a single split. A start at a
+        closed-form solution is replaced only if the gain is certain and worthwhile; the page "Design" of the documentation
+        gives both thresholds.
+
+        ``"auto"`` is True if the networks have hidden layers, the table has missing values or columns other than numbers, or
+        ``X_val`` is given. With fewer than 10 distinct rows none are held out: the result is the start, or the last epoch with
+        ``init="random"``. A linear model with a closed-form solution is not trained at all.
     validation_fraction : float, default=0.1
-        Share of the rows held out where there is one split, and with ``warm_start``; of a table that is read block by block
-        100,000 rows at most.
+        Share of the rows held out if there is a single split or with ``warm_start``. Of a table that is read block by block, at
+        most 100,000 rows are held out.
     n_iter_no_change : int or "auto", default="auto"
-        Epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter`` where held-out rows judge, a
-        fifth where they are judged by cells that are hidden from the model, and at least 10; else training goes to its end.
-        Where what was gained over a closed solution is far from certain, training ends before.
+        Number of epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter``, or a fifth if a
+        corruption hides cells from the model, and at least 10; without held-out rows, training then runs to ``max_iter``.
+        Training also stops if its gain over a closed-form start is unlikely to become certain.
     shuffle : bool, default=True
-        Whether each epoch deals the rows anew.
+        Whether to shuffle the rows in each epoch.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the previous fit: its columns, its standardisation and its weights, with a fresh optimiser
-        and schedule. Layers and code size must be the same.
+        Whether ``fit`` continues from the previous fit. It keeps the columns, their scaling and the weights, and starts a new
+        optimiser and schedule. The layer sizes and the size of the code must not change.
     random_state : int, RandomState instance or None, default=None
-        Seed of the private generators: initial weights, splits, permutations, draws of codes, and the noise of
-        ``score_samples``. None takes fresh entropy; the global generators are never touched.
+        Seed of the initial weights, the splits, the order of the rows, the codes drawn in training, and the noise of
+        ``score_samples``. None uses a new seed in each fit. The global random generators are neither read nor changed.
     verbose : bool or int, default=False
-        Whether to show a progress bar with epoch, loss and validation loss.
+        Whether to show a progress bar with the epoch, the loss and the validation loss.
     device : str, default="auto"
-        "cpu", "cuda", "cuda:1", "mps". ``"auto"`` is CUDA where there is one, else the CPU.
+        Device of the networks: "cpu", "cuda", "cuda:1" or "mps". ``"auto"`` is CUDA if it is available and a training step is
+        large enough to profit from it, and else the CPU.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        Encoder, bottleneck, decoder and likelihood, on the scale that the networks see.
+        Encoder, bottleneck, decoder and likelihood, on the scale of the networks.
     n_components_ : int
-        Size of the code. Components stand in falling order of ``explained_variance_``, at a closed solution in its own order.
+        Number of components of the code. Components are sorted by decreasing ``explained_variance_``; a closed-form solution
+        keeps its own order.
     explained_variance_ : ndarray of shape (n_components_,)
-        By how much the reconstruction of a row moves when a component is set to zero: the mean square, summed over columns, of
-        standardised columns with ``standardize=True``, else in squared input units, and of probabilities of levels; over at
-        most 2000 rows taken at random. For a linear model the squared length of the component's loadings times the variance of
-        its codes.
+        How far reconstructions move if a component is set to zero: the mean over rows of the squared change, summed over
+        columns. It refers to standardised columns with ``standardize=True``, and else to squared units of the input; categories
+        count by their probabilities. At most 2000 random rows are used. For a linear model it is the squared length of the
+        component's loadings times the variance of its codes.
     kl_per_component_ : ndarray of shape (n_components_,)
-        Mean over training rows of each component's divergence from the prior, in nats: how much it tells of a row.
+        How much each component tells about a row: the mean over training rows of its divergence from the prior, in nats.
     active_units_ : ndarray of bool of shape (n_components_,)
-        Which components are in use: those whose posterior mean has a variance over training rows above 0.01 (Burda et al.,
+        Which components are in use: those whose posterior mean has a variance above 0.01 over the training rows (Burda et al.,
         2016).
     noise_variance_ : float, ndarray of shape (n_columns,), or None
-        Variance of a cell around the decoder's mean, one for all columns or one for each; 1 for ``likelihood="mse"``, None for
-        ``"bernoulli"``. Of standardised columns with ``standardize=True``, else in squared input units. Never below 1e-6 of
-        a column's variance; with missing cells or in a mixed frame never below what rounding to neighbouring values makes, and
-        in the latter not below that of cells which the model does not see.
+        Variance of a cell around the decoder's mean, one for all columns or one for each. It is 1 for ``likelihood="mse"`` and
+        None for ``"bernoulli"``. It refers to standardised columns with ``standardize=True``, and else to squared units of the
+        input. It is at least 1e-6 of the variance of the column. With missing values or in a mixed frame it is also at least
+        the variance of rounding to neighbouring values, and in a mixed frame at least that of hidden cells.
     loss_curve_ : list of float
-        Training loss per epoch of the last training, the mean over folds where there are any, in nats per row on the scale of
-        the networks, after those of earlier fits with ``warm_start``. Empty where nothing was trained.
+        Training loss after each epoch, the mean over folds, in nats per row on the scale of the networks. With ``warm_start``
+        the losses of earlier fits come first. Empty if nothing was trained.
     validation_scores_ : list of float or None
-        Mean evidence lower bound of the held-out rows, those of all folds, in nats, with the divergence weighed by ``beta``;
-        higher is better. Entry 0 is the start. Of more than 150 epochs some are judged, the others have the score of the one
-        before. None where no rows were held out.
+        Mean evidence lower bound of the held-out rows of all folds in nats, with the divergence weighted by ``beta``; higher is
+        better. Entry 0 is the start. If there are more than 150 epochs, only some are scored, and the others repeat the score
+        before. None if no rows were held out.
     penalties_ : tuple of penalties
-        As they were charged: for ``Contractive`` with ``n_probes`` decided.
+        The penalties as they were applied, with the value that ``n_probes="auto"`` of a ``Contractive`` stood for.
     n_iter_ : int
-        Epochs of the last training, at least 1. The model has the weights of ``best_iter_``.
+        Number of epochs of the last training, at least 1. The model has the weights of epoch ``best_iter_``.
     best_iter_ : int
-        Epoch that was best on the held-out rows, 0 for the start; without such rows the last one.
+        The epoch that was best on the held-out rows, 0 for the start. Without held-out rows it is the last epoch.
     schema_ : Schema
-        What each column of the training table is; prints as a table.
+        The type and the categories of each column of the training table; prints as a table.
     device_ : torch.device
-        Where the model is.
+        Device of the networks.
     n_features_in_ : int
+        Number of columns of the training table.
     feature_names_in_ : ndarray of str
-        Where the training table had column names.
+        Names of the columns, if the training table had names.
 
     See Also
     --------
     AutoencoderTransformer : Without a distribution over codes, for reconstruction.
-    sklearn.decomposition.PCA : With ``score_samples``, the linear special case.
-    sklearn.decomposition.FactorAnalysis : The linear special case with one variance of the noise per column.
+    sklearn.decomposition.PCA : The linear special case with one noise variance.
+    sklearn.decomposition.FactorAnalysis : The linear special case with one noise variance per column.
 
     Notes
     -----
-    The loss is ``E_q[-log p(x | z)] + beta KL(q(z | x) || N(0, I))`` per row, summed over columns and over components, with one
-    draw of z per row and step and the divergence in closed form. Means, variances and the start are computed in float64.
-    Networks are trained in float32, linear ones in float64. Their outputs are measured in what they may err by at the start,
-    the standard deviations of the posterior and of the noise, so that one learning rate suits columns that are almost
-    determined and columns that are mostly noise.
+    The loss of a row is ``E_q[-log p(x | z)] + beta KL(q(z | x) || N(0, I))``, summed over columns and over components. Each
+    step draws one z per row; the divergence is in closed form.
 
-    Categories, strings, booleans and dates of a frame, and missing cells of any table, are taken in as they are, and come back
-    in their dtypes. Each kind of column has a likelihood of its own: numbers and dates a normal one, booleans Bernoulli's,
-    categories the cross-entropy. A missing cell adds nothing to the loss; the encoder sees what a linear model expects of it
-    given the row's other cells, and that it is missing. The start is factor analysis by expectation-maximisation. Rare levels
-    of a column share one, and columns of nothing but rare ones, such as names, are left out and come back missing; a warning
-    says which. A row without any cell has the code of the mean row.
+    Means, variances and the start are computed in float64. Networks are trained in float32, linear ones in float64. The outputs
+    of the networks are scaled by the standard deviations of the posterior and of the noise at the start. One learning rate then
+    suits columns that are almost determined by others as well as columns that are mostly noise.
+
+    Frames may hold numbers, booleans, categories, strings and dates, and any table may have missing values. Reconstructed and
+    imputed tables keep the dtypes of the input. Each kind of column has its own likelihood: normal for numbers and dates,
+    Bernoulli for booleans, cross-entropy for categories. Missing values add nothing to the loss. The encoder is told which
+    values are missing, and sees in their place what a linear model expects given the other cells of the row. A row without any
+    observed value has the code of the mean row.
+
+    Rare categories of a column are merged into one. Columns with nothing but rare categories, such as names, are ignored and
+    come back missing; a warning names these columns.
+
+    With missing values or columns other than numbers, the start is factor analysis by expectation-maximisation.
 
     References
     ----------
@@ -341,7 +376,7 @@ class VAETransformer(BaseAutoencoder):
         self.active_units_ = Table(codes, table.weights).moments()[1] ** 2 > ACTIVE
 
     def _explained_variance(self, table: Table) -> np.ndarray:
-        """Mean square, summed over columns, by which each row's reconstruction moves when a component is set to zero."""
+        """Squared change of the reconstruction when a component is set to zero, summed over columns, as a mean over rows."""
         codes = self._fitted.map_scaled(self.module_.encode, table.rows, dtype=np.float64)
         decoded = self._fitted.map_scaled(self.module_.expect, codes)
         explained = np.empty(self.n_components_)
@@ -354,7 +389,7 @@ class VAETransformer(BaseAutoencoder):
 
     @in_kind
     def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the code of each row.
+        """Return the mean and standard deviation of the code of each row.
 
         Parameters
         ----------
@@ -363,8 +398,8 @@ class VAETransformer(BaseAutoencoder):
         Returns
         -------
         mean, deviation : ndarrays of shape (n_rows, n_components_)
-            Of the normal distribution, independent between components, that the encoder puts in place of p(z | x). ``mean`` is
-            what ``transform`` returns.
+            Parameters of the normal distribution with independent components by which the encoder approximates p(z | x).
+            ``mean`` is what ``transform`` returns.
         """
         rows = self._admit(X)
         both = self._fitted.map_rows(lambda x: torch.cat(self.module_.posterior(x), 1), rows, dtype=np.float64)
@@ -373,21 +408,24 @@ class VAETransformer(BaseAutoencoder):
 
     @by_block
     def score_samples(self, X: Any, *, out: Any = None) -> np.ndarray:
-        """Log-likelihood of each row, log p(x), by importance weighting.
+        """Return the log-likelihood of each row, log p(x), estimated by importance sampling.
 
-        ``log(1/S sum_s p(x | z_s) p(z_s) / q(z_s | x))`` with S = ``n_importance_samples`` codes from the row's posterior. It
-        is a lower bound on log p(x) in expectation, tighter the larger S is, and exact where the posterior is (Burda et al.,
-        2016). The noise is the same for all rows and all calls. The codes are drawn from the posterior of ``beta=1``, which a
-        model trained with another ``beta`` still tells; only ``beta=0`` leaves none, and a bound that is far too low.
+        The estimate is ``log(1/S sum_s p(x | z_s) p(z_s) / q(z_s | x))`` with S = ``n_importance_samples`` codes drawn from the
+        row's posterior (Burda et al., 2016). Its expectation is a lower bound on log p(x), which is tighter for larger S and
+        exact if the posterior is exact. The noise is the same for all rows and all calls.
 
-        It is a density, which stands beside ``PCA.score_samples`` and ``FactorAnalysis.score_samples``; with
-        ``likelihood="bernoulli"`` the probability of a row of zeros and ones, and between them a cross-entropy.
+        Whatever ``beta`` the model was trained with, the codes are drawn from its posterior for ``beta=1``. A model trained
+        with ``beta=0`` has no such posterior, and its bound is far too low.
+
+        The result is a density and may be compared with ``PCA.score_samples`` and ``FactorAnalysis.score_samples``. With
+        ``likelihood="bernoulli"`` it is the log-probability of a row of zeros and ones, and a cross-entropy for values between
+        them.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         out : array-like of shape (n_rows,), default=None
-            Where to write the result, such as a ``numpy.memmap``; None makes a new array.
+            Array to write the result to, such as a ``numpy.memmap``. None makes a new array.
 
         Returns
         -------
@@ -399,7 +437,9 @@ class VAETransformer(BaseAutoencoder):
         return scores - np.log(self.n_importance_samples) + self._fitted.log_jacobians(rows)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean of ``score_samples`` over rows, which may be compared between models of any size and kind.
+        """Return the mean of ``score_samples`` over rows.
+
+        It may be compared between models of any size and kind.
 
         Parameters
         ----------
@@ -416,7 +456,7 @@ class VAETransformer(BaseAutoencoder):
 
     @in_kind
     def elbo(self, X: Any) -> Elbo:
-        """The evidence lower bound of each row, in its parts.
+        """Return the evidence lower bound of each row, split into reconstruction and divergence.
 
         Parameters
         ----------
@@ -425,10 +465,9 @@ class VAETransformer(BaseAutoencoder):
         Returns
         -------
         parts : Elbo
-            A named tuple of two arrays of shape (n_rows,), in nats: ``reconstruction``, E_q[log p(x | z)] in the units of the
-            input, and ``kl``, the divergence of the posterior from the prior. ``parts.total``, their difference, is the
-            bound, whatever ``beta`` is. The expectation is a mean over the noise of ``score_samples``, the divergence is
-            exact.
+            A named tuple of two arrays of shape (n_rows,), in nats. ``reconstruction`` is E_q[log p(x | z)] in the units of the
+            input, a mean over the noise of ``score_samples``. ``kl`` is the divergence of the posterior from the prior, which
+            is exact. ``parts.total``, their difference, is the bound for any ``beta``.
         """
         rows = self._admit(X)
         total = self._weigh(lambda weights: weights.mean(1), rows) + self._fitted.log_jacobians(rows)
@@ -441,16 +480,17 @@ class VAETransformer(BaseAutoencoder):
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows to draw.
         random_state : int, RandomState instance or None, default=None
-            Seed of the draw. None takes fresh entropy; the global generators are never touched.
+            Seed of the draw. None uses a new seed in each call. The global random generators are neither read nor changed.
         noise : bool, default=True
-            Whether cells scatter around the decoder's mean as the likelihood says. Without, they are that mean, which looks
-            smoother and varies less than the data.
+            Whether to draw cells around the decoder's mean from the likelihood. False returns the mean, which looks smoother
+            and varies less than the data.
 
         Returns
         -------
         rows : ndarray or frame of shape (n_samples, n_features_in_)
-            In the units of the input; a frame where the estimator was fitted on one.
+            In the units of the input; a frame if the estimator was fitted on a frame.
         """
         check_is_fitted(self)
         check_count(1, n_samples=n_samples)
@@ -460,22 +500,23 @@ class VAETransformer(BaseAutoencoder):
 
     @in_kind
     def impute(self, X: Any, *, n_imputations: int | None = None, random_state: Any = None) -> Any:
-        """Fill in the missing cells of a table, and these alone, once or several times.
+        """Fill in the missing values of a table, once or several times; observed values stay.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
         n_imputations : int or None, default=None
-            How many completed tables to draw. Each takes a code per row from the posterior given the row's observed cells, by
-            importance resampling among ``n_importance_samples``, and cells around what the decoder makes of it, so that the
-            tables differ as much as the cells are uncertain. None fills in the expected cells, once.
+            Number of completed tables to draw (multiple imputation). Each draws a code per row from the posterior given the
+            observed cells, by importance resampling among ``n_importance_samples`` codes, and then draws the missing cells
+            given this code. The tables therefore differ as much as the cells are uncertain. None fills in the expected values,
+            once.
         random_state : int, RandomState instance or None, default=None
-            Seed of the draws. None takes fresh entropy; the global generators are never touched.
+            Seed of the draws. None uses a new seed in each call. The global random generators are neither read nor changed.
 
         Returns
         -------
         table : ndarray or frame of shape (n_rows, n_features_in_), or list of them
-            A list where ``n_imputations`` is given. Observed cells, dtypes and index are X's.
+            A list if ``n_imputations`` is given. Observed cells, dtypes and index are those of X.
 
         References
         ----------
@@ -490,7 +531,7 @@ class VAETransformer(BaseAutoencoder):
         return [self.schema_.complete(X, cells) for cells in self._plausible(rows, n_imputations, random_state)]
 
     def _plausible(self, rows: np.ndarray, n_draws: int, random_state: Any) -> Iterator[np.ndarray]:
-        """All cells of rows, drawn given the observed ones, so many times."""
+        """All cells of each row, drawn given the observed ones, ``n_draws`` times."""
         generator = torch.Generator().manual_seed(random_seed(random_state))
         codes = self._posterior_codes(rows, n_draws, generator)
         return (self._fitted.in_units(self._sampled(some, generator)) for some in codes.swapaxes(0, 1))
@@ -512,14 +553,14 @@ class VAETransformer(BaseAutoencoder):
         return self._fitted.map_scaled(of_rows, both, dtype=np.float64, n_passes=self._n_draws)
 
     def _sampled(self, codes: np.ndarray, generator: torch.Generator, noise: bool = True) -> np.ndarray:
-        """Cells drawn for each code, or with no noise expected, on the scale of the networks."""
+        """Cells drawn for each code, or expected cells without noise, on the scale of the networks."""
         params = torch.from_numpy(self._fitted.map_scaled(self.module_.decoder, codes))
         likelihood = deepcopy(self.module_.likelihood).cpu().double()
         cells = likelihood.sample(params, generator) if noise else likelihood.mean(params)
         return cells.detach().numpy()
 
     def _weigh(self, summary: Callable[[Tensor], Tensor], rows: np.ndarray, beta: float = 1.0) -> np.ndarray:
-        """A summary over draws of the importance weights of each row."""
+        """A summary of the importance weights of each row over the draws."""
         noise = self._fitted.noise(self._n_draws)
 
         def of_rows(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Admission of input. The only importer of scikit-learn's private helpers."""
+"""Validation of input. The only importer of scikit-learn's private helpers."""
 
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -60,9 +60,9 @@ __all__ = [
 ]
 
 FLOATS = [np.float64, np.float32]
-LARGEST = np.finfo(np.float64).max / 4  # of which sums and differences are finite
-UNREADABLE = ("could not convert", "setting an array element")  # what numpy says of cells that are no numbers
-LEAST_TOTAL, MOST_TOTAL = 1e-100, 1e100  # of weights, whose products with squares are
+LARGEST = np.finfo(np.float64).max / 4  # so that sums and differences of cells are finite
+UNREADABLE = ("could not convert", "setting an array element")  # words of numpy about cells that are not numbers
+LEAST_TOTAL, MOST_TOTAL = 1e-100, 1e100  # of weights, so that their products with squares are finite
 TORN_DOWN_BY_SKLEARN = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")  # after a fit, by its decorator
 
 fit_context = _fit_context(prefer_skip_nested_validation=True)
@@ -72,13 +72,13 @@ feature_names = _check_feature_names_in
 def check_rows(
     estimator: Any, X: Any, schema: Schema, *, reset: bool, name: str = "X", in_unit_interval: bool = False
 ) -> np.ndarray:
-    """The cells of a table as float32 or float64 numbers, NaN where missing, its columns checked against the fit's.
+    """The cells of a table as float32 or float64 numbers, NaN where missing, after its columns are checked against the fit's.
 
     Raises
     ------
     ValueError
-        With the first column and row that holds infinity, or with ``in_unit_interval`` a number below 0 or above 1, beside all
-        that scikit-learn and the schema check.
+        If the table has infinite or too large numbers, or numbers outside [0, 1] with ``in_unit_interval``; the message names
+        the first column and row. Also for all that scikit-learn and the schema check.
     """
     X, least = as_table(X, name), 2 if reset else 1
     try:
@@ -90,14 +90,16 @@ def check_rows(
             rows = check_array(rows, dtype=FLOATS, order="C", ensure_all_finite=False, ensure_min_samples=least)
     except ValueError as error:
         if getattr(estimator, "warm_start", False) and "features as input" in str(error):
-            raise ValueError(f"{error} With warm_start=True a fit goes on from the earlier one's columns.") from error
+            raise ValueError(
+                f"{error} With warm_start=True a fit keeps the columns of the earlier fit; set warm_start=False."
+            ) from error
         raise
     infinite = _first(rows, lambda block: np.abs(block) > LARGEST)
     if infinite is not None:
-        found = "infinity" if np.isinf(rows[infinite]) else f"{rows[infinite]:g}, too large to compute with"
+        found = "infinity" if np.isinf(rows[infinite]) else f"{rows[infinite]:g}, which is too large to compute with"
         raise ValueError(
             f"Input {name} contains {found}: first in {_in_words(X, *infinite)}. {type(estimator).__name__} takes finite "
-            f"numbers and missing cells; replace infinities, e.g. {finite(library_of(X), name)}."
+            f"numbers and missing values; replace infinities, e.g. {finite(library_of(X), name)}."
         )
     if in_unit_interval:
         _check_unit_interval(X, rows, schema.n_levels_of(rows.shape[1]) == 0)
@@ -105,7 +107,7 @@ def check_rows(
 
 
 def check_tensor(estimator: Any, X: Tensor, schema: Schema, *, reset: bool, in_unit_interval: bool = False) -> Tensor:
-    """A tensor of floating-point numbers on its device, checked as ``check_rows`` does."""
+    """A tensor of floating-point numbers on its device, checked as by ``check_rows``."""
     rows: Tensor = validate_data(estimator, X, reset=reset, dtype=_floats_of(X), ensure_all_finite=False, ensure_min_samples=1)
     largest = min(float(LARGEST), torch.finfo(rows.dtype).max)
     bad = (rows.abs() > largest) | ((rows < 0) | (rows > 1) if in_unit_interval else False)
@@ -115,12 +117,12 @@ def check_tensor(estimator: Any, X: Tensor, schema: Schema, *, reset: bool, in_u
 
 
 def _floats_of(X: Any) -> list[Any]:
-    """The dtypes that a table of floating-point numbers may have, the first of which others become."""
+    """The dtypes that a table of floating-point numbers may have; others are converted to the first."""
     return [widest(X.device), torch.float32] if isinstance(X, Tensor) else FLOATS
 
 
 def array_library_of(X: Any) -> tuple[Any, Any] | None:
-    """Library and device of an array that scikit-learn is told to dispatch on; None for numpy and all that is no array."""
+    """Library and device of an array that scikit-learn is set to dispatch on; None for numpy and for other objects."""
     is_array = isinstance(X, Tensor) or hasattr(X, "__array_namespace__")
     if not get_config()["array_api_dispatch"] or not is_array or move_to is None:
         return None
@@ -129,20 +131,20 @@ def array_library_of(X: Any) -> tuple[Any, Any] | None:
 
 
 def moved(array: Any, library: Any, device: Any) -> Any:
-    """An array as one of another library, on a device."""
+    """The array as an array of another library, on a device."""
     return move_to(array, xp=library, device=device)
 
 
 def streamed(X: Any, block_bytes: int = BLOCK_BYTES) -> Source | None:
-    """The blocks of a table that is not to be held in memory; None for all other tables.
+    """The blocks of a table that should not be held in memory; None for all other tables.
 
-    Arrays are held up to the size of scikit-learn's ``working_memory``.
+    Arrays are held in memory up to the size of scikit-learn's ``working_memory``.
     """
     return source_of(X, get_config()["working_memory"] * 2**20, block_bytes)
 
 
 def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Check names and number of the columns of a table against the fit's, or take them over."""
+    """Check the names and the number of a table's columns against the fit's, or take them over."""
     X = as_table(X)
     library = library_of(X)
     if library == "numpy":
@@ -153,17 +155,17 @@ def check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
 
 
 def share_columns(owner: Any, estimator: Any) -> None:
-    """Give an estimator the number and the names of the columns that its owner has checked."""
+    """Copy the number and the names of the columns from the owner, which has checked them, to an estimator."""
     estimator.n_features_in_ = owner.n_features_in_
     if hasattr(owner, "feature_names_in_"):
         estimator.feature_names_in_ = owner.feature_names_in_
 
 
 def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarray:
-    """The cells of what is no frame."""
+    """The cells of a table that is not a frame."""
     if schema.library != "numpy" and not schema.is_plain:
         raise ValueError(
-            f"X is no data frame, but {type(estimator).__name__} was fitted on one with other columns than numbers; "
+            f"X is not a data frame, but {type(estimator).__name__} was fitted on one with columns other than numbers; "
             "pass a frame with the same columns."
         )
     try:
@@ -171,7 +173,7 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
     except (TypeError, ValueError) as error:
         if isinstance(error, ValueError) and not any(words in str(error) for words in UNREADABLE):
             raise
-        remedy = TO_FRAME if options["reset"] else "pass numbers, and NaN where one is missing"
+        remedy = TO_FRAME if options["reset"] else "pass numbers, and NaN for missing values"
         found = f"{str(error).rstrip('.')} in {_text_column(X)}"
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{found}. Arrays hold numbers only: {remedy}, or drop the column.") from error
@@ -179,7 +181,7 @@ def _numbers(estimator: Any, X: Any, schema: Schema, **options: Any) -> np.ndarr
 
 
 def _check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:
-    """Refuse cells of columns of numbers that are no probabilities."""
+    """Refuse numeric cells outside [0, 1]."""
     bad = _first(rows, lambda block: ((block < 0) | (block > 1)) & numbers)
     if bad is not None:
         raise ValueError(
@@ -189,7 +191,7 @@ def _check_unit_interval(X: Any, rows: np.ndarray, numbers: np.ndarray) -> None:
 
 
 def _first(rows: np.ndarray, are_bad: Callable[[np.ndarray], np.ndarray]) -> tuple[int, int] | None:
-    """Row and column of the first bad cell; None where there is none."""
+    """Row and column of the first bad cell; None if there is none."""
     for start in range(0, len(rows), BLOCK_ROWS):
         bad = are_bad(rows[start : start + BLOCK_ROWS])
         if bad.any():
@@ -203,7 +205,7 @@ def _in_words(X: Any, row: int, column: int) -> str:
 
 
 def _text_column(X: Any) -> str:
-    """The first column that does not convert to numbers, in words."""
+    """The first column that cannot be converted to numbers, in words."""
     table = np.asarray(X, dtype=object) if library_of(X) == "numpy" else X
     if len(table.shape) != 2:
         return "X"
@@ -221,7 +223,7 @@ def _name(X: Any, column: int) -> str:
 
 
 def check_count(least: int, **parameters: Any) -> None:
-    """Refuse what is no integer of at least this size."""
+    """Refuse values that are not integers of at least ``least``."""
     for name, count in parameters.items():
         if not isinstance(count, Integral) or count < least:
             raise ValueError(f"{name}={count!r}; it must be an integer of at least {least}.")
@@ -235,11 +237,11 @@ def check_share(**parameters: Any) -> None:
 
 
 def check_layer_sizes(**parameters: Any) -> None:
-    """Refuse widths that are not positive integers; None is no widths at all."""
+    """Refuse layer widths that are not positive integers; None means no widths."""
     for name, sizes in parameters.items():
         for size in () if sizes is None else sizes:
             if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"{name}={sizes!r} holds {size!r}; widths of layers are positive integers, e.g. (128, 64).")
+                raise ValueError(f"{name}={sizes!r} holds {size!r}; layer widths must be positive integers, e.g. (128, 64).")
 
 
 def check_weights(sample_weight: Any, rows: np.ndarray, name: str = "sample_weight") -> np.ndarray | None:
@@ -251,17 +253,17 @@ def check_weights(sample_weight: Any, rows: np.ndarray, name: str = "sample_weig
     except ValueError as error:
         raise ValueError(f"{name} cannot be used: {error}") from error
     if (weights < 0).any():
-        raise ValueError(f"Negative values in data passed to {name}: {weights.min():g}; weights count repetitions.")
+        raise ValueError(f"Negative values in data passed to {name}: {weights.min():g}; weights must be 0 or larger.")
     total = float(weights.sum())
     if total and not LEAST_TOTAL <= total <= MOST_TOTAL:
-        raise ValueError(f"{name} sums to {total:g}, which cannot be computed with; bring it to a mean of 1.")
+        raise ValueError(f"{name} sums to {total:g}, which is out of range; rescale it to a mean of 1.")
     if not total:
         raise ValueError(f"{name} is zero for all {len(weights)} rows; at least one row needs a positive weight.")
     return weights
 
 
 def check_codes(estimator: Any, codes: Any) -> np.ndarray:
-    """A table of codes with as many columns as the estimator has components."""
+    """A checked table of codes, with one column per component of the estimator."""
     codes = codes if array_library_of(codes) is not None else without_objects(as_table(codes))
     codes = check_array(codes, dtype=_floats_of(codes), order="C", estimator=estimator, input_name="X")
     if codes.shape[1] != estimator.n_components_:
@@ -280,8 +282,8 @@ def has_callbacks(estimator: Any) -> bool:
 def random_seed(random_state: Any) -> int:
     """A seed for private generators.
 
-    None draws one from the operating system, where scikit-learn would draw from numpy's global generator and so change the
-    numbers that the user's own code gets after a fit.
+    None draws a seed from the operating system. scikit-learn would draw from numpy's global generator, which would change the
+    random numbers that the user's own code gets after a fit.
     """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])

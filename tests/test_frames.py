@@ -158,7 +158,7 @@ def test_other_columns(fits, library):
 @pytest.mark.parametrize("method", APPLIED)
 @each_library
 def test_array_after_a_mixed_frame(fits, library, method):
-    refused(lambda: getattr(fits[library], method)(np.zeros((3, 7))), "no data frame", "same columns")
+    refused(lambda: getattr(fits[library], method)(np.zeros((3, 7))), "not a data frame", "same columns")
 
 
 MISMATCHES = {

@@ -43,7 +43,7 @@ def interrupt(monkeypatch):
 
 @pytest.mark.parametrize(
     ("estimator", "which"),
-    [(TRAINED, "epoch 3, the last one that is complete"), (HELD_OUT, "epoch 3, the best so far on the rows held out")],
+    [(TRAINED, "epoch 3, the last complete one"), (HELD_OUT, "epoch 3, the best so far on the held-out rows")],
     ids=["trained", "held out"],
 )
 @pytest.mark.parametrize("kind", [AutoencoderTransformer, VAETransformer])
@@ -62,7 +62,7 @@ def test_the_best_model_stays(kind, estimator, which, interrupt):
 def test_so_does_the_start_where_that_is_a_model(early_stopping, interrupt):
     model = clone(FROM_PCA).set_params(early_stopping=early_stopping)
     interrupt(1)
-    with pytest.warns(UserWarning, match=r"after 0 epochs. The model is the one that it started from"):
+    with pytest.warns(UserWarning, match=r"after 0 epochs. The model is that at the start of training"):
         model.fit(X)
     pca = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(X)
     assert model.best_iter_ == 0
@@ -74,7 +74,7 @@ def test_a_warm_start_stays_where_it_was(early_stopping, interrupt):
     model = clone(HELD_OUT).set_params(early_stopping=early_stopping, warm_start=True).fit(X)
     before = model.transform(X)
     interrupt(1)
-    with pytest.warns(UserWarning, match="started from"):
+    with pytest.warns(UserWarning, match="at the start of training"):
         model.fit(X)
     np.testing.assert_allclose(model.transform(X), before, rtol=1e-5, atol=1e-6)
 

@@ -345,7 +345,7 @@ def test_a_column_without_a_bound_has_that_of_the_table():
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ({"min_value": 5, "max_value": 1}, "min_value is 5 and max_value 1 for column 0"),
+        ({"min_value": 5, "max_value": 1}, "min_value is 5, above the max_value of 1, for column 0"),
         ({"min_value": ["a", "b"]}, r"min_value=\['a', 'b'\]; it must be a number"),
     ],
 )

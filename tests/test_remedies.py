@@ -203,7 +203,7 @@ def test_an_array_with_text_becomes_a_frame(text, features):
 def test_text_where_numbers_were():
     table = np.column_stack([NUMBERS.astype(object)[:, :2], ["blue"] * 24])
     estimator = autoencoder().fit(NUMBERS)
-    assert not lines_in(refused(estimator.transform, table, "column 2", "pass numbers, and NaN where one is missing"))
+    assert not lines_in(refused(estimator.transform, table, "column 2", "pass numbers, and NaN for missing values"))
     table[:, 2] = np.nan
     estimator.transform(table)
 
@@ -323,7 +323,7 @@ def test_levels_that_a_dtype_lacks_are_added(fitted, seen):
 def test_an_array_for_a_frame():
     frame = pd.DataFrame({"a": ["x", "y"] * 12, "b": NUMBERS[:, 0]})
     estimator = autoencoder().fit(frame)
-    refused(estimator.transform, frame.to_numpy(), "X is no data frame", "pass a frame with the same columns")
+    refused(estimator.transform, frame.to_numpy(), "X is not a data frame", "pass a frame with the same columns")
     estimator.transform(pd.DataFrame(frame.to_numpy(), columns=frame.columns))
 
 
@@ -336,7 +336,7 @@ def test_codes_are_what_transform_returns():
 @pytest.mark.parametrize(
     ("weights", "message", "remedy"),
     [
-        ([-1.0] * 24, "Negative values in data passed to sample_weight: -1; weights count repetitions", [2] * 24),
+        ([-1.0] * 24, "Negative values in data passed to sample_weight: -1; weights must be 0 or larger", [2] * 24),
         ([0.0] * 24, "sample_weight", [0.0] * 20 + [1.0] * 4),
     ],
 )
@@ -347,7 +347,7 @@ def test_weights(weights, message, remedy):
 
 def test_other_columns_in_a_warm_start():
     estimator = autoencoder(warm_start=True).fit(NUMBERS)
-    refused(estimator.fit, NUMBERS[:, :2], "With warm_start=True a fit goes on from the earlier one's columns")
+    refused(estimator.fit, NUMBERS[:, :2], "With warm_start=True a fit keeps the columns of the earlier fit")
     estimator.fit(NUMBERS)
     estimator.set_params(warm_start=False).fit(NUMBERS[:, :2])
 

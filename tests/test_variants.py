@@ -507,12 +507,12 @@ CONTRADICTIONS = {
     "rates of a vae's hidden layers": (
         VAETransformer,
         {"penalty": KLSparsity(layer_weights=(1.0, 0.0)), "activation": "tanh"},
-        ["KLSparsity", "rate"],
+        ["KLSparsity", "activations between 0 and 1"],
     ),
     "rates of an unbounded code": (
         AutoencoderTransformer,
         {"penalty": "kl_sparsity"},
-        ["kl_sparsity", "rate", "code_activation='identity'", 'Set code_activation="logistic"'],
+        ["kl_sparsity", "activations between 0 and 1", "code_activation='identity'", 'Set code_activation="logistic"'],
     ),
     "rates of a code that may be negative": (
         AutoencoderTransformer,
@@ -698,7 +698,7 @@ def test_a_constant_column_does_not_move(init):
 def test_more_tangents_than_there_are(n_components, most):
     fitted = build(n_components=n_components).fit(X)
     assert fitted.tangent_space(X[:2], most).shape == (2, most, 13)
-    with pytest.raises(ValueError, match=f"n_directions={most + 1}, but the reconstruction moves in at most {most}"):
+    with pytest.raises(ValueError, match=f"n_directions={most + 1}, but this model has at most {most}"):
         fitted.tangent_space(X, most + 1)
 
 

@@ -1,9 +1,9 @@
-"""From a table to a trained model that is not worse than where it started.
+"""From a table to a trained model that is not worse than its start.
 
-Keeping the best epoch is not enough: on small tables the best of many epochs is chosen by noise, and a start computed from all
-rows has already seen the ones that are to judge it. So the number of epochs is chosen on rows that neither the start nor the
-training saw; small tables are cross-validated, and the final model, which is trained on all rows beside those of the folds,
-has the weights of that epoch. It replaces the start only where the guard is convinced by the gain on the held-out rows.
+Keeping the best epoch is not enough. On small tables the best of many epochs is chosen by noise, and a start computed from all
+rows has seen the rows that should judge it. The number of epochs is therefore chosen on rows that neither the start nor the
+training saw. Small tables are cross-validated; the final model is trained on all rows at the same time and gets the weights of
+the chosen epoch. It replaces the start only if the guard accepts the gain on the held-out rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,19 +41,19 @@ MANY_COMPONENTS = 1 << 30  # as many as there are
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What came of a fit.
+    """The outcome of a fit.
 
     Attributes
     ----------
     model : Autoencoder
     scaling : Scaling
-        From the units of the input to what the networks see.
+        From the units of the input to the scale of the networks.
     rows : Rows
-        As the networks see them.
+        On the scale of the networks.
     penalties : tuple of Penalty
-        As they were charged.
+        As they were applied.
     result : TrainingResult or None
-        The training that led to the model; None where PCA was the answer without any.
+        The training that led to the model; None if a closed-form solution was the answer without training.
     """
 
     model: Autoencoder
@@ -64,17 +64,17 @@ class Fit:
 
     @property
     def still_falling(self) -> bool:
-        """Whether the training ran out of epochs with the loss falling."""
+        """Whether training ran out of epochs while the loss was falling."""
         return self.result is not None and self.result.still_falling
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user ended the training."""
+        """Whether the user ended training."""
         return self.result is not None and self.result.interrupted
 
 
 Report = Callable[[int, TrainingResult, Callable[[], list[Fit]]], bool | None]
-Watch = Callable[[int, TrainingResult, Callable[[], list[Autoencoder]]], bool | None]  # the same, of models alone
+Watch = Callable[[int, TrainingResult, Callable[[], list[Autoencoder]]], bool | None]  # a report of models instead of fits
 
 
 def fit_rows(
@@ -84,31 +84,32 @@ def fit_rows(
     earlier: tuple[Autoencoder, Scaling] | None = None,
     report: Report | None = None,
 ) -> list[Fit]:
-    """Fit models to the rows of a table, one as a rule.
+    """Fit models to the rows of a table, usually one.
 
-    1. Scale the columns, and find the size of the code.
-    2. Hold rows out to judge by: the caller's, folds of a small table, or a random share.
+    1. Scale the columns, and find the number of components.
+    2. Hold rows out to judge by: the caller's, the folds of a small table, or a random share.
     3. Decide what is open about the likelihood.
-    4. Stay at the closed solution where it is the answer or nothing can judge; else train.
+    4. Stay at the closed-form solution if it is the answer or no rows can judge; otherwise train.
 
     Parameters
     ----------
     settings : sequence of Settings
-        Of each model; several differ by their seed alone, and are trained together.
+        Settings of each model. Several models differ only in their seed, and are trained together.
     rows : Rows
-        In the units of the input; of a table in memory the distinct ones.
+        In the units of the input. For a table in memory, its distinct rows.
     held_out : Table or None
-        The caller's own validation rows; None leaves the choice of rows to this function.
+        The caller's own validation rows. None lets this function choose rows.
     earlier : tuple of Autoencoder and Scaling, or None
-        A model to go on from, instead of a new one. Its start is not PCA's, so any gain on held-out rows is kept.
+        A model to continue from, instead of a new one. Any gain on held-out rows is kept then, because its start is not that of
+        PCA.
     report : callable or None
-        Called before the first epoch and after each with the number of epochs to go, the result of the training so far, and a
-        function that gives the fits as they would be with the models of this epoch. True ends the training.
+        Called before the first epoch and after each epoch, with the number of epochs, the result of the training so far, and a
+        function that returns the fits with the models of this epoch. It ends training by returning True.
 
     Raises
     ------
     KeyboardInterrupt
-        Where the user interrupts it before there is a model that could stand in for the fit.
+        If the user interrupts the fit before there is a usable model.
     """
     first = settings[0]
     model, scaling = earlier or (None, scaling_of(first, rows))
@@ -140,7 +141,7 @@ def fit_rows(
 
 
 def scaling_of(settings: Settings, rows: Rows) -> Scaling:
-    """From the units of the input to what the networks see."""
+    """The scaling from the units of the input to those of the networks."""
     if settings.likelihood == "bernoulli":
         return Scaling.none(rows)
     numbers = settings.n_levels == 0
@@ -148,7 +149,7 @@ def scaling_of(settings: Settings, rows: Rows) -> Scaling:
 
 
 def task_of(settings: Settings, rows: Rows, scaling: Scaling, earlier: Autoencoder | None) -> Task:
-    """What is to be fitted to a scaled table."""
+    """The task of fitting a model to a scaled table."""
     encoding = Encoding.of(rows, settings.n_levels)
     n_components = _n_components(settings, encoding, rows, earlier)
     settings.check(n_components)
@@ -164,7 +165,7 @@ def task_of(settings: Settings, rows: Rows, scaling: Scaling, earlier: Autoencod
 
 
 def _n_components(settings: Settings, encoding: Encoding, rows: Rows, earlier: Autoencoder | None) -> int:
-    """Size of the code: the number that is given, as many as explain a share of the variance, or as many as PCA has."""
+    """Number of components: the given one, as many as explain a share of the variance, or as many as PCA has."""
     if settings.n_components is None:
         return min(rows.n_rows, len(encoding.mean))
     if settings.n_components >= 1:
@@ -179,11 +180,11 @@ def _n_components(settings: Settings, encoding: Encoding, rows: Rows, earlier: A
 
 
 def _splits(task: Task, seeds: list[int], rows: Rows, held_out: Table | None, whole: bool) -> list[Split]:
-    """Training and held-out part: the caller's, the folds of a small table, that of a stream, or one random split per seed.
+    """Training and held-out parts: the caller's, the folds of a small table, those of a stream, or one random split per seed.
 
-    No split where there are too few rows for one.
+    Empty if there are too few rows to split.
 
-    ``whole`` says that a model goes on which has seen all rows, so that folds would tell nothing.
+    ``whole`` says that training continues with a model that has seen all rows, so that folds would tell nothing.
     """
     if held_out is not None:
         return [Split(rows, held_out)]
@@ -198,7 +199,7 @@ def _splits(task: Task, seeds: list[int], rows: Rows, held_out: Table | None, wh
 
 
 def start(task: Task, rows: Rows, linear: LinearGaussian | None = None) -> Autoencoder:
-    """A new model on the task's device, at the closed solution for these rows where that is asked for."""
+    """A new model on the task's device, at the closed-form solution for these rows if that is asked for."""
     model = started(task, rows, linear)
     if task.settings.from_pca and not task.settings.variational:
         set_noise(task, model, _residuals_of_start(task, model, rows))
@@ -206,7 +207,7 @@ def start(task: Task, rows: Rows, linear: LinearGaussian | None = None) -> Autoe
 
 
 def _residuals_of_start(task: Task, model: Autoencoder, rows: Rows) -> Residuals:
-    """Of the rows that the closed solution is of; what PCA leaves of each column, where it is the whole of it."""
+    """Residuals of the rows from which the closed-form solution is computed."""
     if not (isinstance(rows, Lazy) and task.settings.is_solved_by_pca) or task.settings.marked:
         return Residuals.of_training(model, rows, task, torch.device("cpu"))
     pca = principal_components(rows)
@@ -223,14 +224,14 @@ def resumed(task: Task, earlier: Autoencoder) -> Autoencoder:
     ):
         if now != before:
             raise ValueError(
-                f"warm_start=True, but {name}={now!r} and the earlier fit's was {before!r}. Set warm_start=False, or it back."
+                f"warm_start=True, but {name}={now!r} and the earlier fit had {before!r}. Set warm_start=False or restore it."
             )
     try:
         model.load_state_dict(earlier.state_dict())
     except RuntimeError as error:
         raise ValueError(
-            f"warm_start=True, but the parameters describe another model than the earlier fit's. {error}\n"
-            "Set warm_start=False, or the parameters back."
+            f"warm_start=True, but the parameters describe a different model than in the earlier fit. {error}\n"
+            "Set warm_start=False or restore the parameters."
         ) from error
     return model.to(task.settings.device)
 
@@ -263,18 +264,18 @@ def _fit_without_validation(
 
 
 def _watching(watch: Watch, models: Callable[[], list[Autoencoder]]) -> Callable[[int, TrainingResult], bool | None]:
-    """What reports a training, and the models that it has come to where anyone asks for them."""
+    """A report of a training, together with its models so far for those who ask for them."""
     return lambda n_iter, so_far: watch(n_iter, so_far, models)
 
 
 def _check_has_model(task: Task, earlier: Autoencoder | None, result: TrainingResult) -> None:
-    """Let an interruption be one where all that it leaves are random weights."""
+    """Raise ``KeyboardInterrupt`` if an interrupted training leaves nothing but random weights."""
     if result.interrupted and result.best_iter == 0 and earlier is None and not task.settings.from_pca:
         raise KeyboardInterrupt
 
 
 def _is_exact(task: Task, rows: Rows, model: Autoencoder) -> bool:
-    """Whether a model reconstructs all rows already, so that every step of a training would take it away from there."""
+    """Whether a model reconstructs all rows exactly already, so that each training step would make it worse."""
     settings = task.settings
     if settings.variational or settings.marked or not (settings.is_plain and settings.likelihood == "gaussian"):
         return False
@@ -285,10 +286,10 @@ def _is_exact(task: Task, rows: Rows, model: Autoencoder) -> bool:
 class _Judgement:
     """A fit whose number of epochs is chosen on held-out rows.
 
-    1. Train a model on each split and, where the rows held out would be missed, one on all rows beside them; remember the epoch
-       that was best for the splits.
-    2. Weigh its gain against the start: the one verdict on whether training is kept.
-    3. Measure the noise on the rows held out.
+    1. Train a model on each split and, if the held-out rows would be missed, one on all rows with them. Remember the epoch that
+       was best for the splits.
+    2. Compare its gain with the start. This alone decides whether training is kept.
+    3. Measure the noise on the held-out rows.
 
     There are as many splits as tasks, or one task and any number of splits.
     """
@@ -321,7 +322,7 @@ class _Judgement:
         return self._with_noise(models, residuals), result  # 3)
 
     def _copies(self, judged: list[Autoencoder], of_all: list[Autoencoder]) -> list[Autoencoder]:
-        """What the models would be if the fit ended with these."""
+        """The models that the fit would return if it ended now."""
         return self._with_noise(deepcopy(of_all or judged), self._residuals(judged))
 
     def _with_noise(self, models: list[Autoencoder], residuals: Residuals) -> list[Autoencoder]:
@@ -340,23 +341,23 @@ class _Judgement:
 
     @property
     def _beats_closed_solution(self) -> bool:
-        """Whether the start is one that must be beaten clearly."""
+        """Whether training starts at a closed-form solution, which it must clearly beat."""
         return self.tasks[0].settings.from_pca and self.earlier is None
 
     @property
     def _needs_all_rows(self) -> bool:
-        """Whether rows held out would be missed. Of several models each holds out others, so that together they see all."""
+        """Whether to train a model on all rows as well. Several models need none: each holds out other rows."""
         if self.earlier is not None or self.held_out is not None or len(self.tasks) > 1:
             return False
         return not self.rows.is_streamed and self.rows.n_rows < self._guard.refit_below
 
     def _residuals(self, models: list[Autoencoder]) -> Residuals:
-        """Of the rows held out."""
+        """Residuals of the held-out rows."""
         held_out = [split.held_out for split in self.splits]
         return Residuals.of(list(zip(models, held_out, strict=True)), self.tasks[0])
 
     def _with_those_of_training(self, residuals: Residuals, task: Task, model: Autoencoder) -> Residuals:
-        """No less than those of the rows trained on, where cells may be missing."""
+        """Residuals that are no smaller than those of the training rows, if cells may be missing."""
         if not task.settings.marked:
             return residuals
         return residuals.at_least(Residuals.of_training(model, self.rows, task).errors)
@@ -368,16 +369,16 @@ class _Judgement:
         if result.losses[-1] <= DIVERGED * (1 + abs(start)):
             return
         raise FloatingPointError(
-            f"The loss was {result.losses[-1]:.3g} after {len(result.losses)} epochs, no better than "
-            f"{start:.3g} on held-out rows before. Lower learning_rate_init."
+            f"Training diverged: the loss was {result.losses[-1]:.3g} after {len(result.losses)} epochs, and that of held-out "
+            f"rows was {start:.3g} at the start. Lower learning_rate_init."
         )
 
     def _is_futile(self, progress: float, judged: Judged) -> bool:
-        """Whether what training has brought so far makes it unlikely that it will be kept."""
+        """Whether the gain so far makes it unlikely that training will be kept."""
         return self._beats_closed_solution and self._guard.is_futile(progress, judged)
 
     def _is_kept(self, result: TrainingResult, start_error: float, error: float) -> bool:
-        """Whether the best epoch takes the place of the start."""
+        """Whether the best epoch replaces the start."""
         if result.best_iter == 0 or not self._beats_closed_solution:
             return result.best_iter > 0
         if self.tasks[0].settings.variational:
@@ -389,11 +390,11 @@ class _Judgement:
 
 
 def run_of(task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows, splits: Sequence[Split] = ()) -> Run:
-    """The training of models on all rows of a table, the first of them without those that a split holds out."""
+    """A training on all rows of a table; each of the first models leaves out the rows that its split holds out."""
     settings = task.settings
     if not (settings.variational or settings.marked or settings.is_plain):
         for model in models:
-            model.likelihood.fit_(1.0)  # while it trains, so that what is charged beside it has one meaning
+            model.likelihood.fit_(1.0)  # during training, so that the weights of penalties have one meaning
     parts = [split.part for split in splits if split.part is not None]
     if len(models) == len(splits) == 1:
         rows, parts = splits[0].rows, []
@@ -410,7 +411,7 @@ def run_of(task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows
 def _batches(
     task: Task, plan: TrainingPlan, models: list[Autoencoder], rows: Rows, parts: list[np.ndarray]
 ) -> Batches | StreamedBatches:
-    """What the models are trained on: rows on the device, or those of blocks that are read anew in each pass."""
+    """The batches to train on, from rows on the device or from blocks that are read again in each pass."""
     if isinstance(rows, Lazy) and rows.is_streamed:
         return _streamed_batches(task, plan, rows, next(models[0].parameters()).dtype)
     cells, counts = tensors_of(rows, models[0], task.settings.device)
@@ -419,7 +420,7 @@ def _batches(
 
 
 def _streamed_batches(task: Task, plan: TrainingPlan, rows: Lazy, dtype: torch.dtype) -> StreamedBatches:
-    """Of the rows that this process has. Where others have further rows, the batches of all together have the plan's size."""
+    """Batches of the rows of this process. If other processes have further rows, all batches together have the planned size."""
     reader, unit = rows.reader, rows.total / rows.n_rows
     reader.processes.together(partial(_check_has_rows, reader))
     weighted, share = reader.is_weighted, reader.n_own_rows / reader.n_rows
@@ -446,13 +447,13 @@ def _streamed_batches(task: Task, plan: TrainingPlan, rows: Lazy, dtype: torch.d
 def _check_has_rows(reader: Reader) -> None:
     if reader.n_own_rows == 0:
         raise ValueError(
-            "All rows of one of the processes are held out to choose the number of epochs on. Lower validation_fraction, or "
+            "All rows of one of the processes are held out to choose the number of epochs. Lower validation_fraction, or "
             "spread the rows over fewer processes."
         )
 
 
 def _weights(counts: Tensor | None, rows: Tensor, n_models: int, parts: list[np.ndarray]) -> Tensor | None:
-    """Weights of all rows for each model, with mean 1; those of the part that is held out from a model are 0 there."""
+    """Weights of all rows for each model, with mean 1; the rows that are held out from a model have weight 0."""
     if counts is None and not parts:
         return None
     weights = (rows.new_ones(len(rows)) if counts is None else counts).repeat(n_models, 1)

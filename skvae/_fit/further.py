@@ -1,4 +1,4 @@
-"""Fits that go on with every call, for streams of rows of which none comes twice."""
+"""Fits that continue with every call, for streams of rows that are seen once."""
 
 import math
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ from skvae._tables.summary import Summary
 from skvae.core.model import Autoencoder
 from skvae.core.training import Run, TrainingPlan, TrainingResult
 
-ENOUGH_ROWS, ROWS_PER_COLUMN = 100, 5  # until the networks start to train; as many per column as IncrementalPCA's batches have
-RATE = 1e-3  # constant, so much less than the highest of a rate that falls
+ENOUGH_ROWS, ROWS_PER_COLUMN = 100, 5  # from which the networks are trained; IncrementalPCA's batches have as many per column
+RATE = 1e-3  # constant, and therefore much lower than the peak of a falling rate
 WARM_UP = 100  # steps
 
 
 class Increments:
-    """What a fit that goes on remembers: moments of all rows, the optimiser's state, and the first rows while they are few.
+    """The state between calls: moments of all rows, the state of the optimiser, and the first rows while they are few.
 
     Attributes
     ----------
     waiting : Table or None
-        All rows so far, in the units of the input, until they are enough to start from.
+        All rows so far, in the units of the input, until there are enough to start from.
     summary : Summary or None
-        Of all rows as the marginals make them, exact; None after a fit by other means.
+        Exact moments of all rows after the marginals; None after a fit by other means.
     n_calls, n_steps : int
-        Of the training.
+        Number of calls and of training steps.
     moments : tuple of two Tensor, or None
-        Adam's running means of gradients and of their squares.
+        Adam's running means of the gradients and of their squares.
     """
 
     def __init__(self, is_waiting: bool) -> None:
@@ -47,7 +47,7 @@ class Increments:
         self.moments: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def rows_for(self, table: Table) -> Table:
-        """What to fit to when a table comes: it alone, or all rows so far."""
+        """The rows to fit to when a table arrives: the table alone, or all rows so far."""
         if self.waiting is None or self.waiting.n_rows == 0:
             return table
         return stacked([self.waiting, table])
@@ -60,7 +60,7 @@ class Increments:
         earlier: tuple[Autoencoder, Scaling] | None = None,
         report: Report | None = None,
     ) -> list[Fit]:
-        """Go on by one pass over some rows, from an earlier model where there is one, in place of ``fit_rows``."""
+        """Fit by one pass over some rows, from an earlier model if there is one; takes the place of ``fit_rows``."""
         its = replace(settings[0], early_stopping=False)
         new = summary_of(rows.blocks())
         self.summary = new if self.summary is None or self.waiting is not None else self.summary.merged(new)
@@ -81,12 +81,12 @@ class Increments:
         return [Fit(model, scaling, scaled, task.penalties, result)]
 
     def settle(self, rows: Rows) -> None:
-        """Take note that rows have been fitted to: the first ones are kept until they are enough."""
+        """Record that rows have been fitted; the first ones are kept until there are enough."""
         if self.waiting is not None:
             self.waiting = None if are_enough(rows) else rows.gathered()
 
     def _epoch(self, run: Run) -> float:
-        """Train once on all rows, from where the optimiser was; the mean loss of the steps."""
+        """Train on all rows once, with the state of the optimiser, and return the mean loss of the steps."""
         run.plan = _with_warm_up(run.plan, run.batches.n_batches)
         run.n_epochs, run.n_steps = self.n_calls, self.n_steps
         if self.moments is not None:
@@ -106,5 +106,5 @@ def are_enough(rows: Rows) -> bool:
 
 
 def _with_warm_up(plan: TrainingPlan, n_batches: int) -> TrainingPlan:
-    """The plan of one epoch whose steps are those after others, of which the first rise to the full rate."""
+    """The plan of one epoch with a warm-up over its first steps."""
     return replace(plan, warmup=WARM_UP / (n_batches + 1))

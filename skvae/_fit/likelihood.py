@@ -1,8 +1,8 @@
-"""Which likelihood a model with a posterior has: one variance of the noise, or one per column where that is likelier.
+"""The likelihood of a model with a posterior: one noise variance, or one per column if that is more likely.
 
-The closed solutions are compared on rows that nothing was fitted to, of all folds where there are few. They are probabilistic
-PCA, and factor analysis with and without a prior, in this order: noise that vanishes on all rows seen may cost any number of
-nats on the next one, so that the next candidate is taken only for a clear gain.
+The closed-form solutions are compared on rows that they were not fitted to, on all folds of a small table. The candidates are
+probabilistic PCA, and factor analysis with and without a prior. A column whose noise vanishes on the rows seen may cost any
+number of nats on the next row, so each later candidate is chosen only for a clear gain.
 """
 
 from dataclasses import replace
@@ -17,21 +17,21 @@ from skvae._fit.task import Task
 from skvae._tables.rows import Rows
 from skvae.core.model import Autoencoder
 
-FOLDS_BELOW = 20_000  # distinct rows; what is closed is cheap to cross-validate
+FOLDS_BELOW = 20_000  # distinct rows; closed-form solutions are cheap to cross-validate
 CANDIDATES = (("gaussian", 0.0), ("gaussian_diag", 4.0), ("gaussian_diag", 0.0))  # likelihood and prior rows, safest first
 
 
 def as_before(task: Task, earlier: Autoencoder) -> Task:
-    """The likelihood of the fit that this one goes on from, where it is open."""
+    """The task with the likelihood of the fit that it continues from, if its own is open."""
     if task.settings.likelihood is not None:
         return task
     return task.with_likelihood("gaussian_diag" if earlier.likelihood.per_column else "gaussian")
 
 
 def decided(task: Task, rows: Rows, splits: list[Split], given: bool) -> tuple[Task, list[Split]]:
-    """The task with its likelihood decided, and the splits with the closed solutions that are known now.
+    """The task with its likelihood decided, and the splits with the closed-form solutions that are known now.
 
-    ``given`` says that the held-out rows are the caller's own, which alone judge then.
+    ``given`` says that the held-out rows are the caller's own; then only they judge.
     """
     if task.settings.likelihood is not None:
         return task, splits
@@ -52,11 +52,11 @@ def decided(task: Task, rows: Rows, splits: list[Split], given: bool) -> tuple[T
 
 
 class _Candidate:
-    """A likelihood, its closed solutions on the training parts, and their log-likelihood of each held-out row."""
+    """A likelihood, its closed-form solutions on the training parts, and their log-likelihood of each held-out row."""
 
     def __init__(self, task: Task, splits: list[Split]) -> None:
         self.task = task
-        density = replace(task, settings=replace(task.settings, beta=1.0))  # another beta's solution is no density's maximum
+        density = replace(task, settings=replace(task.settings, beta=1.0))  # only this solution maximises a density
         self.solutions = [linear_gaussian(density, split.rows) for split in splits]
         pairs = zip(self.solutions, splits, strict=True)
         self.log_likelihood = np.concatenate([solution.log_likelihood(split.held_out.rows) for solution, split in pairs])

@@ -1,6 +1,6 @@
 """Linear latent variable models by maximum likelihood, in float64: probabilistic PCA and factor analysis.
 
-A model with a posterior starts at one of them, and its likelihood is then theirs.
+A model with a posterior starts at one of them and then has its likelihood.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from skvae._tables.lazy import Lazy
 from skvae._tables.rows import EPS, Rows
 
 EM_STEPS = 30
-EM_COST = 1e8  # multiplications per step; of a table that would take more, some rows
-EM_FLOOR = 1e-3  # least variance of the noise, of a column of unit variance
-EM_PATTERNS = 64  # of missing cells, whose covariances are added up at once
+EM_COST = 1e8  # multiplications per step; a table that needs more is represented by some of its rows
+EM_FLOOR = 1e-3  # smallest noise variance, for a column of unit variance
+EM_PATTERNS = 64  # patterns of missing cells whose covariances are added up at once
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class LinearGaussian:
     def posterior(self, beta: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """The posterior of z: its mean is ``weight @ (x - mean)``, its variances are the same for all rows.
 
-        With beta it is the q that maximises E_q[log p(x | z)] - beta KL(q || N(0, I)), which is the posterior under a noise
-        that is beta times as large.
+        With ``beta`` it is the q that maximises E_q[log p(x | z)] - beta KL(q || N(0, I)), which is the posterior under noise
+        that is ``beta`` times as large.
         """
         weighted = self.loadings.T / self.noise
         information = (weighted * self.loadings.T).sum(axis=1)
@@ -54,24 +54,24 @@ class LinearGaussian:
 def probabilistic_pca(
     pca: PrincipalComponents, n_components: int, beta: float = 1.0, noise: float | None = None, floor: float = 0.0
 ) -> LinearGaussian:
-    """Probabilistic PCA by maximum likelihood (Tipping and Bishop, 1999), with one variance of the noise for all columns.
+    """Probabilistic PCA by maximum likelihood (Tipping and Bishop, 1999), with one noise variance for all columns.
 
-    Where no column depends on the others exactly, the last axis is left to the noise: a code of all axes would leave none, and
-    one component less describes the same density. The noise is averaged over as many axes as there are, as in scikit-learn,
-    which with fewer rows than columns is more than its maximum likelihood, and likelier for other rows.
+    If no column is an exact function of the others, the last axis is left to the noise: a code of all axes would leave no
+    noise, and one component less describes the same density. The noise is averaged over all axes, as in scikit-learn. With
+    fewer rows than columns this is larger than the maximum likelihood estimate, and gives other rows a higher likelihood.
 
     Parameters
     ----------
     pca : PrincipalComponents
     n_components : int
-        Components that there is no use for have zero loadings.
+        Number of components. Those that cannot be used have zero loadings.
     beta : float
-        Weight of the divergence in the objective that is maximised. A noise of variance s leaves the axes whose variance
-        exceeds ``beta * s``, with loadings of squared length ``variance - beta * s``.
+        Weight of the divergence in the objective that is maximised. With a noise variance s, the axes whose variance exceeds
+        ``beta * s`` are kept, with loadings of squared length ``variance - beta * s``.
     noise : float or None
-        Variance of the noise; None for that which maximises the objective, the mean over axes of what the code leaves.
+        Noise variance. None takes the one that maximises the objective, which is the mean over axes of what the code leaves.
     floor : float
-        Least variance of the noise.
+        Smallest noise variance.
     """
     rank = int((pca.variances > pca.variances[0] * len(pca.mean) * EPS).sum())
     k = min(n_components, rank)
@@ -86,9 +86,9 @@ def probabilistic_pca(
 
 
 def _noise_left(variances: np.ndarray, k: int, beta: float) -> tuple[float, int]:
-    """Variance of the noise and number of components, at most k, whose axes exceed beta times it.
+    """Noise variance and number of components, at most k, whose axes exceed beta times this variance.
 
-    Each component spreads beta times the noise over the reconstruction; the rest is what the other axes hold.
+    Each component adds beta times the noise to the reconstruction; the rest is the variance of the other axes.
     """
     for n in range(k, 0, -1):
         axes_left = len(variances) - beta * n
@@ -98,14 +98,14 @@ def _noise_left(variances: np.ndarray, k: int, beta: float) -> tuple[float, int]
 
 
 def factor_analysis(table: Rows, n_components: int, floor: np.ndarray, prior_rows: float = 0.0) -> LinearGaussian:
-    """Factor analysis by maximum likelihood: noise with a variance per column, none below its ``floor``.
+    """Factor analysis by maximum likelihood, with one noise variance per column, none below its ``floor``.
 
-    Given the noise, the best loadings are closed: the principal axes of the columns divided by their noise. What is left is a
-    smooth function of the log-variances of the noise alone, whose gradient is closed too (Joreskog, 1967), and a quasi-Newton
-    method takes some fifty evaluations where expectation-maximisation takes a thousand.
+    For a given noise the best loadings are in closed form: the principal axes of the columns divided by their noise. What
+    remains is a smooth function of the log-variances of the noise, whose gradient is in closed form too (Joreskog, 1967). A
+    quasi-Newton method takes some fifty evaluations where expectation-maximisation takes a thousand.
 
-    The likelihood may be highest where a column has no noise at all, which makes other rows impossible. ``prior_rows`` is the
-    number of further observations of each column's noise, each of the size that probabilistic PCA finds.
+    The likelihood may be highest if a column has no noise at all, which makes other rows impossible. ``prior_rows`` adds this
+    number of observations to each column's noise, of the size that probabilistic PCA finds.
     """
     k = min(n_components, table.n_columns - 1, table.n_rows - 1)
     mean, variances, axes_of = _closed_loadings(table, k)
@@ -137,9 +137,9 @@ Axes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def _closed_loadings(table: Rows, k: int) -> tuple[np.ndarray, np.ndarray, Axes]:
-    """Means, variances, and a function of the noise: the k largest eigenvalues, falling, and eigenvectors of the covariance.
+    """Means, variances, and a function from the noise to the k largest eigenvalues and their eigenvectors.
 
-    It is that of columns divided by sqrt(noise).
+    They are those of the covariance of the columns divided by sqrt(noise), in falling order.
     """
     if isinstance(table, Lazy):
         covariance = table.summary.covariance(table.total)
@@ -154,7 +154,7 @@ def _closed_loadings(table: Rows, k: int) -> tuple[np.ndarray, np.ndarray, Axes]
 
 
 def _axes_of_rows(rows: np.ndarray, k: int) -> Axes:
-    """Of fewer rows than columns: the same eigenvalues belong to the small matrix of products of rows."""
+    """For fewer rows than columns: the small matrix of products of rows has the same eigenvalues."""
     n, d = rows.shape
     if k == 0:
         return lambda _: (np.empty(0), np.empty((0, d)))
@@ -183,7 +183,7 @@ def _axes_of_covariance(covariance: np.ndarray, k: int) -> Axes:
 
 @dataclass(frozen=True)
 class Completed:
-    """What a linear latent variable model makes of rows with missing cells: itself, and the moments of the completed rows."""
+    """A linear latent variable model of rows with missing values, and the moments of the completed rows."""
 
     linear: LinearGaussian
     components: PrincipalComponents
@@ -192,23 +192,23 @@ class Completed:
 def expectation_maximisation(
     rows: np.ndarray, counts: np.ndarray, n_components: int, shared: bool, noise: np.ndarray | None = None
 ) -> Completed:
-    """Maximum likelihood from rows with missing cells, of probabilistic PCA (Ilin and Raiko, 2010) or factor analysis.
+    """Maximum likelihood from rows with missing values, of probabilistic PCA (Ilin and Raiko, 2010) or factor analysis.
 
-    The missing cells and the codes are both unobserved. Given the parameters their moments are closed, and given these the
-    parameters are; rows that miss the same cells share the posterior's covariance. Large tables are represented by some of
-    their rows.
+    Missing cells and codes are both unobserved. Their moments are in closed form given the parameters, and so are the
+    parameters given the moments. Rows with the same missing cells share the covariance of the posterior. Of a large table some
+    rows are used.
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_columns)
         NaN where missing.
     counts : ndarray of shape (n_rows,)
-        Weights.
+        Weights of the rows.
     n_components : int
     shared : bool
-        Whether all columns have one variance of the noise.
+        Whether all columns have the same noise variance.
     noise : ndarray of shape (n_columns,) or None
-        Variances that are given; NaN for those that are not.
+        Known noise variances; NaN for unknown ones.
     """
     affordable = max(int(EM_COST / (rows.shape[1] * (n_components + 1) ** 2)), 10 * (n_components + 1))
     rows, counts = rows[:affordable], counts[:affordable]  # in an order that has nothing to do with what they are
@@ -216,7 +216,7 @@ def expectation_maximisation(
 
 
 class _Expectation:
-    """The state of the iteration, all statistics in one place."""
+    """The state of the iteration, with all statistics."""
 
     def __init__(self, rows: np.ndarray, counts: np.ndarray, n_components: int, shared: bool, noise: np.ndarray | None) -> None:
         observed = ~np.isnan(rows)
@@ -257,7 +257,7 @@ class _Expectation:
         self.noise = np.where(np.isnan(self.given), noise, self.given)
 
     def _codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Posterior means of all rows and covariances of all patterns."""
+        """Posterior means of all rows, and posterior covariances of all patterns of missing cells."""
         k = self.loadings.shape[1]
         products = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(len(self.mean), k * k)
         information = ((self.patterns / self.noise) @ products).reshape(len(self.patterns), k, k) + np.eye(k)
@@ -273,7 +273,7 @@ class _Expectation:
         moments = np.add.reduceat(weighted[:, :, None] * extended[:, None, :], self.starts)
         moments[:, :k, :k] += self.weights[:, None, None] * spread
         normal = (self.patterns.T.astype(np.float64) @ moments.reshape(len(moments), -1)).reshape(-1, k + 1, k + 1)
-        normal += EPS * self.counts.sum() * np.eye(k + 1)  # of a column that no row has
+        normal += EPS * self.counts.sum() * np.eye(k + 1)  # for a column without any value
         known = np.where(self.observed, self.rows, 0.0)
         solution = np.linalg.solve(normal, (known.T @ weighted)[:, :, None])[:, :, 0]
         residual = np.where(self.observed, self.rows - extended @ solution.T, 0.0)
@@ -284,7 +284,7 @@ class _Expectation:
         self._set_noise((self.counts @ residual**2 + uncertain) / self.seen)
 
     def _diagonal(self) -> LinearGaussian:
-        """The same model with independent components given a complete row, the most informative first."""
+        """The model rotated so that components are independent given a complete row, the most informative first."""
         scaled = self.loadings / np.sqrt(self.noise)[:, None]
         rotation = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
         loadings = self.loadings @ rotation

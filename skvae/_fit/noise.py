@@ -1,4 +1,4 @@
-"""Variance of the noise, from the residuals of rows that a model was not trained on where there are any."""
+"""Noise variance from residuals, of rows that the model was not trained on if there are any."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,25 +12,25 @@ from skvae._tables.rows import Rows, Table
 from skvae.core.inference import mean_squared_error
 from skvae.core.model import Autoencoder
 
-N_HIDINGS = 4  # draws of hidden cells that the noise is measured by
+N_HIDINGS = 4  # draws of hidden cells to measure the noise on
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """Mean squared error of each column, and the weight of the cells that it is a mean of."""
+    """Mean squared error of each column, and the total weight of its cells."""
 
     errors: Tensor
     weights: Tensor
 
     @classmethod
     def of(cls, parts: Iterable[tuple[Autoencoder, Table]], task: Task, device: torch.device | None = None) -> "Residuals":
-        """Of several tables, each reconstructed by its own model, on the task's device where no other is given."""
+        """Residuals of several tables, each reconstructed by its own model; on the task's device by default."""
         device = task.settings.device if device is None else device
         return cls._pooled(_squared_error(model, table, task, device) for model, table in parts)
 
     @classmethod
     def _pooled(cls, parts: Iterable[tuple[Tensor, Tensor]]) -> "Residuals":
-        """Of errors and weights of several parts of a table."""
+        """Pool the errors and weights of several parts of a table."""
         total = pooled = torch.zeros((), dtype=torch.float64)
         for error, weight in parts:
             total = total + weight
@@ -39,7 +39,7 @@ class Residuals:
 
     @classmethod
     def of_training(cls, model: Autoencoder, rows: Rows, task: Task, device: torch.device | None = None) -> "Residuals":
-        """Of the rows that a model is fitted to: all for a linear model, else a sample where there are many."""
+        """Residuals of the rows that a model is fitted to: all rows for a linear model, otherwise a sample of a large table."""
         if not task.settings.is_linear:
             return cls.of(((model, block) for block in rows.sample().blocks()), task, device)
         own = cls.of(((model, block) for block in rows.blocks()), task, device)
@@ -48,19 +48,19 @@ class Residuals:
 
     @property
     def mean(self) -> float:
-        """Over all cells."""
+        """Mean over all cells."""
         return ((self.errors * self.weights).sum() / self.weights.sum()).item()
 
     def at_least(self, errors: Tensor) -> "Residuals":
-        """With the larger error of each column: a few rows held out may be without the outliers that a column has."""
+        """Take the larger error of each column, because a few held-out rows may lack the outlying values of a column."""
         return replace(self, errors=torch.maximum(self.errors, errors))
 
 
 def set_noise(task: Task, model: Autoencoder, residuals: Residuals) -> None:
-    """Set the noise in closed form where the code is exact; with a posterior, the two are trained together.
+    """Set the noise in closed form if the code is exact; with a posterior, noise and networks are trained together.
 
-    In a mixed table the noise is that of cells which the model does not see. What is trained is then a lower bound: a network
-    may encode the outliers of a column that it sees, and would be certain that other rows have none.
+    In a mixed table the noise is that of hidden cells, and the trained noise is only a lower bound. A network can encode the
+    outlying values of a column that it sees, and would be certain that other rows have none.
     """
     if task.settings.variational:
         if not task.settings.is_mixed:
@@ -71,7 +71,7 @@ def set_noise(task: Task, model: Autoencoder, residuals: Residuals) -> None:
 
 
 def _squared_error(model: Autoencoder, table: Table, task: Task, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of the cells; of those that the model does not see, several times, where it was trained to tell such cells."""
+    """Squared error of the cells; of hidden cells, drawn several times, if the model was trained on hidden cells."""
     rows, weights = tensors_of(table, model, device)
     damage = build_objective(task, table, rows).corruption if task.settings.hides_cells else None
     if damage is None:

@@ -8,12 +8,12 @@ from scipy import linalg
 from skvae._tables.lazy import Lazy
 from skvae._tables.rows import Rows
 
-SVD_COST = 3e8  # multiplications; above it the covariance's eigenvectors, which lose half the digits, are much cheaper
+SVD_COST = 3e8  # multiplications; above, eigenvectors of the covariance are much cheaper, though they lose half the digits
 
 
 @dataclass(frozen=True)
 class PrincipalComponents:
-    """Mean, unit axes as rows and the variance along each (divisor: total weight - 1), in falling order."""
+    """Mean, unit axes as rows, and the variance along each axis in falling order (divisor: total weight - 1)."""
 
     mean: np.ndarray
     axes: np.ndarray
@@ -25,7 +25,7 @@ class PrincipalComponents:
         return np.sqrt(self.variances @ self.axes**2)
 
     def left_by(self, n_components: int, total: float) -> np.ndarray:
-        """Mean squared residual of each column of rows of this total weight that are projected on the first axes."""
+        """Mean squared residual of each column after a projection on the first axes, for rows of this total weight."""
         left: np.ndarray = self.variances[n_components:] @ self.axes[n_components:] ** 2
         return left * divisor_of(total) / total
 
@@ -39,7 +39,7 @@ class PrincipalComponents:
 
 
 def principal_components(table: Rows) -> PrincipalComponents:
-    """PCA of weighted rows without missing cells, with scikit-learn's signs: the largest loading of each axis is positive."""
+    """PCA of weighted rows without missing values, with scikit-learn's signs: the largest loading of each axis is positive."""
     divisor = divisor_of(table.total)
     if isinstance(table, Lazy):
         return components_of_covariance(table.moments()[0], table.summary.covariance(divisor))
@@ -57,12 +57,12 @@ def principal_components(table: Rows) -> PrincipalComponents:
 
 
 def divisor_of(total: float) -> float:
-    """Total weight - 1; weights that hardly sum to a row must not blow up the variances."""
+    """Total weight - 1, bounded so that a total weight near 1 does not blow up the variances."""
     return max(total - 1, total / 2)
 
 
 def components_of_covariance(mean: np.ndarray, covariance: np.ndarray) -> PrincipalComponents:
-    """The same from the rows' covariance."""
+    """Principal components from the covariance of the rows."""
     variances, vectors = linalg.eigh(covariance)
     return PrincipalComponents(mean, _with_signs(vectors[:, ::-1].T), np.clip(variances[::-1], 0, None))
 

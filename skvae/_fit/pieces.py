@@ -1,4 +1,4 @@
-"""From a task to the engine's pieces: the untrained model and the loss."""
+"""The untrained model and the loss of a task."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,14 +18,14 @@ from skvae.core.model import Autoencoder
 from skvae.core.networks import Network
 from skvae.core.objective import Objective
 
-OUTLYING = 5  # standard deviations that the encoder's hidden layers see of a cell; a linear path sees all of it
+OUTLYING = 5  # standard deviations to which cells are clipped for the encoder's hidden layers; the linear path sees all of them
 
 
 def build_model(task: Task, generator: torch.Generator) -> Autoencoder:
-    """The untrained model, its weights drawn from the generator.
+    """The untrained model, with weights drawn from the generator.
 
-    A linear model is kept in the widest dtype of the device: it is cheap, and its equality with PCA must survive columns that
-    are nearly collinear.
+    A linear model is kept in the widest dtype of the device. It is cheap, and must equal PCA even if columns are nearly
+    collinear.
     """
     settings = task.settings
     dtype = widest(settings.device) if settings.is_linear else torch.float32
@@ -41,7 +41,7 @@ def build_model(task: Task, generator: torch.Generator) -> Autoencoder:
         out_activation=settings.code_activation,
     )
     if encoder.limit is not None and not settings.from_pca:
-        encoder.limit.fill_(OUTLYING)  # of columns that have unit variance
+        encoder.limit.fill_(OUTLYING)  # columns have unit variance
     decoder_sizes = [task.n_components, *settings.decoder_layer_sizes, likelihood.n_params]
     return Autoencoder(inputs, encoder, Network(decoder_sizes, *shape, in_units=in_units), likelihood, settings.bottleneck)
 
@@ -55,7 +55,7 @@ def build_inputs(task: Task, dtype: torch.dtype) -> Inputs:
 
 
 def build_likelihood(task: Task, dtype: torch.dtype) -> Likelihood:
-    """The likelihood of the table's columns; a model that is told what is missing has one that skips missing cells."""
+    """The likelihood of the table's columns; if the model marks missing values, its likelihood skips them."""
     if not task.settings.marked:
         return _of_numbers(task, task.floors, dtype)
     n_levels = task.encoding.n_levels
@@ -75,7 +75,7 @@ def build_likelihood(task: Task, dtype: torch.dtype) -> Likelihood:
 
 
 def _of_numbers(task: Task, floors: np.ndarray, dtype: torch.dtype) -> Likelihood:
-    """The likelihood of as many columns of numbers as there are floors."""
+    """The likelihood of numeric columns, one per floor."""
     name = task.settings.likelihood
     if name == "bernoulli":
         return Bernoulli(len(floors))
@@ -88,7 +88,7 @@ def _of_numbers(task: Task, floors: np.ndarray, dtype: torch.dtype) -> Likelihoo
 def build_objective(task: Task, table: Rows, like: Tensor) -> Objective:
     """The loss of a model of these rows, on the device and in the dtype of a tensor.
 
-    With ``likelihood="mse"`` squared errors count in the units of the input; penalties are brought to the same, so that their
+    With ``likelihood="mse"`` squared errors count in the units of the input. Penalties are scaled to these units, so that their
     weights mean the same in any unit.
     """
     settings = task.settings
@@ -99,7 +99,7 @@ def build_objective(task: Task, table: Rows, like: Tensor) -> Objective:
 
 
 def _columns(task: Task, table: Rows, like: Tensor) -> Columns:
-    """What a corruption may know of the columns of these rows."""
+    """What a corruption may know about the columns of these rows."""
     blank = np.full(task.n_columns, np.nan) if task.settings.marked else table.moments()[0]
     numbers, column_of = task.encoding.n_levels == 0, task.settings.column_of
 

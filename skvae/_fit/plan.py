@@ -1,4 +1,4 @@
-"""How to train on a table: batches, epochs, rate and patience."""
+"""How to train on a table: batches, epochs, learning rate and patience."""
 
 import math
 from collections.abc import Mapping
@@ -11,22 +11,22 @@ from skvae.core.batches import dealt
 from skvae.core.stopping import NoImprovement
 from skvae.core.training import TrainingPlan
 
-RATE = 1e-2  # the highest with which held-out errors of narrow tables still fell
-NARROW = 16  # columns; beyond, with a posterior, the rate falls
-WIDE = 256  # columns; beyond, a step of Adam moves a code by so much that the rate has to fall
+RATE = 1e-2  # the highest rate with which held-out errors of narrow tables still fell
+NARROW = 16  # columns, beyond which the rate falls if there is a posterior
+WIDE = 256  # columns, beyond which a step of Adam would move a code too far and the rate falls
 BATCH = 128
-BATCH_OF_LINEAR = 2048  # steps of a linear model are cheap, and what keeps it from PCA is the noise of small batches
+BATCH_OF_LINEAR = 2048  # steps of a linear model are cheap, and the noise of small batches keeps it from PCA
 STEPS = 1500
 STEPS_OF_LINEAR = 3000
-STEPS_OF_LINEAR_VARIATIONAL = 10_000  # draws are noisy, and the noise's variance has far to fall
+STEPS_OF_LINEAR_VARIATIONAL = 10_000  # draws are noisy, and the noise variance has far to fall
 STEPS_PER_ROOT_ROW = 60  # beyond 625 rows time grows with the square root of the table
-STEPS_OF_FILLING = 750  # of models that only fill in, of which several are averaged
+STEPS_OF_FILLING = 750  # for imputation, where several models are averaged
 STEPS_PER_ROOT_ROW_OF_FILLING = 33
-MIXED_BYTES, MOST_MIXED_BYTES = 1 << 25, 1 << 28  # of rows of a stream: 64 blocks of an array, and memory for a few of a file
+MIXED_BYTES, MOST_MIXED_BYTES = 1 << 25, 1 << 28  # rows of a stream to shuffle: 64 blocks of an array, or a few of a file
 MIXED_BLOCKS = 3
 LEAST_PATIENCE = 10  # epochs
-PATIENCE = 10  # its inverse share of the schedule, of whose progress much comes late
-PATIENCE_OF_HIDDEN = 5  # where hidden cells are judged, whose losses go up and down
+PATIENCE = 10  # a tenth of the schedule, because much of its progress comes late
+PATIENCE_OF_HIDDEN = 5  # a fifth of the schedule if hidden cells are judged, because their losses fluctuate
 
 
 def plan_for(task: Task, n_rows: int) -> TrainingPlan:
@@ -51,14 +51,14 @@ def plan_for(task: Task, n_rows: int) -> TrainingPlan:
 
 
 def n_mixed(row_bytes: int, largest_block: int) -> int:
-    """Rows of a stream that are mixed before they are dealt: of many blocks, or of a few where these are large."""
+    """Number of rows of a stream that are shuffled together: from many blocks, or from a few large ones."""
     return max(MIXED_BYTES // row_bytes, min(MIXED_BLOCKS * largest_block, MOST_MIXED_BYTES // row_bytes))
 
 
 def step_work(params: Mapping[str, Any], n_columns: int) -> float:
     """Multiplications and additions of a training step, from the parameters of an estimator.
 
-    By the number of columns, each of them one input: what levels and a code add is left out.
+    Each column counts as one input; categories and the code are left out.
     """
     hidden, decoder = layer_sizes(params)
     n_products = sum(math.prod(pair) for sizes in ((n_columns, *hidden), (*decoder, n_columns)) for pair in pairwise(sizes))
@@ -66,19 +66,19 @@ def step_work(params: Mapping[str, Any], n_columns: int) -> float:
 
 
 def stopping_of(task: Task, plan: TrainingPlan, judged: bool) -> NoImprovement:
-    """Stop after epochs without progress; the training loss alone stops training only on request."""
+    """Stop after epochs without progress. The training loss alone stops training only if ``n_iter_no_change`` is set."""
     to_the_end = not judged and task.settings.schedule.n_iter_no_change is None
     patience = plan.max_iter + 1 if to_the_end else plan.n_iter_no_change
     return NoImprovement(plan.tol, patience, scale=task.n_columns / plan.gradient_scale)
 
 
 def epochs_of(n_steps: float, n_rows: int, batch_size: int) -> int:
-    """Epochs that make at least ``n_steps`` steps."""
+    """Number of epochs that make at least ``n_steps`` steps."""
     return math.ceil(n_steps / dealt(n_rows, batch_size)[0])
 
 
 def _needs_exact_steps(task: Task) -> bool:
-    """Whether the model is linear and PCA is what its steps must reach."""
+    """Whether the model is linear and its steps must reach PCA."""
     return task.settings.is_linear and not task.settings.marked
 
 
@@ -92,7 +92,7 @@ def _n_steps(task: Task, n_rows: int) -> float:
 
 
 def _rate(task: Task) -> float:
-    """Every weight of a wide layer takes a step of the same size, and together they move a code too far."""
+    """Highest learning rate. It falls with the width, because the steps of the many weights of a wide layer add up."""
     if task.settings.variational:
         return RATE * min(1.0, NARROW / task.n_columns)
     return float(RATE * min(1.0, WIDE / task.n_columns) ** 2)

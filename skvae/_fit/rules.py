@@ -1,4 +1,4 @@
-"""When what training adds to the start is believed: the guard, and the numbers behind it."""
+"""The guard, which decides when a gain over the start is accepted, and its thresholds."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,31 +8,31 @@ from torch import Tensor
 from skvae._fit.settings import Settings
 from skvae.core.training import Judged, weighted_mean
 
-N_FOLDS = 5  # of a cross-validation; with fewer than two rows in each nothing is held out
-CAPPED_FROM = 500  # held-out rows; among fewer, a rise of the loss as large as its falls could have been missed
-HIDDEN_CELLS_REFIT_BELOW = 2000  # rows; the rows held out of more are hardly missed by a model that sees each many times
-FUTILE_FROM = 0.1  # share of the training from which on it may be given up; up to half of that, steps are not of full size
-FUTILE_AT_FIRST, FUTILE_RISE = 0.3, 2.0  # share of the certainty asked for that it must show, and how it rises; 1 after a third
+N_FOLDS = 5  # folds of a cross-validation; with fewer than two rows in each, nothing is held out
+CAPPED_FROM = 500  # held-out rows; fewer could miss a rise of the loss that is as large as its falls
+HIDDEN_CELLS_REFIT_BELOW = 2000  # rows; larger tables hardly miss the held-out rows, because each row is hidden in many ways
+FUTILE_FROM = 0.1  # share of the training before which it is never given up; half of it is the warm-up
+FUTILE_AT_FIRST, FUTILE_RISE = 0.3, 2.0  # required share of the final certainty at first, and its rise; 1 after a third
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What a gain over the start must be, on rows that neither the start nor the training saw.
+    """Conditions on a gain over the start, measured on rows that neither the start nor the training saw.
 
     Attributes
     ----------
     folds_below : int
-        Distinct rows below which the number of epochs is chosen by cross-validation; a single split of more is enough.
+        Number of distinct rows below which epochs are chosen by cross-validation; for more rows a single split is enough.
     refit_below : int
-        Distinct rows below which the model is then trained on all rows; the rows held out of more are hardly missed.
+        Number of distinct rows below which a model is trained on all rows; larger tables hardly miss the held-out rows.
     worthwhile : float or None
-        Least gain in its unit, as smaller ones do not survive training on other rows; None asks for no more than certainty.
+        Smallest gain in its unit. Smaller gains do not survive training on other rows. None asks for certainty alone.
     standard_errors : float
-        By how many standard errors the paired gain must exceed zero.
+        Number of standard errors by which the paired gain must exceed zero.
     of_few : float
-        The same with few rows held out, where the best of many epochs is easily that good by chance.
+        As ``standard_errors``, for few held-out rows, where the best of many epochs is easily that good by chance.
     few_rows : int
-        How many held-out rows count as few.
+        Number of held-out rows below which rows are few.
     """
 
     folds_below: int
@@ -43,11 +43,11 @@ class Guard:
     few_rows: int = 500
 
     def is_certain(self, judged: Judged) -> bool:
-        """Whether the gain exceeds zero by more standard errors than are asked for."""
+        """Whether the gain exceeds zero by enough standard errors."""
         return _certainty(judged) > self._asked_for(judged)
 
     def is_futile(self, progress: float, judged: Judged) -> bool:
-        """Whether a gain is too uncertain for this share of the training to be asked for much more of it."""
+        """Whether the gain is too uncertain at this point of the training to become certain."""
         asked_for = self._asked_for(judged)
         if progress < FUTILE_FROM or asked_for == 0:
             return False
@@ -61,16 +61,16 @@ class Guard:
         return self.worthwhile is None or gain >= self.worthwhile * unit
 
 
-RECONSTRUCTION = Guard(folds_below=2000, refit_below=5000, worthwhile=0.01)  # of the start's squared error
+RECONSTRUCTION = Guard(folds_below=2000, refit_below=5000, worthwhile=0.01)  # share of the start's squared error
 DENSITY = Guard(folds_below=5000, refit_below=5000, worthwhile=0.005)  # nats per cell
 
 
 def guard_of(settings: Settings) -> Guard:
     """The guard of a fit.
 
-    A gain over a closed solution that only approximates the model need not be certain. Without a posterior, and with a
-    corruption, a penalty, a sparse or an activated code, the squared error of clean rows says nothing, so that certainty in the
-    model's own objective is enough.
+    If the closed-form solution only approximates the model, a gain over it need not be certain. Without a posterior, and with a
+    corruption, a penalty, a sparse or an activated code, the squared error of clean rows says nothing. Certainty in the model's
+    own objective is then enough.
     """
     guard = DENSITY if settings.variational else RECONSTRUCTION
     if settings.is_approximated_by_pca:
@@ -87,11 +87,11 @@ def _certainty(judged: Judged) -> float:
 
 
 def gain_in_standard_errors(fall: Tensor, weights: Tensor) -> float:
-    """Mean of paired differences of losses, start minus best, over the standard error of that mean.
+    """Mean of the paired differences of losses, start minus best, divided by the standard error of the mean.
 
-    A few enormous falls raise the error faster than the mean, and would speak against what they prove. So falls above the
-    largest rise count as that much where it makes the case clearer, which can only understate the mean; but only with so many
-    rows that rises as large would have been seen.
+    A few very large falls of the loss raise the standard error more than the mean, and would count against the gain. Falls
+    above the largest rise are therefore capped at it if that makes the case clearer, which can only understate the mean. This
+    needs enough rows for rises of this size to be seen.
     """
     as_they_are = _in_standard_errors(fall, weights)
     if len(fall) < CAPPED_FROM:

@@ -1,4 +1,4 @@
-"""What a fit is to do, decided once: names become objects, and settings that contradict each other are refused."""
+"""The settings of a fit: names become objects, and contradictory settings are refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,13 +21,13 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
     "swap": SwapNoise,
 }
 PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "kl_sparsity": KLSparsity, "contractive": Contractive}
-BOUNDED = {"logistic"}  # activations between 0 and 1, for which a rate of activation is defined
-OF_MIXED = Masking((0.0, 0.5))  # hides cells while training, so that the codes of rows with missing cells can be trusted
+BOUNDED = {"logistic"}  # activations between 0 and 1, for which an activation rate is defined
+OF_MIXED = Masking((0.0, 0.5))  # hides cells in training, so that rows with missing values get reliable codes
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train, as asked for; None where the numbers of rows and columns decide."""
+    """How long and how fast to train, as set by the user; None if the numbers of rows and columns decide."""
 
     batch_size: int | None
     max_iter: int | None
@@ -40,7 +40,7 @@ class Schedule:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> "Schedule":
-        """Read the parameters of an estimator, among others."""
+        """Read the schedule from the parameters of an estimator."""
         names = [field.name for field in fields(cls)]
         asked: dict[str, Any] = {name: None if is_auto(params[name]) else params[name] for name in names}
         return cls(**asked)
@@ -48,27 +48,27 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """The parameters of an estimator, read once per fit, beside what its table holds.
+    """The parameters of an estimator, read once per fit, together with what its table holds.
 
-    Where None is said to be possible, the rows decide.
+    If a value may be None, the rows decide.
 
     Attributes
     ----------
     n_components : int, float or None
-        Size of the code, the share of the variance that PCA explains with it, or None for as many as PCA has.
+        Number of components, the share of the variance that PCA should explain, or None for as many as PCA has.
     hidden_layer_sizes, decoder_layer_sizes : tuple of int
     activation, code_activation : str
     from_pca : bool
-        Whether networks have a linear path and start at the closed solution.
+        Whether networks have a linear path and start at the closed-form solution.
     standardize : bool
     likelihood : {"gaussian", "gaussian_diag", "mse", "bernoulli"} or None
-        Of columns of numbers.
+        Likelihood of numeric columns.
     bottleneck : Bottleneck
     corruption : Corruption or None
         None is no corruption.
     penalties : tuple of Penalty
     support_fraction : float
-        Share of each batch that is learned from.
+        Share of each batch to learn from.
     beta, beta_warmup : float, int
     schedule : Schedule
     early_stopping : bool
@@ -76,9 +76,9 @@ class Settings:
     seed : int
     device : torch.device
     n_levels : ndarray of shape (n_columns,)
-        0 for numbers, 1 for booleans, else how many levels a column has.
+        0 for numbers, 1 for booleans, and the number of categories for other columns.
     column_of : ndarray of shape (n_columns,)
-        First of the columns that a column is known, or hidden, together with.
+        First of the columns that are known or hidden together with each column.
     marked : bool
         Whether the encoder is told which cells are missing, and the likelihood skips them.
     """
@@ -125,19 +125,19 @@ class Settings:
         Parameters
         ----------
         params : mapping
-            By the names that users type.
+            By the names of the estimator's parameters.
         n_levels : ndarray of shape (n_columns,)
             Of the table's columns.
         column_of : ndarray of shape (n_columns,), default=None
-            First of the columns that a column is known, or hidden, together with; None is each by itself.
+            First of the columns that are known or hidden together with each column; None is each by itself.
         variational : bool
             Whether the code has a posterior.
         is_complete : bool
-            Whether no cell is missing.
+            Whether no value is missing.
         has_held_out : bool
-            Whether the caller brings rows to choose the number of epochs on.
+            Whether the caller passes rows to choose the number of epochs on.
         was_marked : bool or None
-            ``marked`` of the fit that this one goes on from; None for a new model.
+            ``marked`` of the fit that this one continues from; None for a new model.
         seed : int
         device : torch.device
         """
@@ -180,7 +180,7 @@ class Settings:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether there are columns of other things than numbers."""
+        """Whether there are columns other than numbers."""
         return bool(self.n_levels.any())
 
     @property
@@ -190,25 +190,25 @@ class Settings:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing is done to the input and the code and nothing charged beside the likelihood."""
+        """Whether the input is not corrupted, the code not constrained and the loss not penalised."""
         untouched = self.corruption is None and not self.penalties
         return untouched and not self.bottleneck.keeps_largest and self.code_activation == "identity"
 
     @property
     def hides_cells(self) -> bool:
-        """Whether observed cells are hidden from a model that is told so."""
+        """Whether a corruption hides observed cells from a model that is told so."""
         return self.marked and self.corruption is not None and self.corruption.hides
 
     @property
     def only_fills_in(self) -> bool:
-        """Whether nothing but hidden cells is scored."""
+        """Whether only hidden cells are scored."""
         return self.corruption is not None and self.corruption.hidden_only
 
     @property
     def is_solved_by_pca(self) -> bool:
-        """Whether PCA, probabilistic PCA or factor analysis is the answer, so that there is nothing to train.
+        """Whether PCA, probabilistic PCA or factor analysis is the answer, so that nothing is trained.
 
-        A linear network cannot express how uncertain the posterior of a row with missing cells is.
+        A linear network cannot express how uncertain the posterior of a row with missing values is.
         """
         if not (self.is_linear and self.is_plain and self.from_pca) or self.likelihood == "bernoulli":
             return False
@@ -218,15 +218,15 @@ class Settings:
 
     @property
     def is_approximated_by_pca(self) -> bool:
-        """Whether the closed solution is no more than a place to start from."""
+        """Whether the closed-form solution is no more than a place to start from."""
         return self.is_mixed or (self.marked and self.corruption is not None)
 
     def penalties_for(self, n_components: int) -> tuple[Penalty, ...]:
-        """As they are charged, for a code of this size."""
+        """The penalties as they are applied to a code of this size."""
         return tuple(penalty.bound(n_components, len(self.hidden_layer_sizes)) for penalty in self.penalties)
 
     def check(self, n_components: int) -> None:
-        """Refuse what a code of this size cannot be."""
+        """Refuse settings that do not fit a code of this size."""
         if isinstance(self.bottleneck, TopK) and self.bottleneck.n_nonzero > n_components:
             raise ValueError(
                 f"n_nonzero_coefs={self.bottleneck.n_nonzero!r} is more than the {n_components} components of the code; "
@@ -234,21 +234,21 @@ class Settings:
             )
 
     def _check_rates(self, penalty: Any) -> None:
-        """Refuse penalties on rates of activation where activations are not bounded; ``penalty`` is what the user typed."""
+        """Refuse penalties on activation rates if activations are not bounded; ``penalty`` is the user's value."""
         for name in dict.fromkeys(name for each in self.penalties for name in each.bounded):
-            rate = f"penalty={penalty!r} asks for a rate of activation, between 0 and 1"
+            rate = f"penalty={penalty!r} needs activations between 0 and 1"
             if self.variational:
                 raise ValueError(
-                    f"{rate}, but a code that has a normal posterior takes all values. Use AutoencoderTransformer, "
-                    "or another penalty."
+                    f"{rate}, but a code with a normal posterior takes all values. Use AutoencoderTransformer, or another "
+                    "penalty."
                 )
             activation = getattr(self, name)
             if activation not in BOUNDED:
-                raise ValueError(f'{rate}, which {name}={activation!r} does not bound. Set {name}="logistic".')
+                raise ValueError(f'{rate}, but {name}={activation!r} has no such bounds. Set {name}="logistic".')
 
 
 def layer_sizes(params: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Widths of the hidden layers of encoder and decoder; the latter mirror the former where nothing is said of them."""
+    """Widths of the hidden layers of encoder and decoder; the decoder mirrors the encoder by default."""
     hidden, decoder = tuple(params["hidden_layer_sizes"]), params["decoder_layer_sizes"]
     return hidden, hidden[::-1] if decoder is None else tuple(decoder)
 
@@ -259,7 +259,7 @@ def is_auto(value: Any) -> bool:
 
 
 def _as_corruption(corruption: str | Corruption | None, is_mixed: bool) -> Corruption | None:
-    """The corruption of a name, with its default level, or the one that is given."""
+    """The corruption with this name and its default level, or the given object."""
     if not isinstance(corruption, str):
         return corruption
     if corruption == "auto":
@@ -268,7 +268,7 @@ def _as_corruption(corruption: str | Corruption | None, is_mixed: bool) -> Corru
 
 
 def _as_penalties(penalty: str | Penalty | tuple[Penalty, ...] | None) -> tuple[Penalty, ...]:
-    """The penalty of a name, with its default weight, or those that are given."""
+    """The penalty with this name and its default weight, or the given objects."""
     if penalty is None:
         return ()
     if isinstance(penalty, str):
@@ -276,7 +276,7 @@ def _as_penalties(penalty: str | Penalty | tuple[Penalty, ...] | None) -> tuple[
     penalties = penalty if isinstance(penalty, tuple) else (penalty,)
     for each in penalties:
         if not isinstance(each, Penalty):
-            raise TypeError(f"penalty={penalty!r} holds {each!r}; a tuple holds objects such as skvae.L1(0.1).")
+            raise TypeError(f"penalty={penalty!r} holds {each!r}; a tuple must hold objects such as skvae.L1(0.1).")
     return penalties
 
 
@@ -287,7 +287,7 @@ def _as_bottleneck(n_nonzero: int | None, variational: bool) -> Bottleneck:
 
 
 def _as_likelihood(likelihood: str, variational: bool, is_mixed: bool, marked: bool) -> str | None:
-    """The likelihood of numbers; None where held-out rows decide between one variance and one per column."""
+    """The likelihood of numbers; None if held-out rows decide between one variance and one per column."""
     if likelihood != "auto":
         return likelihood
     if marked:
@@ -300,13 +300,13 @@ def _as_early_stopping(early_stopping: bool | str, automatic: bool) -> bool:
 
 
 def _as_before(marked: bool, was_marked: bool | None) -> bool:
-    """Whether the encoder is told what is missing, which an earlier fit has decided for those that go on from it."""
+    """Whether the encoder is told which values are missing, which an earlier fit decides for those that continue from it."""
     if was_marked is None:
         return marked
     if marked and not was_marked:
         raise ValueError(
-            "warm_start=True and X or X_val has missing cells, or the corruption hides cells, but the earlier fit's table was "
-            "complete, and its model is not told what is missing. Set warm_start=False, or fill the cells in, e.g. with the "
-            "impute method of the earlier fit, and leave the corruption as it was."
+            "warm_start=True, but the earlier fit's table was complete, and its model cannot take the missing values of X or "
+            "X_val, nor cells that the corruption hides. Set warm_start=False, or fill in the missing values, e.g. with the "
+            "impute method of the earlier fit, and restore its corruption."
         )
     return was_marked

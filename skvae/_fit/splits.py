@@ -12,9 +12,9 @@ from skvae._tables.rows import Rows, Table
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to train on, rows to judge by, and the closed solution on the former where it has been computed.
+    """Rows to train on, rows to judge by, and the closed-form solution on the former if it has been computed.
 
-    ``part`` says which rows of the whole table are held out; it is None where they are the caller's own.
+    ``part`` says which rows of the whole table are held out; it is None if they are the caller's own.
     """
 
     rows: Rows
@@ -24,7 +24,7 @@ class Split:
 
 
 def folds(task: Task, rows: Rows) -> list[Split]:
-    """Every row is held out once."""
+    """Splits by which every row is held out once."""
     return [_hold_out(rows, part) for part in np.array_split(_order(task, rows), N_FOLDS)]
 
 

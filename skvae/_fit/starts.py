@@ -1,4 +1,4 @@
-"""Where training begins: the closed solution of the linear model, set into the networks."""
+"""Where training begins: the closed-form solution of the linear model, set into the networks."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from skvae._tables.rows import Rows
 from skvae.core.likelihoods import LARGEST_CURVATURE, LARGEST_VARIANCE
 from skvae.core.model import Autoencoder
 
-ALMOST_LINEAR = {  # offset and gain with which an activation does little more to a whitened code than to scale it
+ALMOST_LINEAR = {  # offset and gain with which an activation does little more than scale a whitened code
     "identity": (0.0, 1.0),
     "logistic": (0.0, 0.5),
     "tanh": (0.0, 0.25),
@@ -24,13 +24,13 @@ ALMOST_LINEAR = {  # offset and gain with which an activation does little more t
     "silu": (4.0, 1.0),
     "gelu": (3.0, 1.0),
 }
-NARROWEST = 1e-12  # variance of a posterior to start from, where it should be zero
+NARROWEST = 1e-12  # starting variance of a posterior that should be zero
 
 
 def started(task: Task, table: Rows, linear: LinearGaussian | None = None) -> Autoencoder:
-    """A new model on the CPU, at the closed solution for these rows where that is asked for.
+    """A new model on the CPU, at the closed-form solution for these rows if that is asked for.
 
-    ``linear`` is this solution where it is known already. The noise of a model with an exact code is left to the caller.
+    ``linear`` is this solution if it is known already. The noise of a model with an exact code is left to the caller.
     """
     model = build_model(task, task.generator())
     if not task.settings.from_pca:
@@ -44,7 +44,7 @@ def started(task: Task, table: Rows, linear: LinearGaussian | None = None) -> Au
 
 
 def linear_gaussian(task: Task, table: Rows) -> LinearGaussian:
-    """The linear model that a model with a posterior starts at."""
+    """The linear model at which a model with a posterior starts."""
     settings = task.settings
     if settings.marked:
         return _of_features(task, table)
@@ -56,7 +56,7 @@ def linear_gaussian(task: Task, table: Rows) -> LinearGaussian:
 
 
 def completed(settings: Settings, encoding: Encoding, table: Rows, n_components: int) -> Completed:
-    """The linear model that missing cells of these rows are filled in by, and the moments of the rows so completed."""
+    """The linear model that fills in the missing cells of these rows, and the moments of the completed rows."""
     factors = n_factors(settings, encoding, n_components)
     sample = table.sample()
     features = encoding.features(sample.rows)
@@ -66,7 +66,7 @@ def completed(settings: Settings, encoding: Encoding, table: Rows, n_components:
 def _of_features(task: Task, table: Rows) -> LinearGaussian:
     """Factor analysis of features.
 
-    Levels and booleans are taken as normal with so much noise that their likelihood is bounded from below.
+    Categories and booleans are taken as normal, with so much noise that their likelihood is bounded from below.
     """
     encoding = task.encoding
     noise = np.full(len(encoding.column), np.nan)
@@ -83,7 +83,7 @@ def _of_features(task: Task, table: Rows) -> LinearGaussian:
 
 
 def _start_inputs(model: Autoencoder, task: Task, table: Rows) -> PrincipalComponents:
-    """Let missing cells be filled in from what the others say; the principal components of the rows so completed."""
+    """Let the model fill in missing cells given the others, and return the principal components of the completed rows."""
     if task.settings.marked:
         filled = completed(task.settings, task.encoding, table, task.n_components)
         pca, linear = filled.components, filled.linear
@@ -97,8 +97,8 @@ def _start_inputs(model: Autoencoder, task: Task, table: Rows) -> PrincipalCompo
 def _start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
     """Set a model to the PCA of the rows that it will see: whitened codes in, reconstruction out.
 
-    Directions without variance, and components beyond the number of axes, get a zero code. Where the largest entries of a code
-    are to be kept, all are in one unit instead. An activation of the code is started where it is close to linear.
+    Directions without variance, and components beyond the number of axes, get a zero code. If only the largest entries of a
+    code are kept, all components are put in one unit instead. An activation of the code starts where it is close to linear.
     """
     n_components, n_columns = model.n_components, len(pca.mean)  # columns of features
     dtype = model.encoder.out.weight.dtype
@@ -124,8 +124,8 @@ def _start_at_pca(model: Autoencoder, pca: PrincipalComponents) -> None:
 def _start_at_linear_gaussian(model: Autoencoder, linear: LinearGaussian, beta: float) -> None:
     """Set a model with a posterior to a linear one: its posterior, its loadings, its noise.
 
-    What the networks put out is then measured in what it may err by: codes in the posterior's standard deviations, cells in
-    the noise's.
+    The outputs of the networks are then scaled by their expected errors: codes by the posterior's standard deviations, cells by
+    those of the noise.
     """
     weight, variances = linear.posterior(beta)
     variances = np.maximum(variances, NARROWEST)
@@ -150,11 +150,11 @@ def _start_linear(
 ) -> None:
     """Encode to ``weight @ (x - mean) + constant`` and decode to ``loadings @ (z - centre) + mean``.
 
-    The likelihood carries the reconstruction of features to its parameters.
+    The likelihood converts the reconstruction of features to its parameters.
     """
     code_unit, cell_unit = (None, None) if units is None else map(torch.from_numpy, units)
     constant = constant - weight @ mean
-    beside = np.zeros((len(weight), model.inputs.n_inputs - weight.shape[1]))  # what is missing, and how noisy the row is
+    beside = np.zeros((len(weight), model.inputs.n_inputs - weight.shape[1]))  # for the marks of missing cells and the noise
     weight = np.concatenate([weight, beside], axis=1)
     model.encoder.start_linear_(torch.from_numpy(weight), torch.from_numpy(constant), code_unit)
     if model.encoder.limit is not None:
@@ -166,14 +166,14 @@ def _start_linear(
 
 
 def _params_of_features(model: Autoencoder, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Parameters of the likelihood at the mean of the features, and how far a change of each feature moves its parameter."""
+    """Parameters of the likelihood at the mean of the features, and their derivatives with respect to the features."""
     unit = model.inputs.unit.double()
     offset, slope = model.likelihood.linear_start(model.inputs.mean.double() + unit * mean, model.bottleneck.has_posterior)
     return offset, slope * unit
 
 
 def _unit_of_params(model: Autoencoder, cell_unit: Tensor | None) -> Tensor | None:
-    """Scale of the errors of the likelihood's parameters, from that of the features; 1 for logits of levels."""
+    """Scale of the errors of the likelihood's parameters, from that of the features; 1 for the logits of categories."""
     if cell_unit is None or not model.likelihood.in_cell_units:
         return None
     return torch.where(model.inputs.is_cell, cell_unit, 1.0)

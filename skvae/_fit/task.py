@@ -1,4 +1,4 @@
-"""What is to be fitted: the settings, and what the rows of the whole table decide."""
+"""A task: the settings, and what the rows of the whole table decide."""
 
 from dataclasses import dataclass, replace
 
@@ -9,14 +9,14 @@ from skvae._fit.settings import Settings
 from skvae._tables.encoding import Encoding
 from skvae.core.penalties import Penalty
 
-MOST_FACTORS = 10  # of the linear model that missing cells are filled in by; more cost time and gain nothing
-MOST_FACTORS_OF_LINEAR = 32  # the same where the linear model is all there is
-BETWEEN_RANKS = 1 << 32  # in seeds, all of which are smaller
+MOST_FACTORS = 10  # factors of the linear model that fills in missing cells; more take longer and gain nothing
+MOST_FACTORS_OF_LINEAR = 32  # such factors if there is nothing but the linear model
+BETWEEN_RANKS = 1 << 32  # difference of seeds; all given seeds are smaller
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be fitted, the same for every part of the table.
+    """What is to be fitted; the same for every part of the table.
 
     Attributes
     ----------
@@ -25,13 +25,13 @@ class Task:
         Of the table's cells.
     n_components : int
     penalties : tuple of Penalty
-        As they are charged, for a code of this size.
+        As they are applied to a code of this size.
     unit_variance : float
-        What a variance of 1 in the units of ``likelihood="mse"`` is on the scale of the networks.
+        A variance of 1 in the units of ``likelihood="mse"``, on the scale of the networks.
     floors : ndarray of shape (n_columns,)
-        Least variance of the noise of each column.
+        Smallest noise variance of each column.
     prior_rows : float
-        Further observations of each column's noise that factor analysis is given.
+        Number of observations that a prior adds to each column's noise in factor analysis.
     """
 
     settings: Settings
@@ -48,11 +48,11 @@ class Task:
 
     @property
     def n_factors(self) -> int:
-        """Of the linear model that fills in missing cells: the code's own where all is linear, else as many as may help."""
+        """Number of factors of the linear model that fills in missing cells."""
         return n_factors(self.settings, self.encoding, self.n_components)
 
     def generator(self, rank: int = 0) -> torch.Generator:
-        """A new one at the seed, so that every part of the table starts from the same weights; of a rank, one of its own."""
+        """A new generator at the seed, so that every part of the table starts from the same weights; each rank has its own."""
         return torch.Generator().manual_seed(self.settings.seed + rank * BETWEEN_RANKS)
 
     def with_seed(self, seed: int) -> "Task":
@@ -63,7 +63,7 @@ class Task:
 
 
 def n_factors(settings: Settings, encoding: Encoding, n_components: int) -> int:
-    """As ``Task.n_factors``, before there is a task."""
+    """``Task.n_factors`` before there is a task: the size of the code for a linear model, and else as many as may help."""
     n_features = len(encoding.mean)
     if settings.is_linear:
         return min(n_components, n_features, MOST_FACTORS_OF_LINEAR)
