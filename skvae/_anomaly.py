@@ -690,7 +690,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     @property
     def _n_ranks(self) -> int:
-        """Places that a row can take among the training rows."""
+        """Number of ranks that a new row can have among the training rows."""
         return 1 + sum(map(len, self._ranked))
 
     def explain(self, X: Any, return_expected: bool = False, parts: bool = False) -> Any:
@@ -727,23 +727,24 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
     def report(
         self, X: Any, *, n_rows: int = 20, false_discovery_rate: float | None = None, title: str = "Anomaly report"
     ) -> AnomalyReport:
-        """Write a page of HTML on the anomalies of a table: which rows are odd, and why.
+        """Report the most anomalous rows of a table, and the cells to blame, as a page of HTML.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_rows, n_features_in_)
-            In memory.
+            A table in memory.
         n_rows : int, default=20
             How many of the most anomalous rows to show.
         false_discovery_rate : float or None, default=None
-            Expected share of normal rows among those that are flagged, in (0, 1). Rows are then flagged by their
-            ``p_values``, which are valid for rows that were not trained on. None flags the rows that ``predict`` flags.
+            Expected share of normal rows among the flagged rows, in (0, 1). Rows are then flagged by their ``p_values``, so
+            ``X`` must hold rows that were not trained on. None flags the rows that ``predict`` flags.
         title : str, default="Anomaly report"
+            Heading of the page.
 
         Returns
         -------
         report : AnomalyReport
-            A notebook shows it. ``report.save("report.html")`` writes a file that needs no other file and no network.
+            A notebook displays it. ``report.save("report.html")`` writes a file that needs no other file and no network.
 
         Examples
         --------

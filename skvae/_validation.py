@@ -230,7 +230,7 @@ def check_count(least: int, **parameters: Any) -> None:
 
 
 def check_share(**parameters: Any) -> None:
-    """Refuse what is no number between 0 and 1, ends excluded."""
+    """Refuse values that are not numbers above 0 and below 1."""
     for name, share in parameters.items():
         if not isinstance(share, Real) or not 0 < float(share) < 1:
             raise ValueError(f"{name}={share!r}; it must be a number between 0 and 1, such as 0.1.")

@@ -20,9 +20,9 @@ MOST_EXPLAINED = 1000  # rows whose columns to blame are counted
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AnomalyReport:
-    """What a detector finds in a table, as a page of HTML that needs no other file and no network.
+    """The anomalies of a table as a page of HTML that needs no other file and no network.
 
-    :meth:`AEAnomalyDetector.report` makes one. A notebook shows it as the last value of a cell.
+    :meth:`AEAnomalyDetector.report` returns one. A notebook displays it.
 
     Parameters
     ----------
@@ -36,25 +36,26 @@ class AnomalyReport:
     threshold : float or None
         The score from which rows are flagged; None if their p-values flag no row.
     criterion : str
-        What flags a row, in words.
+        The rule by which rows are flagged, in words.
     labels : list
-        The index of a pandas frame, else the number of each row, from 0.
+        The index of a pandas frame; for other tables the number of each row, from 0.
     oddest : ndarray of int of shape (n_shown,)
-        Places of the rows that are shown, the most anomalous first.
+        Positions of the rows that are shown, the most anomalous row first.
     found, expected : ndarray of object of shape (n_shown, n_columns)
         The value of each cell of these rows, and what the detector expects in its place.
     shares : ndarray of shape (n_shown, n_columns)
         What each cell adds to the score of its row, as a share of all that is added.
     blame : ndarray of int of shape (n_columns,)
-        In how many rows each column adds most to the score, of the rows that are flagged or shown, 1,000 at most.
+        Number of rows in which each column adds most to the score, among the flagged and the shown rows, 1,000 at most.
     columns : list of ColumnAccount
         What each column was taken for, and what it holds.
     codes : ndarray of shape (n_rows, n_components) or None
         Latent codes of the rows; None if the detector has no networks.
     n_known : int
-        How many rows are rows of the training table.
+        Number of rows that are rows of the training table.
     least_flagged : int
-        The fewest rows that the false discovery rate can flag, as p-values are not arbitrarily small; 1 without a rate.
+        The fewest rows that can be flagged at the false discovery rate, given the smallest possible p-value; 1 without a
+        rate.
 
     See Also
     --------
