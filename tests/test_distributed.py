@@ -124,7 +124,7 @@ def test_without_a_group_there_is_nothing_to_fit_by():
 
 @pytest.mark.usefixtures("group")
 def test_a_detector_is_fitted_by_one_process():
-    with pytest.raises(TypeError, match="AEAnomalyDetector is fitted by one process"):
+    with pytest.raises(TypeError, match="AEAnomalyDetector cannot be fitted by several processes"):
         distributed.fit(AEAnomalyDetector(), WINE)
 
 

@@ -99,7 +99,8 @@ class GaussianNoise(Corruption):
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, GaussianNoise
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(2, corruption=GaussianNoise(0.5), **options)
+    >>> noise = GaussianNoise(0.5)
+    >>> model = AutoencoderTransformer(2, corruption=noise, **options)
     >>> model.fit_transform(load_iris().data).shape
     (150, 2)
     """
@@ -160,7 +161,8 @@ class SaltAndPepper(Corruption):
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, SaltAndPepper
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(2, corruption=SaltAndPepper(0.2), **options)
+    >>> noise = SaltAndPepper(0.2)
+    >>> model = AutoencoderTransformer(2, corruption=noise, **options)
     >>> model.fit_transform(load_iris().data).shape
     (150, 2)
     """
@@ -235,7 +237,8 @@ class DiffusionNoise(Corruption):
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, DiffusionNoise
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(16, corruption=DiffusionNoise((0.1, 1.0)), **options)
+    >>> noise = DiffusionNoise((0.1, 1.0))
+    >>> model = AutoencoderTransformer(16, corruption=noise, **options)
     >>> model.fit_transform(load_iris().data).shape
     (150, 16)
     """

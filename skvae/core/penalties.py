@@ -165,7 +165,10 @@ class KLSparsity(Penalty):
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, KLSparsity
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(10, penalty=KLSparsity(10, target=0.1), code_activation="logistic", **options)
+    >>> penalty = KLSparsity(10, target=0.1)
+    >>> model = AutoencoderTransformer(
+    ...     10, penalty=penalty, code_activation="logistic", **options
+    ... )
     >>> model.fit_transform(load_iris().data).shape
     (150, 10)
     """
