@@ -203,7 +203,7 @@ def test_two_processes_have_one_model(tmp_path):
     assert first["no rows"].startswith("X has no rows in this process")
     assert second["no rows"].startswith("Rank 0 failed.")
     assert first["weights"] == second["weights"]
-    assert "give it in all, or in none" in first["weights"]
+    assert "pass it in all or in none" in first["weights"]
     for name in ("digits", "no seed", "linear", "holes", "frame"):
         assert first[name] == second[name], name
     assert first["again"] == first["digits"]
