@@ -224,7 +224,7 @@ def test_warnings_of_workers_reach_the_caller():
     with pytest.warns(UserWarning, match="The loss was still falling"):
         DaskAutoencoderTransformer(2, **LINEAR | IN_ORDER | {"max_iter": 3}).fit(in_chunks(X, 2000, 2000))
     table = pd.DataFrame({"a": X[:, 0], "name": [f"{i:04}" for i in range(4000)]})
-    with pytest.warns(UserWarning, match="Column 'name' has 4000 levels"):
+    with pytest.warns(UserWarning, match="Column 'name' has 4000 categories"):
         DaskAutoencoderTransformer(1, **QUICK).fit(dd.from_pandas(table, npartitions=3))
 
 

@@ -53,7 +53,7 @@ for name, (_, table) in FITTED.items():
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
-    "ignore:.*rare levels",
+    "ignore:.*rare",
 )
 
 

@@ -290,7 +290,7 @@ def test_no_columns(tmp_path):
 
 
 def test_a_name_that_is_there_twice():
-    with pytest.raises(ValueError, match="several columns of the name 'a'"):
+    with pytest.raises(ValueError, match="several columns named 'a'"):
         fit(ds.dataset(TABLE.append_column("a", TABLE["b"])))
 
 
