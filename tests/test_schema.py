@@ -919,7 +919,7 @@ def test_unknown_levels(fitted, seen):
     code = schema.columns[0].levels.index("y")
     np.testing.assert_array_equal(schema.cells(seen), [[code], [np.nan], [np.nan]])
     with pytest.raises(
-        ValueError, match=r"Column 'a' of X_val holds categories .* at fit: w. Fit on .*handle_unknown='ignore' to"
+        ValueError, match=r"Column 'a' of X_val holds categories .* at fit: w. Fit on .*handle_unknown='ignore'"
     ):
         schema.cells(seen, handle_unknown="error", name="X_val")
     full = schema.complete(seen, np.full((3, 1), float(code)))

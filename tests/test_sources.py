@@ -260,7 +260,7 @@ LATE = {
 @pytest.mark.parametrize(("early", "late"), LATE.values(), ids=LATE)
 def test_a_late_file_of_another_dtype(early, late, tmp_path):
     tables = [part.append_column("late", cells) for part, cells in ((TABLE[:20], early), (TABLE[20:], late))]
-    assert_remedied(folder(tmp_path / "X", *tables), "Block 1 of X, rows 20 to 39", "1-0.parquet", "cannot be read as")
+    assert_remedied(folder(tmp_path / "X", *tables), "Block 1 of X, rows 20 to 39", "1-0.parquet", "cannot be read with")
 
 
 def test_a_late_file_of_a_dtype_that_nothing_brings_together(tmp_path):
@@ -280,7 +280,7 @@ def test_a_file_that_is_gone(tmp_path):
 
 def test_no_rows(tmp_path):
     for dataset in (folder(tmp_path / "X", TABLE[:0]), ds.dataset([], schema=TABLE.schema)):
-        with pytest.raises(ValueError, match=r"dataset of [01] files without a row"):
+        with pytest.raises(ValueError, match=r"dataset of [01] files without any rows"):
             fit(dataset)
 
 
