@@ -598,7 +598,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Schema, "with_constants", changing)
-        with pytest.raises(ValueError, match=r"X has changed while it was read: block 1 of X, rows \d+ to \d+"):
+        with pytest.raises(ValueError, match=r"X has changed during the fit: block 1 of X, rows \d+ to \d+"):
             autoencoder().fit(mapped)
 
 

@@ -144,7 +144,7 @@ def test_the_warning_names_the_column_and_three_values(make):
 def test_what_the_column_is_taken_for_does_not_change():
     values = [f"{i % 30 + 0.5}" for i in range(600)]
     message, schema = told(frame_of(pd.Series(values)))
-    assert "Column 'tot' has 30 levels and is taken for a category. Its values look like numbers" in message
+    assert "Column 'tot' has 30 categories and is treated as categorical. Its values look like numbers" in message
     assert (schema.columns[0].kind, len(schema.columns[0].levels)) == ("category", 30)
     assert np.isfinite(schema.cells(frame_of(pd.Series(values)))).all()
 
