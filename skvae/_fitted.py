@@ -151,13 +151,13 @@ class Fitted:
         return lambda both: self.module.log_predictive(both[:, 0].contiguous(), both[:, 1].contiguous(), noise, self.beta)
 
     def noise(self, n_draws: int) -> Tensor:
-        """The noise of ``n_draws`` codes, the same for all rows and calls."""
+        """The noise of ``n_draws`` codes, shared by all rows and calls."""
         like = next(self.module.parameters())
         noise = evenly_spread_noise(n_draws, self.module.n_components, self.seed)
         return noise.to(like.dtype).to(self.device)
 
     def noise_variance(self) -> np.ndarray | float | None:
-        """Variance of a cell around what is expected of it, of standardised columns or in squared units of the input."""
+        """Variance of a cell around its expectation, of standardised columns or in squared units of the input."""
         variance = self.module.likelihood.variance
         if variance is None or bool(variance.isnan().all()):
             return None
@@ -172,7 +172,7 @@ class Fitted:
 
     @property
     def deviations(self) -> np.ndarray:
-        """Standard deviation of each normal cell around what is decoded, before it is scaled; 0 where cells are not normal."""
+        """Unscaled standard deviation of each normal cell around the decoded one; 0 if its cells are not normal."""
         variance = self.noise_variance()
         return np.sqrt(np.nan_to_num(0.0 if variance is None else variance)) * self.scaling.scale[: len(self.is_number)]
 

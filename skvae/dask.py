@@ -45,7 +45,7 @@ class OnDask(BaseEstimator):
             setattr(cls, name, _over_partitions(getattr(cls._local, name)))
 
     def to_local(self) -> Any:
-        """Convert to an ordinary estimator with the same parameters and, if fitted, the same model.
+        """Convert to an ordinary estimator, fitted if this one is.
 
         Returns
         -------

@@ -438,7 +438,7 @@ def test_days_of_as_many_rows_each_are_all_as_odd(library):
     values = rng.normal(size=(3600, 2)) @ rng.normal(size=(2, 3)) + 0.3 * rng.normal(size=(3600, 3))
     frame = pd.DataFrame(values, columns=list("xyz")).assign(day=[f"day {i % 300:03}" for i in order])
     frame = frame if library == "pandas" else pl.DataFrame(frame.to_dict("list"))
-    with pytest.warns(UserWarning, match="'day' has 300 categories in 3600 rows, too many for a code each. It is ignored"):
+    with pytest.warns(UserWarning, match="'day' has 300 categories in 3600 rows, too many to learn from. It is ignored"):
         odd = AEAnomalyDetector(contamination=0.1, cv=2, **QUICK).fit_predict(frame) == -1
     for days in (order % 300 < 100, order % 300 >= 100):
         assert odd[days].mean() == pytest.approx(0.1, abs=0.02)

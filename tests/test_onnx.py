@@ -274,7 +274,7 @@ def test_inputs_are_named_as_the_columns() -> None:
     assert inputs["clock"] == ("tensor(int64)", ("rows", 1))
     assert {inputs[name] for name in ("age", "rain", "income", "flag", "size")} == {("tensor(double)", ("rows", 1))}
     notes = {i.name: i.doc_string for i in to_onnx(fitted("frame")).graph.input}
-    assert notes["town"] == "category: text, '' where missing"
+    assert notes["town"] == "category: text, '' if missing"
     assert notes["clock"].startswith("datetime: ticks of 1 s since 1970")
 
 

@@ -827,7 +827,7 @@ def test_the_alphabet_decides_nothing():
 )
 def test_more_levels_than_codes_are_ignored_where_these_would_hold_few_rows(counts):
     results, message = with_warning(many(counts))
-    words = f"{len(counts)} categories in {sum(counts)} rows, too many for a code each. It is ignored"
+    words = f"{len(counts)} categories in {sum(counts)} rows, too many to learn from. It is ignored"
     assert words in message
     assert "Merge categories that belong together." in message
     assert "Drop" not in message

@@ -77,8 +77,8 @@ class Cluster:
 
     @property
     def workers(self) -> dict[str, Any]:
-        """What the scheduler knows of each worker, by its address."""
-        identity = self.client.scheduler.identity  # not client.scheduler_info, which may return what a timer has overwritten
+        """Information of the scheduler on each worker, by address."""
+        identity = self.client.scheduler.identity  # not client.scheduler_info, which may be outdated by a timer
         return dict(self.client.sync(identity, n_workers=-1)["workers"])
 
     def addresses(self) -> list[str]:

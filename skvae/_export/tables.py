@@ -79,7 +79,7 @@ def has_text(column: Column) -> bool:
 def ports_of(schema: Schema, n_columns: int) -> list[Port]:
     """The inputs of a graph: the columns of a frame that are not ignored, or an array."""
     if schema.library == "numpy":
-        return [Port("X", np.dtype("float64"), n_columns, "NaN where a cell is missing")]
+        return [Port("X", np.dtype("float64"), n_columns, "NaN for missing values")]
     ports = [_port(column) for column in schema.columns if column.kind != "ignored"]
     names = [port.name for port in ports]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -101,10 +101,10 @@ def _port(column: Column) -> Port:
     name = str(column.name)
     if column.kind in {"datetime", "duration"}:
         since = " since 1970 in universal time" if column.kind == "datetime" else ""
-        return Port(name, np.dtype("int64"), 1, f"{column.kind}: ticks of 1 {column.unit}{since}, {NOT_A_TIME} where missing")
+        return Port(name, np.dtype("int64"), 1, f"{column.kind}: ticks of 1 {column.unit}{since}, {NOT_A_TIME} if missing")
     if has_text(column):
-        return Port(name, np.dtype(object), 1, f"category: text, {missing_text(column)!r} where missing")
-    return Port(name, np.dtype("float64"), 1, f"{column.kind}: NaN where missing")
+        return Port(name, np.dtype(object), 1, f"category: text, {missing_text(column)!r} if missing")
+    return Port(name, np.dtype("float64"), 1, f"{column.kind}: NaN if missing")
 
 
 def missing_text(column: Column) -> str:

@@ -204,7 +204,7 @@ def _note(column: Column, library: str) -> str:
     if _names_rows(column):
         note += f" in {column.n_rows} rows, {column.n_single} of which occur once. It is ignored, and missing in all output."
     elif _is_left_out(column):
-        note += f" in {column.n_rows} rows, too many for a code each. It is ignored, and missing in all output."
+        note += f" in {column.n_rows} rows, too many to learn from. It is ignored, and missing in all output."
     elif column.grouped:
         note += f". {len(column.grouped)} of them are rare: they share one code and are returned as {column.levels[-1]!r}."
     else:
