@@ -131,7 +131,7 @@ def _moments(values: list[str]) -> Text | None:
 
 
 def _formats(value: str) -> Iterator[str]:
-    """Possible formats of a date, the likelier first."""
+    """The formats that a date may be of, the likelier first."""
     parts = MOMENT.fullmatch(value)
     if parts is None:
         return
