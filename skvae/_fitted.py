@@ -1,4 +1,4 @@
-"""What a fit leaves: a model, and the way from a table's cells to its networks and back."""
+"""Result of a fit: a model, and the conversion between cells of a table and the scale of its networks."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -26,28 +26,28 @@ Cells = Any  # ndarray or Tensor
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained model with all that applying it takes; arrays of cells in, arrays out.
+    """A trained model with everything needed to apply it; it takes and returns arrays of cells.
 
-    Rows are ``(n_rows, n_columns)`` in the units of the input, NaN where a cell is missing; *scaled* ones are as the networks
-    see them. Where ``takes_tensors``, the methods that say so take tensors too, and give tensors on the same device.
+    Rows are ``(n_rows, n_columns)`` in the units of the input, with NaN for missing values; *scaled* rows are on the scale of
+    the networks. If ``takes_tensors``, methods marked "also of tensors" accept tensors and return tensors on their device.
 
     Attributes
     ----------
     schema : Schema
     marginals : Marginals
     scaling : Scaling
-        Of the columns that the marginals make of the table's.
+        Scaling of the columns after the marginals.
     module : Autoencoder
     device : torch.device
-        Where the module is.
+        Device of the module.
     is_number : ndarray of bool of shape (n_columns,)
-        Which columns hold numbers, and not booleans or categories.
+        Which columns hold numbers rather than booleans or categories.
     in_unit_interval : bool
-        Whether numbers are scored as probabilities, and so must lie between 0 and 1.
+        Whether numbers are scored as probabilities and must lie between 0 and 1.
     beta : float
-        Weight of the divergence that the module was trained with.
+        Weight of the divergence in training.
     seed : int
-        Of the noise that scores of a model with a posterior are averaged over.
+        Seed of the noise over which scores are averaged, in a model with a posterior.
     """
 
     schema: Schema
@@ -62,24 +62,24 @@ class Fitted:
 
     @property
     def takes_tensors(self) -> bool:
-        """Whether cells are brought to the networks by arithmetic alone."""
+        """Whether cells only need to be scaled, so that tensors can be applied directly."""
         return self.schema.library == "numpy" and bool(
             self.marginals.are_plain and self.is_number.all() and not self.is_empty.any()
         )
 
     def on(self, device: torch.device) -> "Fitted":
-        """The same on another device."""
+        """A copy on another device."""
         return replace(self, module=deepcopy(self.module).to(device), device=device)
 
     def read(self, rows: Cells) -> Cells:
-        """The rows without cells of columns that had none at fit, of which nothing is known."""
+        """The rows, with NaN in columns that were empty at fit, about which nothing is known."""
         unknown = self.is_empty
         return np.where(unknown, rows.dtype.type(np.nan), rows) if unknown.any() else rows
 
     def map_rows(self, function: RowFunction, rows: Cells, dtype: Any = None, n_passes: int = 1) -> Cells:
-        """``function`` of the rows as the networks see them, in the dtype of the rows where no other is given; of tensors too.
+        """Apply ``function`` to scaled rows, and return the dtype of the rows unless one is given; also of tensors.
 
-        ``n_passes`` says how many times the function goes through the networks. Of tensors, float64 stands for the widest dtype
+        ``n_passes`` is the number of passes of the function through the networks. For tensors, float64 means the widest dtype
         of their device.
         """
         if isinstance(rows, Tensor):
@@ -89,23 +89,23 @@ class Fitted:
         return self._map(function, rows, self.scaled, dtype or rows.dtype, n_passes)
 
     def map_scaled(self, function: RowFunction, scaled: Cells, dtype: Any = None, n_passes: int = 1) -> Cells:
-        """The same of rows, or codes, that are on the scale of the networks already; of tensors too."""
+        """Apply ``function`` to codes, or to rows that are already scaled; also of tensors."""
         if isinstance(scaled, Tensor):
             return self._map_tensor(function, scaled, dtype, scaled.dtype, n_passes)
         return self._map(function, scaled, np.copy, dtype or scaled.dtype, n_passes)
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as the networks see them."""
+        """Rows on the scale of the networks."""
         return self.scaling.apply(self.marginals.apply(rows))
 
     def in_units(self, scaled: Cells) -> Cells:
-        """Cells in the units of the input, from scaled ones; of tensors too."""
+        """Scaled cells in the units of the input; also of tensors."""
         if isinstance(scaled, Tensor):
             return TensorScaling.of(self.scaling, scaled.device).invert(scaled)
         return self.marginals.inverse(self.scaling.invert(scaled))
 
     def reconstructed(self, rows: Cells) -> Cells:
-        """Each row decoded from its own code, in the units and the dtype of the input; of tensors too."""
+        """Reconstructions of the rows, in the units and the dtype of the input; also of tensors."""
         if isinstance(rows, Tensor):
             return self.in_units(self.map_rows(self.module.reconstruct, rows, dtype=np.float64)).to(rows.dtype)
 
@@ -115,16 +115,16 @@ class Fitted:
         return in_blocks(reconstructed, rows)
 
     def expected(self, rows: np.ndarray) -> np.ndarray:
-        """The cells that the model expects given each row's own code, with the noise around it."""
+        """Expected cells given each row's own code, including the noise around it."""
         return expected_jointly([self], rows)
 
     def decoded(self, codes: Cells) -> Cells:
-        """Rows decoded from codes, in the units of the input and the dtype of the codes; of tensors too."""
+        """Rows decoded from codes, in the units of the input and the dtype of the codes; also of tensors."""
         rows = self.in_units(self.map_scaled(self.module.decode, codes))
         return rows.to(codes.dtype) if isinstance(rows, Tensor) else rows.astype(codes.dtype, copy=False)
 
     def log_jacobians(self, rows: Cells) -> Cells:
-        """Log density in input units minus log density on the scale of the networks, of rows; of tensors too."""
+        """Log-density of rows in input units minus log-density on the scale of the networks; also of tensors."""
         if isinstance(rows, Tensor):
             return TensorScaling.of(self.scaling, rows.device).log_jacobians(rows)
         return in_blocks(self._log_jacobians, rows)
@@ -134,7 +134,7 @@ class Fitted:
         return of_scaling if self.marginals.are_plain else of_scaling + self.marginals.log_jacobians(rows).sum(axis=1)
 
     def score_cells(self, rows: np.ndarray, cells: np.ndarray, n_draws: int) -> np.ndarray:
-        """Log-likelihood of cells given the codes of rows, in the units of the input; NaN where the cell is missing."""
+        """Log-likelihood of cells given the codes of rows, in the units of the input; NaN for missing cells."""
         both = np.stack([self.scaled(rows), self.scaled(cells)], axis=1)
         scores = self.map_scaled(self.log_prob_of_cells(n_draws), both, dtype=np.float64)
         scores -= np.where(np.isnan(self.marginals.scored(cells)), 0.0, np.log(self.scaling.scale))
@@ -151,13 +151,13 @@ class Fitted:
         return lambda both: self.module.log_predictive(both[:, 0].contiguous(), both[:, 1].contiguous(), noise, self.beta)
 
     def noise(self, n_draws: int) -> Tensor:
-        """The noise of ``n_draws`` codes, the same for all rows and calls."""
+        """The noise of ``n_draws`` codes, shared by all rows and calls."""
         like = next(self.module.parameters())
         noise = evenly_spread_noise(n_draws, self.module.n_components, self.seed)
         return noise.to(like.dtype).to(self.device)
 
     def noise_variance(self) -> np.ndarray | float | None:
-        """Variance of a cell around what is expected of it, of standardised columns or in squared units of the input."""
+        """Variance of a cell around its expectation, of standardised columns or in squared units of the input."""
         variance = self.module.likelihood.variance
         if variance is None or bool(variance.isnan().all()):
             return None
@@ -172,7 +172,7 @@ class Fitted:
 
     @property
     def deviations(self) -> np.ndarray:
-        """Standard deviation of each normal cell around what is decoded, before it is scaled; 0 where cells are not normal."""
+        """Unscaled standard deviation of each normal cell around the decoded one; 0 if its cells are not normal."""
         variance = self.noise_variance()
         return np.sqrt(np.nan_to_num(0.0 if variance is None else variance)) * self.scaling.scale[: len(self.is_number)]
 
@@ -198,25 +198,25 @@ class Fitted:
             return apply(function, scaled.to(parameters[0].dtype), self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A state whose tensors are on the CPU, which opens on any machine."""
+        """A state with tensors on the CPU, which opens on any machine."""
         return vars(self) | {"module": deepcopy(self.module).cpu()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         device = state["device"]
         if not is_available(device):
-            warn(f"This model was fitted on {str(device)!r}, which is not available here; it goes on on the CPU.")
+            warn(f"This model was fitted on {str(device)!r}, which is not available here; it uses the CPU instead.")
             device = torch.device("cpu")
         vars(self).update(state | {"device": device})
         self.module.to(device)
 
 
 def sum_of_cells(function: RowFunction) -> RowFunction:
-    """The sum over the columns of a function's result, with the most digits that the device has."""
+    """A function that sums over columns in the widest dtype of the device."""
     return lambda x: function(x).sum(1, dtype=widest(x.device))
 
 
 def expected_jointly(models: Sequence[Fitted], rows: np.ndarray) -> np.ndarray:
-    """The cells that models of one table expect on average given each row: means of numbers, and the most probable levels."""
+    """Cells expected given each row, averaged over models: means of numbers, and the most probable categories."""
     first = models[0]
     joint = reduce(np.add, (each.map_rows(each.module.expect_of, rows, dtype=np.float64) for each in models)) / len(models)
     scaled = first.map_scaled(first.module.likelihood.cells, joint)

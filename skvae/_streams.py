@@ -1,4 +1,4 @@
-"""Tables that are read block by block, for the estimators: fits take a first pass, methods give results block by block."""
+"""Tables that are read block by block: the first pass of fits, and methods that are applied to each block."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from skvae._tables.sources import Source, is_dataset
 from skvae._tables.survey import Findings, Shares, Survey
 from skvae._validation import check_is_fitted, check_rows, streamed
 
-APPLIED_BYTES = 1 << 22  # of an array that a method is given at once
+APPLIED_BYTES = 1 << 22  # block size of an array for methods after fit
 LEAST_ROWS = 2
 
 Method = Callable[..., Any]
@@ -31,7 +31,7 @@ def survey_of(
     in_unit_interval: bool,
     processes: Processes = ALONE,
 ) -> Survey:
-    """Read a table once, and check it; the columns are the estimator's already."""
+    """Read and check a table in one pass; the estimator already knows its columns."""
 
     def cells(i: int) -> np.ndarray:
         with naming_block(source, i):
@@ -43,7 +43,7 @@ def survey_of(
 
 
 def progress(estimator: Any, doing: str) -> Callable[[Iterable[int]], Iterable[int]]:
-    """Goes through the numbers of blocks, with a bar where the estimator is verbose."""
+    """A function that iterates over block numbers, with a progress bar if the estimator is verbose."""
     if not estimator.verbose:
         return lambda blocks: blocks
     return lambda blocks: tqdm(blocks, desc=f"{type(estimator).__name__}, {doing}", unit="block")
@@ -51,16 +51,16 @@ def progress(estimator: Any, doing: str) -> Callable[[Iterable[int]], Iterable[i
 
 @contextmanager
 def naming_block(source: Source, i: int) -> Iterator[None]:
-    """Say in which block it was that rows were refused."""
+    """Name the block in errors about its rows."""
     try:
         yield
     except ValueError as error:
-        note = " Lines of code are for the block as a frame of pandas." if source.is_decoded else ""
-        raise ValueError(f"In {source.in_words(i)}, counted from 0 here: {error}{note}") from error
+        note = " Code in this message is for the block as a pandas frame." if source.is_decoded else ""
+        raise ValueError(f"In {source.in_words(i)} (counting from 0 in this block): {error}{note}") from error
 
 
 def by_block(method: Method) -> Method:
-    """Let a method of an estimator take tables that are read block by block, and write its result into ``out``."""
+    """Let a method accept tables that are read block by block, and write its result into ``out``."""
     of_array = as_it_came(method)
 
     @wraps(method)
@@ -86,19 +86,19 @@ def _results(estimator: Any, method: Method, source: Source) -> Iterator[Any]:
 
 
 def _joined(results: Iterable[Any], out: Any, n_rows: int) -> Any:
-    """Results of blocks in one array, a new one where none is given."""
+    """Collect the results of blocks in ``out``, or in a new array if it is None."""
     if out is not None and not hasattr(out, "dtype"):
-        raise TypeError(f"out is a {type(out).__name__}; give an array, such as numpy.empty or numpy.memmap make.")
+        raise TypeError(f"out is a {type(out).__name__}; pass an array, such as one from numpy.empty or numpy.memmap.")
     start = 0
     for result in results:
         cells = np.asarray(result)
         if out is None:
             out = np.empty((n_rows, *cells.shape[1:]), cells.dtype)
         if cells.dtype.kind in "fiub" and not np.can_cast(cells.dtype, out.dtype, "same_kind"):
-            raise ValueError(f"out has dtype {out.dtype}, which cannot hold a result of {cells.dtype}; give one of that dtype.")
+            raise ValueError(f"out has dtype {out.dtype}, but the result has {cells.dtype}; pass an array of that dtype.")
         if start == 0 and out.shape != (n_rows, *cells.shape[1:]):
             raise ValueError(
-                f"out has shape {out.shape}, but the result has {(n_rows, *cells.shape[1:])}; give one of that shape."
+                f"out has shape {out.shape}, but the result has {(n_rows, *cells.shape[1:])}; pass an array of that shape."
             )
         out[start : start + len(cells)] = cells
         start += len(cells)

@@ -1,4 +1,4 @@
-"""The scaling of a fitted model for tensors, where these are."""
+"""Scaling of tensors by a fitted model, on the device of the tensors."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,12 +12,12 @@ from skvae.core.device import widest
 
 @dataclass(frozen=True, eq=False)
 class TensorScaling:
-    """What ``Scaling`` does, of tensors on one device.
+    """``Scaling`` for tensors on one device.
 
     Attributes
     ----------
     mean, scale : Tensor of shape (n_columns,)
-        In the widest dtype of the device.
+        Mean and scale of each column, in the widest dtype of the device.
     varies : Tensor of bool of shape (n_columns,)
     """
 
@@ -27,7 +27,7 @@ class TensorScaling:
 
     @classmethod
     def of(cls, scaling: Scaling, device: torch.device) -> Self:
-        """The same as a scaling of arrays."""
+        """Convert a scaling of arrays."""
         mean, scale = (torch.tensor(values, dtype=widest(device), device=device) for values in (scaling.mean, scaling.scale))
         return cls(mean, scale, torch.tensor(scaling.varies, device=device))
 

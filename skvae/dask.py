@@ -1,4 +1,4 @@
-"""The estimators on Dask: fits by the workers of a cluster, and methods that give lazy collections.
+"""Estimators that fit on the workers of a Dask cluster and return lazy collections.
 
 ``pip install 'skvae[dask]'``
 """
@@ -22,12 +22,12 @@ from skvae._validation import Interval, check_is_fitted, check_weights, fit_cont
 
 __all__ = ["DaskAEAnomalyDetector", "DaskAutoencoderTransformer", "DaskVAETransformer"]
 
-OWN: dict[str, Any] = {"client": None, "timeout": 120.0}  # parameters that the estimators of one machine have not
+OWN: dict[str, Any] = {"client": None, "timeout": 120.0}  # parameters that only the Dask estimators have
 CONSTRAINTS = {"timeout": [Interval(Real, 0, None, closed="neither")]}
 
 
 class OnDask(BaseEstimator):
-    """What makes an estimator of one machine one that fits to collections of Dask."""
+    """Base class that turns a local estimator into one for Dask collections."""
 
     client: Any
     timeout: float
@@ -36,21 +36,21 @@ class OnDask(BaseEstimator):
     _not_saved: ClassVar[frozenset[str]] = frozenset({"client"})
 
     def __init_subclass__(cls, methods: tuple[str, ...] = (), **options: Any) -> None:
-        """Add parameters to those of the local class, and let some of its methods take collections."""
+        """Extend the parameters of the local class, and let the named methods take collections."""
         super().__init_subclass__(**options)
-        if not methods:  # a class that others share
+        if not methods:  # a base class
             return
         cls.__init__ = _with_own_parameters(cls._local.__init__)  # type: ignore[method-assign]
         for name in methods:
             setattr(cls, name, _over_partitions(getattr(cls._local, name)))
 
     def to_local(self) -> Any:
-        """The ordinary estimator, with the same parameters and fitted where this one is.
+        """Convert to an ordinary estimator, fitted if this one is.
 
         Returns
         -------
         estimator : AutoencoderTransformer, VAETransformer or AEAnomalyDetector
-            It knows nothing of Dask: its pickle opens where Dask is not installed.
+            Does not depend on Dask: its pickle opens where Dask is not installed.
         """
         local = self._local()
         vars(local).update({name: value for name, value in vars(self).items() if name not in OWN})
@@ -58,14 +58,14 @@ class OnDask(BaseEstimator):
 
     @property
     def set_callbacks(self) -> Any:
-        """Not there: what trains is on other machines."""
-        raise AttributeError(f"{type(self).__name__!r} has no callbacks; those of {self._local.__name__} are called.")
+        """Not available, because training runs on other machines."""
+        raise AttributeError(f"{type(self).__name__!r} does not support callbacks; {self._local.__name__} does.")
 
     def _cluster(self) -> Cluster:
         return Cluster(self.client, self.timeout, bool(self.verbose))
 
     def _take_over(self, fitted: BaseEstimator) -> None:
-        """Become what an ordinary estimator has become."""
+        """Adopt the fitted state of a local estimator."""
         params = self.get_params(deep=False)
         self.__dict__ = vars(fitted) | params
 
@@ -87,14 +87,17 @@ def _with_own_parameters(local: Callable[..., None]) -> Callable[..., None]:
 
 
 def _over_partitions(local: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that gives a lazy collection for a collection, and is that of one machine else."""
+    """A method that returns a lazy collection for a collection, and calls the local method otherwise."""
 
     @wraps(local)
     def method(self: Any, X: Any, **options: Any) -> Any:
         if not is_collection(X):
             return local(self, X, **options)
         if options:
-            raise TypeError(f"{local.__name__} takes a collection of Dask alone; what it gives has methods to be stored by.")
+            raise TypeError(
+                f"{local.__name__} takes no other arguments with a Dask collection; to store the result, use its own methods, "
+                "such as to_zarr or to_parquet."
+            )
         check_is_fitted(self)
         return mapped(self.to_local(), local.__name__, X)
 
@@ -105,23 +108,24 @@ OF_TRANSFORMERS = ("transform", "reconstruct", "reconstruction_error", "score_sa
 
 
 class _OfTransformers(OnDask):
-    """What the two transformers share."""
+    """Methods that the two transformers share."""
 
     @fit_context
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Self:
-        """Fit by the workers of the cluster.
+        """Fit on the workers of the cluster.
 
         Parameters
         ----------
         X : dask array or dask frame of shape (n_rows, n_columns)
-            Sizes of chunks need not be known. Rows that are not in the memory of the cluster are loaded as their graph says,
-            in two passes at most; after ``X.persist()`` they are there.
+            Chunk sizes need not be known. Rows that are not in the memory of the cluster are computed from their task graph at
+            most twice. ``X.persist()`` avoids this.
         y : ignored
         sample_weight : dask array or dask series of shape (n_rows,), default=None
-            In the same partitions as X.
+            Weights of the rows, with the partitions of X.
         X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
-            Rows in memory to choose the number of epochs on, instead of some of X.
+            Rows in memory on which the number of epochs is chosen. None holds out some rows of X.
         sample_weight_val : array-like of shape (n_val_rows,), default=None
+            Weights of the rows of X_val.
 
         Returns
         -------
@@ -130,16 +134,16 @@ class _OfTransformers(OnDask):
         Raises
         ------
         ValueError, TypeError
-            On input or parameters that cannot be used; an error of cells names the partition.
+            If the input or a parameter is invalid. The message names the partition of an invalid cell.
         RuntimeError
-            Where a worker is lost, or silent for longer than ``timeout``. An earlier fit stays as it was.
+            If a worker is lost, or silent for longer than ``timeout``. The estimator stays unchanged.
         """
         with self._cluster() as cluster:
             self._take_over(fit_transformer(self.to_local(), X, sample_weight, X_val, sample_weight_val, cluster))
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Names of the columns that ``transform`` gives, which are those of the local estimator.
+        """Get the names of the columns that ``transform`` returns.
 
         Parameters
         ----------
@@ -152,14 +156,14 @@ class _OfTransformers(OnDask):
         return self.to_local().get_feature_names_out(input_features)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean of ``score_samples`` over rows, computed at once.
+        """Compute the mean of ``score_samples`` over rows, at once.
 
         Parameters
         ----------
         X : array-like, frame, dask array or dask frame of shape (n_rows, n_features_in_)
         y : ignored
         sample_weight : array-like or dask array of shape (n_rows,), default=None
-            Weights of the rows in the mean.
+            Weights of the rows.
 
         Returns
         -------
@@ -175,25 +179,26 @@ class _OfTransformers(OnDask):
 
 
 class DaskAutoencoderTransformer(_OfTransformers, AutoencoderTransformer, methods=OF_TRANSFORMERS):
-    """``AutoencoderTransformer`` for collections of Dask.
+    """``AutoencoderTransformer`` for Dask collections.
 
-    Parameters and fitted attributes are those of ``AutoencoderTransformer``, and two parameters are added. ``fit`` uses one
-    process per worker, each on the rows that it holds. Methods of rows give lazy collections, whose numbers are those of
-    ``to_local()`` to the last bit, whatever the chunks; of tables in memory they give what ``to_local()`` gives.
+    Parameters and fitted attributes are those of ``AutoencoderTransformer``, plus ``client`` and ``timeout``. ``fit`` trains in
+    one process per worker, each on the rows that it holds. For a Dask collection, methods such as ``transform`` return lazy
+    collections; their values equal those of ``to_local()`` bit by bit, for any chunks. For a table in memory, they return what
+    ``to_local()`` returns.
 
     Parameters
     ----------
     n_components : int or float, default=2
-        And all else that ``AutoencoderTransformer`` takes. ``batch_size`` is that of all workers together.
+        This and all other parameters of ``AutoencoderTransformer``. ``batch_size`` is the total over all workers.
     client : distributed.Client, default=None
-        None is the default client.
+        The client of the cluster. None uses the default client.
     timeout : float, default=120.0
-        Seconds for which a worker may be silent, and workers wait for each other, before ``fit`` fails.
+        Number of seconds after which ``fit`` fails if a worker is silent or workers wait for each other.
 
     See Also
     --------
-    skvae.AutoencoderTransformer : The same on one machine.
-    skvae.distributed.fit : The same fit in any torch.distributed group.
+    skvae.AutoencoderTransformer : The estimator for one machine.
+    skvae.distributed.fit : Fit in any ``torch.distributed`` group.
 
     Examples
     --------
@@ -203,8 +208,8 @@ class DaskAutoencoderTransformer(_OfTransformers, AutoencoderTransformer, method
     >>> from skvae.dask import DaskAutoencoderTransformer
     >>> client = Client(processes=False, dashboard_address=None)
     >>> X = dask.array.from_array(load_digits().data, chunks=(500, -1))
-    >>> model = DaskAutoencoderTransformer(8, hidden_layer_sizes=(), random_state=0).fit(X)
-    >>> codes = model.transform(X)
+    >>> model = DaskAutoencoderTransformer(8, hidden_layer_sizes=())
+    >>> codes = model.fit(X).transform(X)
     >>> codes.chunks
     ((500, 500, 500, 297), (8,))
     >>> client.close()
@@ -215,23 +220,23 @@ class DaskAutoencoderTransformer(_OfTransformers, AutoencoderTransformer, method
 
 
 class DaskVAETransformer(_OfTransformers, VAETransformer, methods=OF_TRANSFORMERS):
-    """``VAETransformer`` for collections of Dask.
+    """``VAETransformer`` for Dask collections.
 
-    Parameters and fitted attributes are those of ``VAETransformer``, and two parameters are added, as in
-    ``DaskAutoencoderTransformer``.
+    Parameters and fitted attributes are those of ``VAETransformer``, plus ``client`` and ``timeout``. Methods behave as those
+    of ``DaskAutoencoderTransformer``.
 
     Parameters
     ----------
     n_components : int or float, default=2
-        And all else that ``VAETransformer`` takes.
+        This and all other parameters of ``VAETransformer``. ``batch_size`` is the total over all workers.
     client : distributed.Client, default=None
-        None is the default client.
+        The client of the cluster. None uses the default client.
     timeout : float, default=120.0
-        Seconds for which a worker may be silent, and workers wait for each other, before ``fit`` fails.
+        Number of seconds after which ``fit`` fails if a worker is silent or workers wait for each other.
 
     See Also
     --------
-    skvae.VAETransformer : The same on one machine.
+    skvae.VAETransformer : The estimator for one machine.
     """
 
     _local = VAETransformer
@@ -239,24 +244,24 @@ class DaskVAETransformer(_OfTransformers, VAETransformer, methods=OF_TRANSFORMER
 
 
 class DaskAEAnomalyDetector(OnDask, AEAnomalyDetector, methods=("score_samples", "decision_function", "predict", "p_values")):
-    """``AEAnomalyDetector`` for collections of Dask.
+    """``AEAnomalyDetector`` for Dask collections.
 
-    Parameters and fitted attributes are those of ``AEAnomalyDetector``, and two parameters are added, as in
-    ``DaskAutoencoderTransformer``. One worker learns from a random sample of at most 100,000 rows, which are those that
-    ``AEAnomalyDetector`` draws from a table that is read block by block.
+    Parameters and fitted attributes are those of ``AEAnomalyDetector``, plus ``client`` and ``timeout``. One worker learns from
+    a random sample of at most 100,000 rows: those that ``AEAnomalyDetector`` draws from a table that is read block by block.
+    ``score_samples``, ``decision_function``, ``predict`` and ``p_values`` return lazy collections for a Dask collection.
 
     Parameters
     ----------
     n_components : int, float or "auto", default="auto"
-        And all else that ``AEAnomalyDetector`` takes.
+        This and all other parameters of ``AEAnomalyDetector``.
     client : distributed.Client, default=None
-        None is the default client.
+        The client of the cluster. None uses the default client.
     timeout : float, default=120.0
-        Seconds for which a worker may be silent before ``fit`` fails.
+        Number of seconds after which ``fit`` fails if a worker is silent.
 
     See Also
     --------
-    skvae.AEAnomalyDetector : The same on one machine.
+    skvae.AEAnomalyDetector : The estimator for one machine.
     """
 
     _local = AEAnomalyDetector
@@ -264,7 +269,7 @@ class DaskAEAnomalyDetector(OnDask, AEAnomalyDetector, methods=("score_samples",
 
     @fit_context
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn what rows are like from a sample of them.
+        """Fit to a random sample of the rows, on one worker.
 
         Parameters
         ----------
@@ -278,10 +283,10 @@ class DaskAEAnomalyDetector(OnDask, AEAnomalyDetector, methods=("score_samples",
         Raises
         ------
         ValueError, TypeError, RuntimeError
-            As ``DaskAutoencoderTransformer.fit``.
+            In the same cases as ``DaskAutoencoderTransformer.fit``.
         """
         with self._cluster() as cluster:
             self._take_over(fit_detector(self.to_local(), X, cluster))
-        for name in OF_TRAINING_ROWS:  # which are those of the sample
+        for name in OF_TRAINING_ROWS:  # they describe the sample, not X
             self.__dict__.pop(name, None)
         return self

@@ -1,4 +1,4 @@
-"""Fits by several processes of a ``torch.distributed`` group: each has a part of the rows, and all train the same model.
+"""Fit one model by several processes of a ``torch.distributed`` group, each with a part of the rows.
 
 ``torchrun``, Ray Train and Spark's ``TorchDistributor`` start such groups.
 """
@@ -24,69 +24,72 @@ Estimator = TypeVar("Estimator", bound=BaseAutoencoder)
 
 
 def fit(estimator: Estimator, X: Any, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Estimator:
-    """Fit to a table whose rows are spread over the processes of the default group.
+    """Fit an estimator to a table whose rows are spread over the processes of the default group.
 
-    Every process calls it, with an estimator of the same parameters and with rows of its own. All have the same fitted model
-    then. Each step is of the mean gradient over the rows of one batch from each process; ``batch_size`` is that of all
-    processes together. Apart from that the fit is one to a table that is read block by block.
+    Call this in every process, with an estimator of identical parameters and with the rows of that process. Afterwards all
+    processes have the same fitted model. Each training step uses the mean gradient over one batch of rows from each process;
+    ``batch_size`` is the total over all processes. In all other respects the fit is like that to a table read block by block.
 
     Parameters
     ----------
     estimator : AutoencoderTransformer or VAETransformer
-        ``random_state`` is that of rank 0. With more than one GPU on a machine, each process needs a ``device`` of its own.
+        The estimator to fit. All processes use the ``random_state`` of rank 0. With more than one GPU on a machine, give each
+        process its own ``device``.
     X : array-like, frame or dataset of shape (n_rows, n_columns)
-        The rows of this process, of which there must be some. Arrays and frames are read where they are, and not copied;
-        datasets of pyarrow are read block by block.
+        The rows of this process, at least one. Arrays and frames are not copied; pyarrow datasets are read block by block.
     sample_weight : array-like of shape (n_rows,), default=None
-        Weights of these rows. Either all processes give weights, or none.
+        Weights of these rows. Pass weights in all processes or in none.
     X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
-        Rows to choose the number of epochs on, instead of some of X; the same in all processes.
+        Rows on which the number of epochs is chosen, identical in all processes. None holds out some rows of X.
     sample_weight_val : array-like of shape (n_val_rows,), default=None
-        Weights of these.
+        Weights of the rows of X_val.
 
     Returns
     -------
     estimator
-        The same, fitted.
+        The estimator that was passed, fitted.
 
     Raises
     ------
     ValueError
-        On input or parameters that cannot be used, in all processes where it is so in one.
+        If the input or a parameter is invalid. An error in one process is raised in all.
     RuntimeError
-        Where there is no group, or a process of it is lost.
+        If there is no group, or if one of its processes is lost.
 
     See Also
     --------
-    skvae.dask : The same estimators on Dask collections.
+    skvae.dask : Estimators for Dask collections.
 
     Notes
     -----
-    Penalties that are means over a batch (``KLSparsity``) and the share of a batch that ``support_fraction`` keeps are those of
-    the rows that each process has in the batch.
+    ``KLSparsity``, which averages over a batch, and ``support_fraction``, which keeps a share of a batch, apply to the rows of
+    each process separately.
 
     Examples
     --------
-    A group of one process; ``torchrun`` sets up the default group from its environment, ``dist.init_process_group("gloo")``.
+    This example uses a group of one process. Under ``torchrun``, ``dist.init_process_group("gloo")`` sets up the group.
 
     >>> import torch.distributed as dist
     >>> from sklearn.datasets import load_digits
     >>> from skvae import AutoencoderTransformer, distributed
-    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> store = dist.HashStore()
+    >>> dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    >>> X = load_digits().data
     >>> model = AutoencoderTransformer(8, hidden_layer_sizes=())
-    >>> codes = distributed.fit(model, load_digits().data).transform(load_digits().data)
+    >>> model = distributed.fit(model, X)
     >>> dist.destroy_process_group()
-    >>> codes.shape
+    >>> model.transform(X).shape
     (1797, 8)
     """
     if not dist.is_initialized():
         raise RuntimeError(
-            "There is no torch.distributed group. Call torch.distributed.init_process_group first, in each process, or "
-            f"{type(estimator).__name__}.fit for a fit by this process alone."
+            "There is no torch.distributed group. Call torch.distributed.init_process_group in each process first, or use "
+            f"{type(estimator).__name__}.fit to fit in this process alone."
         )
     if not isinstance(estimator, BaseAutoencoder):
         raise TypeError(
-            f"{type(estimator).__name__} is fitted by one process; several fit AutoencoderTransformer and VAETransformer."
+            f"{type(estimator).__name__} cannot be fitted by several processes. Pass an AutoencoderTransformer or a "
+            "VAETransformer."
         )
     with earlier_fit_kept(estimator):
         _fit(estimator, X, sample_weight, X_val, sample_weight_val, Ranks())
@@ -97,7 +100,7 @@ def fit(estimator: Estimator, X: Any, sample_weight: Any = None, X_val: Any = No
 def _fit(estimator: Estimator, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any, ranks: Ranks) -> None:
     source = ranks.together(lambda: _source_of(X))
     if len({*ranks.gathered(sample_weight is None)}) > 1:
-        raise ValueError("sample_weight is given in some processes and not in others; give it in all, or in none.")
+        raise ValueError("sample_weight is given in some processes and not in others; pass it in all or in none.")
     with one_of_several(estimator, ranks):
         fit = estimator._fit_stream(source, sample_weight, X_val, sample_weight_val, estimator._earlier, ranks)
         warn_of_end(fit, estimator.max_iter)
@@ -110,19 +113,19 @@ def _source_of(X: Any) -> Source:
         X = as_table(X)
         source = ArrayBlocks(np.asarray(X)) if library_of(X) == "numpy" else FrameBlocks(X)
     if source.n_rows == 0:
-        raise ValueError("X has no rows in this process; give it some, or start fewer processes.")
+        raise ValueError("X has no rows in this process; pass at least one row, or start fewer processes.")
     return source
 
 
 def seed_of(estimator: Any) -> int:
-    """A seed for all processes, which is the estimator's own where it has one."""
+    """A seed for all processes: the estimator's own if it has one."""
     state = estimator.random_state
     return int(state) if isinstance(state, Integral) else random_seed(state)
 
 
 @contextmanager
 def one_of_several(estimator: BaseAutoencoder, ranks: Processes) -> Iterator[None]:
-    """Draw what is random as rank 0 does, and let rank 0 alone show progress and warn."""
+    """Use the seed of rank 0, and let only rank 0 show progress and warn."""
     random_state, verbose = estimator.random_state, estimator.verbose
     estimator.random_state = ranks.of_first(seed_of(estimator))
     try:

@@ -757,7 +757,7 @@ def test_a_column_that_was_missing_at_fit_has_no_part_in_it():
 @pytest.mark.parametrize("cv", ["auto", 3])
 def test_columns_of_names_are_told_of_once(cv):
     table = pd.DataFrame({"name": [f"n{i}" for i in range(60)], "number": X[:60, 0]})
-    with pytest.warns(UserWarning, match="'name' has 60 levels") as caught:
+    with pytest.warns(UserWarning, match="'name' has 60 categories") as caught:
         detector = AEAnomalyDetector(**SHORT | {"max_iter": 1, "cv": cv}).fit(table)
     told = [w for w in caught if "levels" in str(w.message)]
     assert len(told) == 1

@@ -112,7 +112,7 @@ def test_lists_of_rows_are_drawn():
 
 
 def test_too_few_axes_are_refused(detector):
-    with pytest.raises(ValueError, match=r"axes must be three, but there are 2; pass plt.subplots\(3, 1\)\[1\]"):
+    with pytest.raises(ValueError, match=r"axes must be three Axes, but has 2; pass plt.subplots\(3, 1\)\[1\]"):
         AnomalyDisplay.from_estimator(detector, WINE, axes=plt.subplots(2, 1)[1])
 
 

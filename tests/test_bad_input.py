@@ -215,7 +215,7 @@ def test_objects_in_arrays(fitted, cell):
 
 
 def test_text_of_arrays_at_fit(estimator):
-    words = ["could not convert", "column 1", "Arrays hold numbers only", "make a frame of it", "drop"]
+    words = ["could not convert", "column 1", "Arrays hold numbers only", "convert it to a frame", "drop"]
     assert_method_refuses(estimator, "array", "fit", TEXT["array"], *words)
 
 

@@ -157,7 +157,8 @@ def test_frames_that_only_speak_arrow(table):
 @each_estimator
 def test_frames_that_cannot_interchange(name):
     with pytest.raises(
-        TypeError, match=r"X is a .*Interchanged, which pandas cannot read \(no buffers\); convert it to a frame"
+        TypeError,
+        match=r"X is a .*Interchanged, which pandas cannot read \(no buffers\); convert it to a pandas",
     ):
         new(name).fit(Interchanged(None))
 

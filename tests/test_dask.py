@@ -224,7 +224,7 @@ def test_warnings_of_workers_reach_the_caller():
     with pytest.warns(UserWarning, match="The loss was still falling"):
         DaskAutoencoderTransformer(2, **LINEAR | IN_ORDER | {"max_iter": 3}).fit(in_chunks(X, 2000, 2000))
     table = pd.DataFrame({"a": X[:, 0], "name": [f"{i:04}" for i in range(4000)]})
-    with pytest.warns(UserWarning, match="Column 'name' has 4000 levels"):
+    with pytest.warns(UserWarning, match="Column 'name' has 4000 categories"):
         DaskAutoencoderTransformer(1, **QUICK).fit(dd.from_pandas(table, npartitions=3))
 
 
@@ -425,14 +425,14 @@ def test_single_columns(collection, words):
     ids=["array", "frame"],
 )
 def test_tables_in_memory(table, line):
-    assert f"`{line}`" in refused(TypeError, table, "this takes collections of Dask")
+    assert f"`{line}`" in refused(TypeError, table, "must be a Dask collection")
     (collection,) = remedied(f"`{line}`", table)
     DaskAutoencoderTransformer(2, **QUICK).fit(collection)
 
 
 def test_no_rows():
-    refused(ValueError, in_chunks(X[:0], 0), "X has no row in its 1 partitions")
-    refused(ValueError, in_chunks(X[:0], 0), "X has no row", model=DaskAEAnomalyDetector())
+    refused(ValueError, in_chunks(X[:0], 0), "X has no rows in its 1 partitions")
+    refused(ValueError, in_chunks(X[:0], 0), "X has no rows", model=DaskAEAnomalyDetector())
 
 
 def test_a_rank_whose_rows_are_all_held_out():
@@ -453,7 +453,7 @@ def test_infinity_is_named_by_its_partition():
 def test_columns_that_differ_between_partitions():
     parts = [dask.delayed(X[:2000]), dask.delayed(X[2000:, :5])]
     collection = da.concatenate([da.from_delayed(part, (2000, 6), float) for part in parts])
-    refused(ValueError, collection, "In partition 1 of X, counted from 0 here: X has 5 features")
+    refused(ValueError, collection, "In partition 1 of X (counting from 0): X has 5 features")
 
 
 def test_weights_in_other_partitions():
@@ -481,7 +481,7 @@ def test_lazy_methods_of_what_is_not_fitted_and_of_what_has_other_columns(fitted
         DaskAutoencoderTransformer().transform(in_chunks(X, 4000))
     with pytest.raises(ValueError, match="X has 5 features"):
         fitted[DaskAutoencoderTransformer].transform(in_chunks(X[:, :5], 4000))
-    with pytest.raises(TypeError, match="takes a collection of Dask alone"):
+    with pytest.raises(TypeError, match="takes no other arguments with a Dask collection"):
         fitted[DaskAutoencoderTransformer].transform(in_chunks(X, 4000), out=np.empty((4000, 2)))
 
 

@@ -124,7 +124,7 @@ def test_without_a_group_there_is_nothing_to_fit_by():
 
 @pytest.mark.usefixtures("group")
 def test_a_detector_is_fitted_by_one_process():
-    with pytest.raises(TypeError, match="AEAnomalyDetector is fitted by one process"):
+    with pytest.raises(TypeError, match="AEAnomalyDetector cannot be fitted by several processes"):
         distributed.fit(AEAnomalyDetector(), WINE)
 
 
@@ -203,7 +203,7 @@ def test_two_processes_have_one_model(tmp_path):
     assert first["no rows"].startswith("X has no rows in this process")
     assert second["no rows"].startswith("Rank 0 failed.")
     assert first["weights"] == second["weights"]
-    assert "give it in all, or in none" in first["weights"]
+    assert "pass it in all or in none" in first["weights"]
     for name in ("digits", "no seed", "linear", "holes", "frame"):
         assert first[name] == second[name], name
     assert first["again"] == first["digits"]

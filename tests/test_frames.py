@@ -416,7 +416,7 @@ def test_declared_categories_of_an_array(features):
 def test_rare_levels_are_told(library):
     names = [*(f"level {i % 20}" for i in range(N - 3)), "once", "one time", "single"]
     frame = with_column(LIBRARIES[library], "colour", names)
-    with pytest.warns(UserWarning, match="'colour' has 23 levels, and 3 of them are rare"):
+    with pytest.warns(UserWarning, match="'colour' has 23 categories. 3 of them are rare"):
         estimator = AutoencoderTransformer(2, **QUICK).fit(frame)
     assert set(estimator.reconstruct(frame)["colour"].to_list()) <= set(names)
     assert estimator.impute(frame)["colour"].to_list() == names
@@ -425,7 +425,7 @@ def test_rare_levels_are_told(library):
 @each_library
 def test_column_of_names_is_ignored(library):
     frame = with_column(LIBRARIES[library], "colour", INDEX)
-    with pytest.warns(UserWarning, match="'colour' has 120 levels in 120 rows, 120 of them in a single row"):
+    with pytest.warns(UserWarning, match="'colour' has 120 categories in 120 rows, 120 of which occur once"):
         estimator = AutoencoderTransformer(2, **QUICK).fit(frame)
     assert pd.isna(pd.Series(estimator.reconstruct(frame)["colour"].to_list())).all()
     assert estimator.impute(frame)["colour"].to_list() == INDEX
@@ -438,7 +438,7 @@ def test_days_of_as_many_rows_each_are_all_as_odd(library):
     values = rng.normal(size=(3600, 2)) @ rng.normal(size=(2, 3)) + 0.3 * rng.normal(size=(3600, 3))
     frame = pd.DataFrame(values, columns=list("xyz")).assign(day=[f"day {i % 300:03}" for i in order])
     frame = frame if library == "pandas" else pl.DataFrame(frame.to_dict("list"))
-    with pytest.warns(UserWarning, match="'day' has 300 levels in 3600 rows, too many for a code each: it is ignored"):
+    with pytest.warns(UserWarning, match="'day' has 300 categories in 3600 rows, too many to learn from. It is ignored"):
         odd = AEAnomalyDetector(contamination=0.1, cv=2, **QUICK).fit_predict(frame) == -1
     for days in (order % 300 < 100, order % 300 >= 100):
         assert odd[days].mean() == pytest.approx(0.1, abs=0.02)

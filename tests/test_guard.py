@@ -49,12 +49,12 @@ def test_the_page_has_the_numbers_of_the_guard():
     page = PAGE.read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| (.*?) \| (.*) \|$", page, re.MULTILINE))
     numbers = {name: [float(re.match(r"[\d.]+", cell.strip()).group()) for cell in rows[name].split("|")] for name in (
-        "distinct rows below which five folds judge",
-        "distinct rows below which a model of all rows is trained along",
+        "distinct rows below which five folds are used",
+        "distinct rows below which a model of all rows is trained alongside",
         "standard errors that a gain must exceed",
-        "the same where few rows are held out",
-        "held-out rows that are few",
-        "least gain that is worthwhile",
+        "standard errors if few rows are held out",
+        "held-out rows that count as few",
+        "smallest worthwhile gain",
     )}  # fmt: skip
     fields = ("folds_below", "refit_below", "standard_errors", "of_few", "few_rows", "worthwhile")
     assert list(numbers.values()) == [[getattr(guard, field) for guard in (RECONSTRUCTION, DENSITY)] for field in fields]

@@ -424,7 +424,7 @@ def test_no_name_stands_for_nearly_all_rows():
     """Names that come two or three times, and one value that comes often."""
     names = [f"person {i // 2}" for i in range(600)] + ["unknown"] * 40
     table = pd.DataFrame({"name": names, "x": np.random.default_rng(0).normal(size=640)})
-    with pytest.warns(UserWarning, match="Column 'name' has 301 levels in 640 rows.*it is ignored"):
+    with pytest.warns(UserWarning, match="Column 'name' has 301 categories in 640 rows.*It is ignored"):
         model = AutoencoderTransformer(1, max_iter=2, early_stopping=False).fit(table)
     assert model.reconstruct(table)["name"].isna().all()
 

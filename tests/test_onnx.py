@@ -274,7 +274,7 @@ def test_inputs_are_named_as_the_columns() -> None:
     assert inputs["clock"] == ("tensor(int64)", ("rows", 1))
     assert {inputs[name] for name in ("age", "rain", "income", "flag", "size")} == {("tensor(double)", ("rows", 1))}
     notes = {i.name: i.doc_string for i in to_onnx(fitted("frame")).graph.input}
-    assert notes["town"] == "category: text, '' where missing"
+    assert notes["town"] == "category: text, '' if missing"
     assert notes["clock"].startswith("datetime: ticks of 1 s since 1970")
 
 
@@ -405,7 +405,7 @@ def test_frames_in_pipelines() -> None:
 
 
 def test_unknown_methods_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"method='inverse_transform' of AutoencoderTransformer .* choose among 'transform'"):
+    with pytest.raises(ValueError, match=r"method='inverse_transform' of AutoencoderTransformer .* choose one of 'transform'"):
         to_onnx(fitted("plain"), "inverse_transform")
 
 
@@ -435,7 +435,7 @@ def test_other_marks_of_missing_cells_are_refused() -> None:
 
 def test_levels_that_are_no_text_are_refused() -> None:
     X = pd.DataFrame({"day": pd.Categorical(pd.to_datetime(["2020-01-01", "2020-01-02"] * 30)), "age": np.arange(60.0)})
-    with pytest.raises(NotImplementedError, match=r"Column 'day' holds the level .* convert the column to strings"):
+    with pytest.raises(NotImplementedError, match=r"Column 'day' holds the category .* convert the column to strings"):
         to_onnx(AutoencoderTransformer(1, **SMALL).fit(X))
 
 
@@ -460,7 +460,7 @@ def test_unknown_pieces_are_refused_by_name() -> None:
 @pytest.mark.parametrize("package", ["onnx", "skl2onnx"])
 def test_missing_packages_are_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"{package}, which is not installed: pip install skvae\[onnx\]"):
+    with pytest.raises(ImportError, match=rf"{package}, which is not installed; run `pip install skvae\[onnx\]`"):
         register_onnx_converters()
 
 

@@ -148,7 +148,7 @@ def test_an_unfitted_estimator(display):
 @pytest.mark.parametrize("display", [InterpolationDisplay, LossCurveDisplay, ReconstructionDisplay, SamplesDisplay])
 def test_a_pipeline_is_told_to_pass_its_last_step(vae, display):
     pipeline = make_pipeline(StandardScaler().set_output(transform="pandas"), vae).fit(FRAME)
-    with pytest.raises(TypeError, match=r"estimator is a Pipeline, which has no .* pass a fitted .*the last step"):
+    with pytest.raises(TypeError, match=r"estimator is a Pipeline, which has no .* pass a fitted .*its last step"):
         draw(display, pipeline)
 
 
@@ -208,7 +208,7 @@ def test_without_held_out_rows_there_is_one_line():
 def test_where_nothing_was_trained_the_legend_says_so(estimator, start):
     display = LossCurveDisplay.from_estimator(estimator.fit(WINE))
     assert len(display.line_.get_ydata()) == 0
-    assert legend(display) == [f"nothing trained, {start} is the answer"]
+    assert legend(display) == [f"nothing trained, the model is {start}"]
 
 
 @pytest.mark.parametrize(("init", "start"), [("pca", "a linear model"), ("random", "random weights")])
@@ -314,7 +314,7 @@ def test_lines_between_images(image_vae, n_steps):
 
 
 def test_lines_are_whole():
-    with pytest.raises(ValueError, match=r"n_steps=3, but rows has 10 rows"):
+    with pytest.raises(ValueError, match=r"rows has 10 rows, which is not a multiple of n_steps=3"):
         InterpolationDisplay(WINE[:10], 3).plot()
     with pytest.raises(ValueError, match="n_steps=1"):
         InterpolationDisplay(WINE[:10], 1).plot()
@@ -410,11 +410,11 @@ def test_n_rows_is_a_count(n_rows):
 
 
 def test_tables_that_do_not_match():
-    with pytest.raises(ValueError, match=r"reconstructions has shape \(5, 13\), originals \(178, 13\)"):
+    with pytest.raises(ValueError, match=r"reconstructions has shape \(5, 13\), but originals has \(178, 13\)"):
         ReconstructionDisplay(WINE, WINE[:5]).plot()
     with pytest.raises(ValueError, match=r"inputs has shape \(178, 12\)"):
         ReconstructionDisplay(WINE, WINE, inputs=WINE[:, 1:]).plot()
-    with pytest.raises(ValueError, match="feature_names has 2 names, the rows 13 columns"):
+    with pytest.raises(ValueError, match="feature_names has 2 names, but rows have 13 columns"):
         ReconstructionDisplay(WINE, WINE, feature_names=["a", "b"]).plot()
 
 
@@ -506,11 +506,11 @@ def test_frames_of_codes():
 
 
 def test_codes_and_y_that_do_not_match():
-    with pytest.raises(ValueError, match="y has 5 entries, codes 178 rows"):
+    with pytest.raises(ValueError, match="y has 5 entries, but codes has 178 rows"):
         LatentSpaceDisplay(WINE[:, :2], TARGET[:5]).plot()
     with pytest.raises(ValueError, match="codes has 13 columns"):
         LatentSpaceDisplay(WINE).plot()
-    with pytest.raises(ValueError, match="y holds numbers that are not finite"):
+    with pytest.raises(ValueError, match="y contains numbers that are not finite"):
         LatentSpaceDisplay(WINE[:2, :2], [0, np.nan]).plot()
     with pytest.raises(TypeError, match="has no 'transform'"):
         LatentSpaceDisplay.from_estimator(SimpleNamespace(), WINE)
@@ -523,5 +523,5 @@ def test_many_rows_make_small_points():
 
 def test_a_table_of_text_cannot_be_drawn():
     rows = pd.DataFrame({"a": ["x", "y"], "b": [1.0, 2.0]})
-    with pytest.raises(ValueError, match="rows has columns of other things than numbers, which cannot be drawn"):
+    with pytest.raises(ValueError, match="rows has columns that are not numeric, which cannot be drawn"):
         SamplesDisplay(rows).plot()

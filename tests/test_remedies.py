@@ -113,7 +113,7 @@ def test_a_column_of_no_use_is_converted_or_dropped(series, word):
         if isinstance(series, pl.Series) and series.dtype == pl.Object
         else beside_numbers(series)
     )
-    assert_remedied(autoencoder().fit, table, "Column 'a' has dtype ", word, "it, `", "or drop it", n_lines=2)
+    assert_remedied(autoencoder().fit, table, "Column 'a' has dtype ", word, "it with `", "or drop it", n_lines=2)
 
 
 def test_parts_of_several_columns_have_names_of_their_own():
@@ -128,7 +128,7 @@ def test_parts_of_several_columns_have_names_of_their_own():
 @pytest.mark.parametrize("table", [beside_numbers(pd.Series(["x", "y"])), beside_numbers(pl.Series(["x", "y"]))])
 def test_a_category_that_is_not_named(table):
     fit = autoencoder(categorical_features=None).fit
-    assert_remedied(fit, table, "'a'", "is not among categorical_features; name it there", "'from_dtype'")
+    assert_remedied(fit, table, "'a'", "is not among categorical_features; add it there", "'from_dtype'")
     autoencoder(categorical_features=["a"]).fit(table)
     autoencoder(categorical_features="from_dtype").fit(table)
 
@@ -136,11 +136,11 @@ def test_a_category_that_is_not_named(table):
 @pytest.mark.parametrize(
     ("features", "message", "remedy"),
     [
-        ([True], "a mask of 1 columns, but X has 2; give one for each", [True, False]),
-        ([2], "holds 2; indices of the columns of X are 0 to 1", [0]),
-        (["z"], "holds 'z', which is no column of X; the columns of X are a, b", ["a"]),
-        ("a", "it must be 'from_dtype', None, or a list of names, of indices or of booleans", ["a"]),
-        ("a", "it must be 'from_dtype', None, or a list of names, of indices or of booleans", "from_dtype"),
+        ([True], "a mask of 1 columns, but X has 2; pass one entry per column", [True, False]),
+        ([2], "holds 2; valid column indices of X are 0 to 1", [0]),
+        (["z"], "holds 'z', which is not a column of X; the columns of X are a, b", ["a"]),
+        ("a", "it must be 'from_dtype', None, or a list of names, indices or booleans", ["a"]),
+        ("a", "it must be 'from_dtype', None, or a list of names, indices or booleans", "from_dtype"),
     ],
 )
 def test_categories_that_are_not_there(features, message, remedy):
@@ -152,7 +152,7 @@ def test_categories_that_are_not_there(features, message, remedy):
 
 
 def test_an_array_has_indices():
-    refused(autoencoder(categorical_features=["a"]).fit, NUMBERS, "an array has no names, so give indices")
+    refused(autoencoder(categorical_features=["a"]).fit, NUMBERS, "an array has no column names, so pass indices")
     autoencoder(categorical_features=[0]).fit(np.round(NUMBERS))
 
 
@@ -161,7 +161,7 @@ NAMES = [f"person {i}" for i in range(24)]
 
 @pytest.mark.parametrize("table", [beside_numbers(pd.Series(NAMES)), beside_numbers(pl.Series(NAMES))])
 def test_names_of_rows_are_dropped(table):
-    with pytest.warns(UserWarning, match="Drop columns that only name rows") as caught:
+    with pytest.warns(UserWarning, match="Drop columns that identify rows") as caught:
         autoencoder().fit(table)
     (line,) = lines_in(caught[0].message)
     autoencoder().fit(run(line, table))
@@ -169,7 +169,7 @@ def test_names_of_rows_are_dropped(table):
 
 def test_rare_levels_are_merged():
     table = pd.DataFrame({"a": [f"level {i % 19}" for i in range(57)] + ["once", "single", "one"], "b": range(60)})
-    with pytest.warns(UserWarning, match="Merge levels that belong together"):
+    with pytest.warns(UserWarning, match="Merge categories that belong together"):
         autoencoder().fit(table)
     autoencoder().fit(table.replace({"a": ["single", "one"]}, "once"))
 
@@ -188,7 +188,7 @@ def test_names_of_several_levels_are_joined(names):
 
 def test_columns_of_one_name():
     table = pd.DataFrame(NUMBERS, columns=["a", "b", "a"])
-    assert_remedied(autoencoder().fit, table, "several columns of the name 'a'", "drop all but the first")
+    assert_remedied(autoencoder().fit, table, "several columns named 'a'", "keep only the first")
     autoencoder().fit(table.set_axis(["a", "b", "c"], axis=1))
 
 
@@ -197,7 +197,7 @@ def test_columns_of_one_name():
 def test_an_array_with_text_becomes_a_frame(text, features):
     table = np.column_stack([NUMBERS.astype(object)[:, 0], text * 12])
     fit = autoencoder(categorical_features=features).fit
-    assert_remedied(fit, table, "make a frame of it")
+    assert_remedied(fit, table, "convert it to a frame")
 
 
 def test_text_where_numbers_were():
@@ -301,7 +301,11 @@ def test_levels_that_were_not_there(library):
     for name, method in [("autoencoder", "transform"), ("imputer", "transform"), ("detector", "predict")]:
         estimator = type(ESTIMATORS[name])(**ESTIMATORS[name].get_params() | {"handle_unknown": "error"}).fit(fitted)
         call = getattr(estimator, method)
-        refused(call, seen, "not there at fit: z. Fit on rows that hold them, or use handle_unknown='ignore' to accept them")
+        refused(
+            call,
+            seen,
+            "not seen at fit: z. Fit on rows that hold them, or use handle_unknown='ignore'",
+        )
         estimator.set_params(handle_unknown="ignore").fit(fitted)
         call(seen)
         estimator.set_params(handle_unknown="error").fit(seen)
@@ -317,7 +321,7 @@ NARROW = {
 @pytest.mark.parametrize(("fitted", "seen"), NARROW.values(), ids=NARROW)
 def test_levels_that_a_dtype_lacks_are_added(fitted, seen):
     estimator = autoencoder().fit(beside_numbers(fitted))
-    assert_remedied(estimator.impute, beside_numbers(seen), "'a' has dtype ", "lacks levels that fill it", "add them")
+    assert_remedied(estimator.impute, beside_numbers(seen), "'a' has dtype ", "lacks categories to be filled in", "add them")
 
 
 def test_an_array_for_a_frame():
@@ -375,7 +379,7 @@ def test_a_container_becomes_a_frame(table, name):
 def test_a_lazy_frame_is_collected_or_goes_to_disk(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lazy = pl.LazyFrame(NUMBERS, schema=list("abc"))
-    assert_remedied(ESTIMATORS[name].fit, lazy, "lazy frame of polars", "memory does not hold it", n_lines=2)
+    assert_remedied(ESTIMATORS[name].fit, lazy, "lazy frame of polars", "If it is larger than memory", n_lines=2)
 
 
 def test_a_dataset_goes_in_batches_where_a_table_in_memory_is_needed():

@@ -53,7 +53,7 @@ for name, (_, table) in FITTED.items():
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
-    "ignore:.*rare levels",
+    "ignore:.*rare",
 )
 
 
@@ -261,14 +261,14 @@ def changed(model, name, change):
 def test_first_array_that_does_not_fit_is_named(fitted, name):
     model = fitted["holes, DiffusionNoise"]
     state = changed(model, name, lambda values: values[:-1])
-    with pytest.raises(ValueError, match=rf"fit together.*{name} has shape .* is needed"):
+    with pytest.raises(ValueError, match=rf"inconsistent.*{name} has shape .* is required"):
         copy.copy(model).__setstate__(state)
 
 
 def test_columns_that_do_not_fit_are_named(fitted):
     state = fitted["linear"].__getstate__()
     state["others"] = [other[:-1] if other.shape == (6,) and other.dtype == bool else other for other in state["others"]]
-    with pytest.raises(ValueError, match="is_number has shape \\(5,\\), but \\(6,\\) is needed"):
+    with pytest.raises(ValueError, match="is_number has shape \\(5,\\), but \\(6,\\) is required"):
         ae().__setstate__(state)
 
 

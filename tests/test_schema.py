@@ -308,7 +308,7 @@ def test_an_array_may_stand_for_a_frame_and_a_frame_for_an_array():
 
 
 def test_an_array_of_text_is_refused():
-    with pytest.raises(ValueError, match="make a frame of it"):
+    with pytest.raises(ValueError, match="convert it to a frame"):
         Schema.of(np.array([["a"], ["b"]]), [0])
 
 
@@ -450,8 +450,8 @@ def test_datetimes_may_be_categories():
 @pytest.mark.parametrize(
     ("categorical", "message"),
     [
-        (["z"], "'z', which is no column of X; the columns of X are a, b, c"),
-        ([3], "holds 3; indices of the columns of X are 0 to 2"),
+        (["z"], "'z', which is not a column of X; the columns of X are a, b, c"),
+        ([3], "holds 3; valid column indices of X are 0 to 2"),
         ([-1], "holds -1"),
         ([True], "mask of 1 columns, but X has 3"),
         ("a", "'a'; it must be 'from_dtype', None, or a list"),
@@ -468,7 +468,7 @@ def test_impossible_categories(categorical, message):
 
 
 def test_an_array_has_no_names():
-    with pytest.raises(ValueError, match="an array has no names, so give indices"):
+    with pytest.raises(ValueError, match="an array has no column names, so pass indices"):
         Schema.of(np.eye(2), ["a"])
 
 
@@ -795,10 +795,10 @@ def test_rare_levels_share_the_last_code(counts, n_kept):
         expected = [column.levels[-1] if level in column.grouped else level for level in frame["a"]]
         assert back == expected
         assert cells[list(frame["a"]).index(column.grouped[-1])] == n_kept
-        assert f"{len(counts)} levels" in message
+        assert f"{len(counts)} categories" in message
         assert str(len(column.grouped)) in message
         assert "Merge" in message
-        assert f"{len(counts)} levels, {len(column.grouped)} of them grouped" in repr(schema)
+        assert f"{len(counts)} categories, {len(column.grouped)} of them grouped" in repr(schema)
 
 
 def test_the_alphabet_decides_nothing():
@@ -827,9 +827,9 @@ def test_the_alphabet_decides_nothing():
 )
 def test_more_levels_than_codes_are_ignored_where_these_would_hold_few_rows(counts):
     results, message = with_warning(many(counts))
-    words = f"{len(counts)} levels in {sum(counts)} rows, too many for a code each: it is ignored"
+    words = f"{len(counts)} categories in {sum(counts)} rows, too many to learn from. It is ignored"
     assert words in message
-    assert "Merge levels that belong together." in message
+    assert "Merge categories that belong together." in message
     assert "Drop" not in message
     for frame, schema in results:
         assert schema.columns[0].kind == "ignored"
@@ -839,11 +839,11 @@ def test_more_levels_than_codes_are_ignored_where_these_would_hold_few_rows(coun
 def test_names_with_a_repeated_one_are_ignored():
     values = [*(f"person {i}" for i in range(488)), *["unknown"] * 12]
     results, message = with_warning(values)
-    assert "has 489 levels in 500 rows, 488 of them in a single row: it is ignored" in message
+    assert "has 489 categories in 500 rows, 488 of which occur once. It is ignored" in message
     for frame, schema in results:
         assert schema.columns[0].kind == "ignored"
         assert all(pd.isna(list(schema.restore(schema.cells(frame))["a"])))
-        assert "489 levels in 500 rows" in repr(schema)
+        assert "489 categories in 500 rows" in repr(schema)
 
 
 @pytest.mark.parametrize(("n_single", "kind"), [(79, "category"), (80, "ignored")])
@@ -858,7 +858,7 @@ def test_cabins_stay_a_category():
     values = (
         [f"C{i}" for i in range(101)] + [f"B{i // 2}" for i in range(80)] + [f"D{i // 4}" for i in range(23)] + [None] * 687
     )
-    with pytest.warns(UserWarning, match=r"'a' has 147 levels, and \d+ of them are rare"):
+    with pytest.warns(UserWarning, match=r"'a' has 147 categories. \d+ of them are rare"):
         assert Schema.of(pd.DataFrame({"a": values})).columns[0].kind == "category"
 
 
@@ -869,7 +869,7 @@ def test_a_single_rare_level_keeps_its_code():
 
 def test_identifiers_are_ignored():
     results, message = with_warning([f"name {i}" for i in range(891)])
-    assert "891 levels in 891 rows" in message
+    assert "891 categories in 891 rows" in message
     assert "drop" in message
     for frame, schema in results:
         assert schema.columns[0].kind == "ignored"
@@ -878,7 +878,7 @@ def test_identifiers_are_ignored():
         assert list(back.dtypes) == list(frame.dtypes)
         assert all(pd.isna(list(back["a"])))
         assert_frame_equal(schema.complete(frame, np.zeros((891, 1))), frame)
-        assert "891 levels" in repr(schema)
+        assert "891 categories" in repr(schema)
 
 
 def test_there_is_one_warning_for_all_columns():
@@ -918,7 +918,9 @@ def test_unknown_levels(fitted, seen):
     schema = Schema.of(fitted)
     code = schema.columns[0].levels.index("y")
     np.testing.assert_array_equal(schema.cells(seen), [[code], [np.nan], [np.nan]])
-    with pytest.raises(ValueError, match=r"Column 'a' of X_val holds levels .* at fit: w. Fit on .*handle_unknown='ignore' to"):
+    with pytest.raises(
+        ValueError, match=r"Column 'a' of X_val holds categories .* at fit: w. Fit on .*handle_unknown='ignore'"
+    ):
         schema.cells(seen, handle_unknown="error", name="X_val")
     full = schema.complete(seen, np.full((3, 1), float(code)))
     assert list(full["a"]) == ["y", "w", "y"]
@@ -934,7 +936,7 @@ def test_a_dtype_without_the_level_that_fills_is_refused():
     for fitted, seen in [("category", OTHER["category"]), ("Enum", OTHER["Enum"])]:
         schema = Schema.of(KNOWN["strings"])
         narrow = seen.assign(a=seen["a"].cat.remove_categories("x")) if fitted == "category" else seen
-        with pytest.raises(ValueError, match=r"'a' has dtype .*, which lacks levels that fill it: x; add them"):
+        with pytest.raises(ValueError, match=r"'a' has dtype .*, which lacks categories to be filled in: x; add them"):
             schema.complete(narrow, np.zeros((3, 1)))
 
 
@@ -1041,7 +1043,7 @@ def test_a_lazy_frame_is_refused():
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "several columns of the name 'a'; rename"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "several columns named 'a'; rename"),
         (pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["a"], ["b", "c"]])), "MultiIndex.*flatten"),
         (pd.DataFrame(index=range(3)), "no columns"),
         (pl.DataFrame(), "no columns"),
@@ -1088,21 +1090,25 @@ TOLD = {
     "one": ([3] * 40, "number", "constant"),
     "flag": ([True, False] * 20, "boolean", ""),
     "always": ([True] * 40, "boolean", "constant"),
-    "size": (["small", "large"] * 20, "category", "2 levels: large, small"),
+    "size": (["small", "large"] * 20, "category", "2 categories: large, small"),
     "same": (["red"] * 40, "category", "constant: red"),
     "city": (
         ["x", "y"] * 5 + [f"c{i // 2}" for i in range(25)] + [f"z{i}" for i in range(5)],
         "category",
-        "20 levels: c0, c1, c10, c11, c12, c2, c3, c4, c5, c6, c7, c8, ...",
+        "20 categories: c0, c1, c10, c11, c12, c2, c3, c4, c5, c6, c7, c8, ...",
     ),
     "town": (
         [f"c{i // 2}" for i in range(30)] + [f"z{i}" for i in range(10)],
         "category",
-        "25 levels, 10 of them grouped: c0, c1, c10, c11, c12, c13, c14, c2, c3, c4, c5, ...",
+        "25 categories, 10 of them grouped: c0, c1, c10, c11, c12, c13, c14, c2, c3, c4, c5, ...",
     ),
-    "name": ([f"person {i}" for i in range(40)], "ignored", "40 levels in 40 rows"),
-    "price": ([f"${i}.50" for i in range(40)], "ignored", "40 levels in 40 rows, numbers written as text"),
-    "day": ([f"{i % 28 + 1}.{i % 12 + 1}.2024" for i in range(40)], "ignored", "40 levels in 40 rows, dates written as text"),
+    "name": ([f"person {i}" for i in range(40)], "ignored", "40 categories in 40 rows"),
+    "price": ([f"${i}.50" for i in range(40)], "ignored", "40 categories in 40 rows, numbers written as text"),
+    "day": (
+        [f"{i % 28 + 1}.{i % 12 + 1}.2024" for i in range(40)],
+        "ignored",
+        "40 categories in 40 rows, dates written as text",
+    ),
     "nothing": ([None] * 40, "ignored", "empty"),
     "born": ([dt.datetime(2024, 1, 2)] * 40, "datetime", "constant, around 2024-01-02"),
 }
@@ -1121,7 +1127,7 @@ def test_the_representation_says_what_each_column_was_taken_for(make):
 def test_long_representations_are_cut():
     frame = pd.DataFrame({"n" * 100: [f"{i % 18:0200}" for i in range(40)]})
     assert max(map(len, repr(Schema.of(frame)).splitlines())) < 160
-    assert "18 levels" in repr(Schema.of(frame))
+    assert "18 categories" in repr(Schema.of(frame))
     assert "numbers" in repr(Schema.of(np.eye(2)))
     assert "category" in repr(Schema.of(np.eye(2), [0]))
 

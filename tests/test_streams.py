@@ -522,7 +522,7 @@ def test_an_array_of_another_shape_is_refused(shape):
 def test_an_array_that_would_cut_results_off_is_refused(dtype):
     model = autoencoder().fit(WINE)
     for X in (WINE, WINE.tolist()):
-        with pytest.raises(ValueError, match="cannot hold a result of float64"):
+        with pytest.raises(ValueError, match="but the result has float64"):
             model.transform(X, out=np.empty((len(WINE), 2), dtype))
 
 
@@ -598,7 +598,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Schema, "with_constants", changing)
-        with pytest.raises(ValueError, match=r"X has changed while it was read: block 1 of X, rows \d+ to \d+"):
+        with pytest.raises(ValueError, match=r"X has changed during the fit: block 1 of X, rows \d+ to \d+"):
             autoencoder().fit(mapped)
 
 
@@ -654,5 +654,5 @@ def test_without_verbose_nothing_is_printed(mixed, write, capsys):
 
 def test_a_list_cannot_take_a_result():
     model = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(WINE)
-    with pytest.raises(TypeError, match="out is a list; give an array"):
+    with pytest.raises(TypeError, match="out is a list; pass an array"):
         model.transform(WINE, out=[])

@@ -226,7 +226,7 @@ def test_a_block_that_is_not_what_it_was_is_refused(change, X):
     found = survey(X, 100)
     change(found.source.blocks[1])
     Streamed(found).read(0)
-    with pytest.raises(ValueError, match="X has changed while it was read: block 1 of X, rows 100 to 499"):
+    with pytest.raises(ValueError, match="X has changed during the fit: block 1 of X, rows 100 to 499"):
         Streamed(found).read(1)
 
 

@@ -124,5 +124,5 @@ def test_splits_say_which_network_does_not_see_a_row():
         assert len(detector._oddness.networks.fitted) == 3
     with pytest.raises(ValueError, match="cv never holds out row 80"):
         parts_of(splits[:2], X)
-    with pytest.raises(ValueError, match="no pair of training and test rows of these 20 rows"):
+    with pytest.raises(ValueError, match="not a pair of training and test indices for 20 rows"):
         parts_of(splits, X[:20])

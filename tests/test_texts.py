@@ -131,11 +131,11 @@ def test_blanks_become_missing(name, blank, make):
 @pytest.mark.parametrize("make", [pd.Series, pl.Series])
 def test_the_warning_names_the_column_and_three_values(make):
     message, schema = told(frame_of(make(NUMBERS["dollars"])))
-    assert "Column 'tot' has 40 levels in 40 rows" in message
+    assert "Column 'tot' has 40 categories in 40 rows" in message
     assert "look like numbers written as text, such as '$1.00', '$38.75', '$151.50'; convert them" in message
     assert "Drop" not in message
     assert schema.columns[0].kind == "ignored"
-    assert "40 levels in 40 rows, numbers written as text" in repr(schema)
+    assert "40 categories in 40 rows, numbers written as text" in repr(schema)
     message, schema = told(frame_of(make(TEXTS["points"][0])))
     assert "look like dates written as text, such as '25.11.19 00:20:55', " in message
     assert "dates written as text" in repr(schema)
@@ -144,7 +144,7 @@ def test_the_warning_names_the_column_and_three_values(make):
 def test_what_the_column_is_taken_for_does_not_change():
     values = [f"{i % 30 + 0.5}" for i in range(600)]
     message, schema = told(frame_of(pd.Series(values)))
-    assert "Column 'tot' has 30 levels and is taken for a category. Its values look like numbers" in message
+    assert "Column 'tot' has 30 categories and is treated as categorical. Its values look like numbers" in message
     assert (schema.columns[0].kind, len(schema.columns[0].levels)) == ("category", 30)
     assert np.isfinite(schema.cells(frame_of(pd.Series(values)))).all()
 

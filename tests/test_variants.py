@@ -527,12 +527,12 @@ CONTRADICTIONS = {
     "too many weights of layers": (
         AutoencoderTransformer,
         {"penalty": KLSparsity(layer_weights=(1.0, 1.0, 1.0)), **LOGISTIC},
-        ["layer_weights=(1.0, 1.0, 1.0)", "3 weights", "1 hidden", "give 2"],
+        ["layer_weights=(1.0, 1.0, 1.0)", "3 weights", "1 hidden", "pass 2"],
     ),
     "too few weights of layers": (
         AutoencoderTransformer,
         {"penalty": KLSparsity(layer_weights=(1.0,)), **LOGISTIC},
-        ["layer_weights=(1.0,)", "give 2"],
+        ["layer_weights=(1.0,)", "pass 2"],
     ),
     "more entries than components": (AutoencoderTransformer, {"n_nonzero_coefs": 4}, ["n_nonzero_coefs=4", "3 components"]),
     "name in a tuple": (AutoencoderTransformer, {"penalty": ("l1",)}, ["('l1',)", "'l1'", "skvae.L1"]),

@@ -47,13 +47,13 @@ def test_training_that_ended_too_early(name, method):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("name", "method"), CALLS)
 def test_levels_that_are_all_rare(name, method):
-    assert_warns_here(getattr(ESTIMATORS[name], method), NAMES, UserWarning, "'name' has 60 levels")
+    assert_warns_here(getattr(ESTIMATORS[name], method), NAMES, UserWarning, "'name' has 60 categories")
 
 
 def test_levels_of_a_polars_frame():
     frame = pl.DataFrame(NAMES.to_dict("list"))
     model = AutoencoderTransformer(hidden_layer_sizes=(), max_iter=200)
-    assert_warns_here(model.fit, frame, UserWarning, "'name' has 60 levels")
+    assert_warns_here(model.fit, frame, UserWarning, "'name' has 60 categories")
 
 
 def test_within_a_pipeline():

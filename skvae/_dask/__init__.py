@@ -1,1 +1,1 @@
-"""How fits reach a Dask cluster: collections and their partitions, work that is watched, ranks on workers."""
+"""Fits on a Dask cluster: collections and their partitions, monitored tasks, ranks on workers."""

@@ -1,4 +1,4 @@
-"""Work on the workers of a Dask cluster that is watched, so that a worker that is lost or frozen ends it."""
+"""Monitored tasks on the workers of a Dask cluster: a lost or frozen worker ends the fit."""
 
 import asyncio
 import concurrent.futures
@@ -14,19 +14,19 @@ from tqdm.auto import tqdm
 from skvae._warnings import warn
 
 POLL = 0.2  # seconds
-UNCHANGED = "The estimator is as it was before."
+UNCHANGED = "The estimator is unchanged."
 FAN_IN = 8  # results that are merged at once
 
 
 class WorkerLostError(RuntimeError):
-    """A worker is gone, or has not been heard of for too long."""
+    """A worker is gone, or has been silent for too long."""
 
 
 def lost(worker: str) -> WorkerLostError:
-    """Of a worker that is gone."""
+    """The error for a worker that is gone."""
     return WorkerLostError(
-        f"Worker {worker} was lost during the fit. {UNCHANGED} Fit again: rows are computed anew on the workers that are "
-        "there. Where workers are lost again and again, they may lack memory."
+        f"Worker {worker} was lost during the fit. {UNCHANGED} Fit again: rows are recomputed on the remaining workers. If "
+        "workers are lost repeatedly, they may lack memory."
     )
 
 
@@ -45,24 +45,24 @@ class Cluster:
     Raises
     ------
     ImportError
-        Where Dask is not installed.
+        If Dask is not installed.
     ValueError
-        Where there is no client, or one that is of no use.
+        If there is no client, or an asynchronous one.
     """
 
     def __init__(self, client: Any, timeout: float, verbose: bool) -> None:
         try:
             import distributed
         except ImportError as error:
-            raise ImportError("This fits on a Dask cluster, and Dask is not installed: `pip install 'skvae[dask]'`.") from error
+            raise ImportError("Dask is not installed; install it with `pip install 'skvae[dask]'`.") from error
         try:
             self.client = distributed.default_client() if client is None else client
         except ValueError as error:
             raise ValueError(
-                "There is no Dask client. Start one, `client = distributed.Client()`, or give the one to use as client=..."
+                "There is no Dask client. Start one with `client = distributed.Client()`, or pass one as client=..."
             ) from error
         if self.client.asynchronous:
-            raise ValueError("client is asynchronous, and this waits for results; use a `distributed.Client()`.")
+            raise ValueError("client is asynchronous; pass a synchronous client, such as `distributed.Client()`.")
         self.timeout = timeout
         self.verbose = verbose
 
@@ -70,19 +70,19 @@ class Cluster:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        """Let go of the work of a fit that failed: the error has it in its frames, and the cluster would go on with it."""
+        """Release the tasks of a failed fit: the frames of the error hold them, and the cluster would continue them."""
         while error is not None:
             clear_frames(error.__traceback__)
             error = error.__context__
 
     @property
     def workers(self) -> dict[str, Any]:
-        """What the scheduler knows of each worker, by its address."""
-        identity = self.client.scheduler.identity  # not client.scheduler_info, which may return what a timer has overwritten
+        """Information of the scheduler on each worker, by address."""
+        identity = self.client.scheduler.identity  # not client.scheduler_info, which may be outdated by a timer
         return dict(self.client.sync(identity, n_workers=-1)["workers"])
 
     def addresses(self) -> list[str]:
-        """Those of the workers, in order, one for each process; where all workers are lost, it waits for others."""
+        """Sorted addresses of the workers, one per process; waits while there are no workers."""
         watch = _Watch(self, None)
         while not (found := self.workers):
             watch.look()
@@ -90,21 +90,20 @@ class Cluster:
         return sorted({process_of(worker): worker for worker in sorted(found)}.values())
 
     def results(self, futures: Sequence[Any], doing: str = "", workers: Sequence[str] | None = None) -> list[Any]:
-        """What became of pieces of work.
+        """Results of tasks.
 
         Parameters
         ----------
         futures : sequence of Future
         doing : str
-            In a word, for those who watch; without it there is nothing to show.
+            Label of the progress bar; empty for no bar.
         workers : sequence of str or None
-            Addresses of workers none of which may be lost. None stands for any worker: Dask repeats elsewhere what one that is
-            lost had done.
+            Addresses of workers that must not be lost. None allows any to be lost: Dask then repeats its tasks elsewhere.
 
         Raises
         ------
         WorkerLostError
-            Where a worker is lost, or silent for longer than the timeout.
+            If a worker is lost, or silent for longer than the timeout.
         """
         self.wait(futures, doing, workers)
         watch, gather = _Watch(self, workers), self.client.gather(list(futures), asynchronous=True)
@@ -118,7 +117,7 @@ class Cluster:
             gathering.cancel()
 
     def wait(self, futures: Sequence[Any], doing: str = "", workers: Sequence[str] | None = None) -> None:
-        """Until the work is done, or a piece of it has failed."""
+        """Wait until all tasks are done, or one has failed."""
         from distributed import CancelledError
 
         watch, pause = _Watch(self, workers), 0.005
@@ -131,7 +130,7 @@ class Cluster:
                     raise futures[states.index("error")].exception()
                 if "cancelled" in states:
                     raise CancelledError(futures[states.index("cancelled")].key)
-                done = states.count("finished")  # of those that were, some may be computed anew
+                done = states.count("finished")  # may decrease, when results are recomputed
                 bar.update(done - bar.n)
                 if done < len(futures):
                     watch.look()
@@ -139,7 +138,7 @@ class Cluster:
                     pause = min(2 * pause, POLL)
 
     def reduced(self, merge: Callable[[list[Any]], Any], futures: Sequence[Any]) -> Any:
-        """Merge results as a tree, whose shape depends on their number alone, so that its rounding does too."""
+        """Merge results as a tree whose shape, and therefore rounding, depends only on their number."""
         level = list(futures)
         while len(level) > 1:
             groups = [level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)]
@@ -148,7 +147,7 @@ class Cluster:
 
     @contextmanager
     def locked(self, workers: Sequence[str]) -> Iterator[None]:
-        """Keep other fits from starting on any of some workers; a client that dies sets them free."""
+        """Keep other fits from starting on these workers; if the client dies, they are released."""
         import distributed
 
         with ExitStack() as held:
@@ -159,17 +158,17 @@ class Cluster:
 
 
 def process_of(worker: str) -> str:
-    """The process that a worker is in: workers that are threads of one process cannot be ranks of one group."""
+    """The process of a worker; workers that are threads of one process cannot be ranks of one group."""
     return worker.rpartition("/")[0] if worker.startswith("inproc://") else worker
 
 
 class _Watch:
-    """When workers were last heard of, by this process's clock."""
+    """When each worker was last heard of, by the clock of this process."""
 
     def __init__(self, cluster: Cluster, workers: Sequence[str] | None) -> None:
         self.cluster = cluster
         self.required = workers
-        self.heard: dict[str, tuple[float, float]] = {}  # what the worker's last sign of life says, and since when it is so
+        self.heard: dict[str, tuple[float, float]] = {}  # last time stamp of each worker, and when it was first seen here
         self.none_since: float | None = None
 
     def look(self) -> None:
@@ -185,17 +184,17 @@ class _Watch:
                 self.heard[address] = sign, now
             elif now - self.heard[address][1] > timeout:
                 raise WorkerLostError(
-                    f"Worker {address} has not been heard of for {timeout:g} s. {UNCHANGED} Restart the worker, "
-                    f"`client.restart_workers([{address!r}])`, and fit again; raise timeout where it was only busy."
+                    f"Worker {address} has been silent for {timeout:g} s. {UNCHANGED} Restart the worker with "
+                    f"`client.restart_workers([{address!r}])` and fit again. If it was only busy, raise timeout."
                 )
         self.none_since = None if found else (now if self.none_since is None else self.none_since)
         if self.none_since is not None and now - self.none_since > timeout:
-            raise WorkerLostError(f"The cluster has had no workers for {timeout:g} s. Add some, and fit again.")
+            raise WorkerLostError(f"The cluster has had no workers for {timeout:g} s. Add workers and fit again.")
 
 
 @contextmanager
 def _losses_in_words() -> Iterator[None]:
-    """Say of Dask's own errors what they mean for a fit."""
+    """Translate Dask's own errors into what they mean for a fit."""
     from distributed import CancelledError
     from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
@@ -204,18 +203,18 @@ def _losses_in_words() -> Iterator[None]:
         yield
     except KilledWorker as error:
         raise WorkerLostError(
-            f"Several workers were lost with the same piece of work. {UNCHANGED} They may lack memory: fit again with smaller "
-            f"partitions, or give workers more of it. ({error})"
+            f"Several workers were lost while running one task. {UNCHANGED} They may lack memory: fit again with smaller "
+            f"partitions or with more memory per worker. ({error})"
         ) from error
     except (CancelledError, CommClosedError) as error:
         raise WorkerLostError(
-            "Work on the cluster was cancelled, or the rows that it needs are lost with the worker that had them. "
-            f"{UNCHANGED} Load the rows again, and fit again. ({error})"
+            "Tasks on the cluster were cancelled, or rows were lost with the worker that held them. "
+            f"{UNCHANGED} Load the rows again, then fit again. ({error})"
         ) from error
 
 
 def heard(function: Callable[..., Any], *args: Any) -> tuple[Any, list[Warning]]:
-    """What a function gives on a worker, and the warnings to repeat where the user reads them."""
+    """Run a function on a worker; its result, and the warnings to repeat on the client."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = function(*args)
@@ -223,7 +222,7 @@ def heard(function: Callable[..., Any], *args: Any) -> tuple[Any, list[Warning]]
 
 
 def told(outcome: tuple[Any, list[Warning]]) -> Any:
-    """The result, after its warnings."""
+    """Repeat the warnings, and return the result."""
     result, messages = outcome
     for message in messages:
         warn(str(message), type(message))

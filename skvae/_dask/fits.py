@@ -1,4 +1,4 @@
-"""From a Dask collection to a fitted estimator of one machine."""
+"""Fit local estimators to Dask collections."""
 
 from functools import reduce
 from typing import Any
@@ -18,26 +18,26 @@ from skvae._tables.survey import Findings, Shares, places_of
 from skvae._validation import check_rows, check_weights, random_seed
 from skvae.distributed import seed_of
 
-HEADS = 4  # partitions that the first rows are looked for in, and twice as many each time that they have too few
+HEADS = 4  # partitions searched for the first rows; doubled while they have too few
 
 
 def fit_transformer(
     model: BaseAutoencoder, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any, cluster: Cluster
 ) -> BaseAutoencoder:
-    """The estimator, fitted by as many processes as there are workers with rows.
+    """Fit the estimator in one process per worker that holds rows.
 
-    1. Find out what the columns are.
-    2. Turn each partition into numbers, where it is.
-    3. Sum up what must be known of all rows, which of them are held out among it.
+    1. Determine the column types.
+    2. Encode each partition as numbers, on the worker that holds it.
+    3. Compute the statistics of all rows, and choose the held-out rows.
     4. Train.
     """
     if is_collection(X_val):
-        raise TypeError("X_val is a collection of Dask, and must fit in memory; `X_val = X_val.compute()`.")
+        raise TypeError("X_val is a Dask collection, but must be in memory; use `X_val = X_val.compute()`.")
     parts = partitions_of(X)
     weights = weights_of(sample_weight, len(parts))
     model.random_state, model.verbose = seed_of(model), False
     client, earlier = cluster.client, model._earlier
-    n_telling = min(HEAD_ROWS, sample_rows(X.shape[1])) if is_frame(X) else LEAST_ROWS  # of what the columns are
+    n_telling = min(HEAD_ROWS, sample_rows(X.shape[1])) if is_frame(X) else LEAST_ROWS  # rows that determine column types
     head = _first_rows(parts, n_telling, cluster)
     schema = _schema(model, parts, head, cluster) if earlier is None else earlier.schema  # 1)
     in_unit_interval = model.likelihood == "bernoulli"
@@ -51,7 +51,7 @@ def fit_transformer(
 
 
 def _trained(job: Job, tables: list[Any], homes: list[str], n_columns: int, cluster: Cluster) -> BaseAutoencoder:
-    """The estimator, trained on partitions that are numbers."""
+    """Train the estimator on encoded partitions."""
     client, model = cluster.client, job.model
     counts = cluster.results(client.map(_count, tables, pure=False), "reading")
     n_rows, total = map(sum, zip(*counts, strict=True))
@@ -65,7 +65,7 @@ def _trained(job: Job, tables: list[Any], homes: list[str], n_columns: int, clus
 
 
 def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomalyDetector:
-    """The detector, fitted to a random sample of the rows by one worker."""
+    """Fit the detector to a random sample of the rows, on one worker."""
     parts = partitions_of(X)
     model.random_state, model.verbose = seed_of(model), False
     client = cluster.client
@@ -74,7 +74,7 @@ def fit_detector(model: AEAnomalyDetector, X: Any, cluster: Cluster) -> AEAnomal
     _check_has_rows(n_rows, parts)
     rng = np.random.default_rng(random_seed(model.random_state))
     n_drawn = min(sample_rows(X.shape[1]), n_rows)
-    places = np.sort(rng.choice(n_rows, n_drawn, replace=False, shuffle=False))  # as of a table that one process reads
+    places = np.sort(rng.choice(n_rows, n_drawn, replace=False, shuffle=False))  # as for a table read by one process
     starts = np.cumsum([0, *sizes[:-1]])
     of_parts = np.split(places, np.searchsorted(places, starts[1:]))
     drawn = [
@@ -92,9 +92,9 @@ def _delayed(function: Any, *args: Any) -> Any:
 
 
 def homes_of(parts: list[Any], X: Any, cluster: Cluster) -> list[str]:
-    """A worker for each partition: one that holds it; where none does, as many neighbours for each worker.
+    """Assign each partition to a worker that holds it; others are shared out evenly, adjacent ones together.
 
-    So two fits to one collection find its rows on the same workers.
+    Two fits to one collection therefore find its rows on the same workers.
     """
     from distributed import futures_of
 
@@ -126,11 +126,11 @@ def _first_rows(parts: list[Any], n_rows: int, cluster: Cluster) -> Any:
 
 def _check_has_rows(n_rows: int, parts: list[Any]) -> None:
     if not n_rows:
-        raise ValueError(f"X has no row in its {len(parts)} partitions; a fit takes at least two.")
+        raise ValueError(f"X has no rows in its {len(parts)} partitions; a fit needs at least two.")
 
 
 def _schema(model: BaseAutoencoder, parts: list[Any], head: Any, cluster: Cluster) -> Schema:
-    """What the columns are."""
+    """Determine the column types."""
     client = cluster.client
     opened = cluster.results([client.submit(HeadSchema.of, head, model.categorical_features, pure=False)])[0]
     if not opened.is_open:
@@ -153,7 +153,7 @@ def _n_rows(part: Any) -> int:
 
 
 def _table(part: Any, weights: Any, i: int, model: BaseAutoencoder, schema: Schema) -> Table | None:
-    """A partition as numbers; None where it has no rows."""
+    """Encode a partition as numbers; None if it has no rows."""
     if not part.shape[0]:
         return None
     in_unit_interval = model.likelihood == "bernoulli"
@@ -164,12 +164,12 @@ def _table(part: Any, weights: Any, i: int, model: BaseAutoencoder, schema: Sche
         weights = np.asarray(weights, dtype=np.float64)
         checked = check_weights(weights, rows) if weights.any() or len(weights) != len(rows) else weights
     except ValueError as error:
-        raise ValueError(f"In partition {i} of X, counted from 0 here: {error}") from error
+        raise ValueError(f"In partition {i} of X (counting from 0): {error}") from error
     return Table(rows, checked)
 
 
 def _count(table: Table | None) -> tuple[int, float]:
-    """Rows and their weight."""
+    """Number of rows, and their total weight."""
     return (0, 0.0) if table is None else (table.n_rows, table.total)
 
 

@@ -1,4 +1,4 @@
-"""Training by one process per worker, which are the ranks of a torch.distributed group for as long as it takes."""
+"""Training in one process per worker; for its duration, these are the ranks of a torch.distributed group."""
 
 import threading
 import time
@@ -30,29 +30,29 @@ from skvae.core.ranks import Ranks
 from skvae.core.training import TrainingResult
 from skvae.distributed import one_of_several
 
-LEAST_ROWS = 500  # of a rank; fewer are no work to share
-GRACE = 2.0  # seconds in which the rank that failed first says so, after others have noticed it
+LEAST_ROWS = 500  # per rank; fewer are not worth sharing
+GRACE = 2.0  # seconds to wait for the report of the rank that failed first
 ATTEMPTS = 5  # of gloo to connect, each of which may take the timeout that it is given
-GROUP = threading.Lock()  # of this process, which can be in one group at once
+GROUP = threading.Lock()  # a process can be in one group at a time
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be fitted, the same for all ranks.
+    """What to fit; identical on all ranks.
 
     Attributes
     ----------
     model : BaseAutoencoder
-        To be fitted, with the columns of the table.
+        The estimator to fit, which knows the columns of the table.
     schema : Schema
     held_out : Table or None
-        The caller's own rows to choose the number of epochs on.
+        The caller's own held-out rows.
     earlier : Fitted or None
-        What to go on from.
+        Model from which training continues.
     timeout : float
         Seconds for which ranks wait for each other.
     topic : str
-        Under which rank 0 tells of its progress; empty where nobody listens.
+        Topic under which rank 0 reports progress; empty if nobody listens.
     """
 
     model: BaseAutoencoder
@@ -85,7 +85,7 @@ class Place:
 def train_together(
     job: Job, shares: Shares, tables: list[Any], sizes: list[int], homes: list[str], findings: Any, cluster: Cluster
 ) -> BaseAutoencoder:
-    """The fitted estimator, of one rank for each worker that has partitions to learn from."""
+    """Train with one rank per worker that has partitions, and return the fitted estimator."""
     client, meeting = cluster.client, f"skvae-{uuid4().hex}"
     with cluster.locked(cluster.addresses()), _progress(job, cluster) as job:
         by_rank = dealt(homes, sizes, cluster.addresses())
@@ -100,7 +100,7 @@ def train_together(
                 [tables[i] for i in by_rank[address]],
                 findings,
                 workers=[address],
-                allow_other_workers=True,  # else a task whose worker is lost would wait for it forever
+                allow_other_workers=True,  # otherwise a task would wait forever for a lost worker
                 pure=False,
                 retries=0,
             )
@@ -117,9 +117,9 @@ def train_together(
 
 
 def dealt(homes: list[str], sizes: list[int], workers: list[str]) -> dict[str, list[int]]:
-    """By worker, the partitions that its rank learns from: those at home there, or equally many where a worker would have none.
+    """Partitions of each worker's rank: those it holds, or an equal share if otherwise a worker would have none.
 
-    Of few rows there are fewer ranks than workers.
+    If there are few rows, there are fewer ranks than workers.
     """
     filled = [i for i, size in enumerate(sizes) if size]
     n_ranks = max(1, min(len(workers), len(filled), sum(sizes) // LEAST_ROWS))
@@ -133,7 +133,7 @@ def dealt(homes: list[str], sizes: list[int], workers: list[str]) -> dict[str, l
 
 @contextmanager
 def _progress(job: Job, cluster: Cluster) -> Iterator[Job]:
-    """The job, whose progress is shown where that is asked for."""
+    """The job, with a progress bar if requested."""
     if not cluster.verbose:
         yield job
         return
@@ -154,7 +154,7 @@ def _progress(job: Job, cluster: Cluster) -> Iterator[Job]:
 
 
 def _first_cause(futures: list[Any], error: BaseException) -> BaseException:
-    """What made a fit fail: of the errors that the ranks have, one that is not about another rank."""
+    """The cause of a failed fit: an error of a rank that is not about another rank."""
     from distributed.scheduler import KilledWorker
 
     deadline = time.monotonic() + GRACE
@@ -171,7 +171,7 @@ def _first_cause(futures: list[Any], error: BaseException) -> BaseException:
 
 
 def _check_is(worker: str) -> None:
-    """Refuse to run where a lost worker's work has been moved to."""
+    """Refuse to run on another worker than intended, to which Dask moves the tasks of a lost worker."""
     from distributed import get_worker
 
     if get_worker().address != worker:
@@ -179,7 +179,7 @@ def _check_is(worker: str) -> None:
 
 
 def _train(job: Job, shares: Shares, place: Place, tables: list[Table], findings: Findings) -> BaseAutoencoder | None:
-    """What each rank does; the estimator that rank 0 has fitted."""
+    """The task of each rank; rank 0 returns the fitted estimator."""
     _check_is(place.worker)
     with _threads(), _group(place, job.timeout) as ranks:
         schema = job.schema.with_constants(findings.of_all)
@@ -197,7 +197,7 @@ def _train(job: Job, shares: Shares, place: Place, tables: list[Table], findings
 
 @contextmanager
 def _threads() -> Iterator[None]:
-    """Let large operations have as many threads as the worker has."""
+    """Use as many threads for large operations as the worker has."""
     from distributed import get_worker
 
     before = torch.get_num_threads()
@@ -210,14 +210,14 @@ def _threads() -> Iterator[None]:
 
 @contextmanager
 def _group(place: Place, timeout: float) -> Iterator[Processes]:
-    """The ranks, for as long as the group lasts; a single one needs no group."""
+    """The ranks, while the group exists; a single rank needs no group."""
     if place.size == 1:
         yield ALONE
         return
     if not GROUP.acquire(timeout=timeout):
         raise WorkerLostError(
-            f"Worker {place.worker} was still busy with an earlier fit after {timeout:g} s. {UNCHANGED} Restart the worker, "
-            f"`client.restart_workers([{place.worker!r}])`, and fit again."
+            f"Worker {place.worker} was still busy with an earlier fit after {timeout:g} s. {UNCHANGED} Restart the worker "
+            f"with `client.restart_workers([{place.worker!r}])` and fit again."
         )
     try:
         yield from _joined(place, timeout)
@@ -226,10 +226,10 @@ def _group(place: Place, timeout: float) -> Iterator[Processes]:
 
 
 def _joined(place: Place, timeout: float) -> Iterator[Processes]:
-    """The ranks, in a group that ends with what is done with them."""
+    """The ranks, in a group that is destroyed afterwards."""
     if dist.is_initialized():
         raise RuntimeError(
-            f"Worker {place.worker} is in a torch.distributed group of another program. Call "
+            f"Worker {place.worker} is already in a torch.distributed group of another program. Call "
             "torch.distributed.destroy_process_group there, or restart the worker."
         )
     store = _Store(place.meeting, timeout)
@@ -241,8 +241,8 @@ def _joined(place: Place, timeout: float) -> Iterator[Processes]:
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error).lower():
             raise WorkerLostError(
-                f"Worker {place.worker} has lost the connection to another one, or has waited {timeout:g} s for it. "
-                f"{UNCHANGED} Fit again, with a larger timeout where workers were only busy. ({error})"
+                f"Worker {place.worker} has lost the connection to another worker, or has waited {timeout:g} s for it. "
+                f"{UNCHANGED} Fit again. If workers were only busy, raise timeout. ({error})"
             ) from error
         raise
     finally:
@@ -252,14 +252,14 @@ def _joined(place: Place, timeout: float) -> Iterator[Processes]:
 
 
 class _Store(dist.Store):  # type: ignore[name-defined]
-    """Where ranks tell each other their addresses: at the scheduler, as one that asks a frozen worker would freeze too."""
+    """Addresses of the ranks, kept by the scheduler: a rank that asked a frozen worker would freeze, too."""
 
     def __init__(self, meeting: str, timeout: float) -> None:
         from distributed import get_client
 
         super().__init__()
         self.client = get_client()
-        self.meeting, self.seconds = meeting, 2 * timeout  # a rank of an earlier fit may hold a worker for half of that
+        self.meeting, self.seconds = meeting, 2 * timeout  # a rank of an earlier fit may occupy a worker for half of it
         self.deadline = time.monotonic() + self.seconds
         self.own: list[str] = []
 
@@ -272,8 +272,8 @@ class _Store(dist.Store):  # type: ignore[name-defined]
             _check_is_wanted()
             if time.monotonic() > self.deadline:
                 raise WorkerLostError(
-                    f"Not all workers had begun to train after {self.seconds:g} s. {UNCHANGED} Fit again when they have no "
-                    "other work, or raise timeout."
+                    f"Not all workers had started training after {self.seconds:g} s. {UNCHANGED} Fit again when they have no "
+                    "other tasks, or raise timeout."
                 )
             time.sleep(POLL / 4)
         return value
@@ -283,17 +283,17 @@ class _Store(dist.Store):  # type: ignore[name-defined]
             self.get(key)
 
     def forget(self) -> None:
-        """Leave nothing of this rank at the scheduler."""
+        """Remove what this rank has published at the scheduler."""
         for name in self.own:
             self.client.unpublish_dataset(name)
 
     def _name(self, key: str) -> str:
-        """Without the group's number, which differs between ranks where some have failed to join an earlier group."""
+        """Name without the number of the group, which differs if some ranks failed to join an earlier group."""
         return f"{self.meeting}/{key.partition('/')[2]}"
 
 
 def _report(n_iter: int, so_far: TrainingResult, _: Any, topic: str) -> None:
-    """Tell the client of an epoch, and end where it has given up."""
+    """Report an epoch to the client, and stop if the client has cancelled the fit."""
     from distributed import get_worker
 
     _check_is_wanted()
@@ -302,10 +302,10 @@ def _report(n_iter: int, so_far: TrainingResult, _: Any, topic: str) -> None:
 
 
 def _check_is_wanted() -> None:
-    """End where the client has cancelled this piece of work."""
+    """Stop if the client has cancelled this task."""
     from distributed import get_worker
 
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
     if task is None or task.state in {"cancelled", "released"}:
-        raise WorkerLostError("The fit was given up.")
+        raise WorkerLostError("The fit was cancelled.")

@@ -1,1 +1,1 @@
-"""How odd a row is: against its neighbours, against its columns, and against what networks expect."""
+"""Anomaly scores of rows: against their neighbours, their columns, and the expectation of networks."""

@@ -1,4 +1,4 @@
-"""Columns of moments that go on with the rows: what counts of them is where in the day, week and year they are."""
+"""Datetimes that advance with the rows: only the time of day, week and year counts."""
 
 from dataclasses import dataclass
 
@@ -7,26 +7,26 @@ import numpy as np
 from skvae._tables.squashing import TAILS
 
 PERIODS = (1.0, 7.0, 365.2425)  # days
-STEPS_PER_TURN = 2.0  # at least, for a row to have a place in a period
-N_TURNS = 2.0  # that a table has to see of a period, for rows to be compared by where in it they are
+STEPS_PER_TURN = 2.0  # minimum number of time steps per period
+N_TURNS = 2.0  # minimum number of periods in a table
 
 
 @dataclass(frozen=True, eq=False)
 class Clocks:
-    """Circles in place of clocks.
+    """Circular features of clocks: datetimes that advance with the rows.
 
-    Later rows have later moments, which is not odd. So the cells of a clock become one constant. Behind the columns come two
-    hidden ones for each period that the clock runs through: sine and cosine of where in it the moment is.
+    A later datetime is not anomalous, so the cells of a clock are replaced by a constant. Two hidden columns are appended for
+    each period that the clock passes through: sine and cosine of the time within the period.
 
     Attributes
     ----------
     n_columns : int
-        Without the hidden ones.
+        Number of columns without the hidden ones.
     is_clock : ndarray of bool of shape (n_columns,)
     column : ndarray of int of shape (n_circles,)
-        Which clock each circle is of.
+        Clock of each pair of hidden columns.
     period : ndarray of shape (n_circles,)
-        In the units of the clock's cells.
+        Period in the units of the clock's cells.
     """
 
     n_columns: int
@@ -36,10 +36,10 @@ class Clocks:
 
     @classmethod
     def of(cls, rows: np.ndarray, is_clock: np.ndarray, per_day: np.ndarray) -> "Clocks":
-        """From a table, and how many units of each clock's cells make up a day.
+        """From a table, and the number of units of each clock's cells per day.
 
-        A period is one that has room for two usual steps from one moment to the next, and that passes at least twice. Moments
-        far from all others, such as mistyped ones, count for neither.
+        A period is used if at least two usual time steps fit into it and the table covers it at least twice. Datetimes far from
+        all others, such as typing errors, are disregarded.
         """
         circles = [
             (j, period * per_day[j])
@@ -51,7 +51,7 @@ class Clocks:
         return cls(rows.shape[1], is_clock, column.astype(int), period)
 
     def widen(self, rows: np.ndarray) -> np.ndarray:
-        """Rows with the hidden columns; missing cells of a clock are missing in these, too."""
+        """Rows with the hidden columns; missing cells of a clock are missing there, too."""
         if not self.is_clock.any():
             return rows
         angle = 2 * np.pi * rows[:, self.column] / self.period
@@ -59,7 +59,7 @@ class Clocks:
         return np.concatenate([kept, np.sin(angle), np.cos(angle)], axis=1)
 
     def fold(self, cells: np.ndarray) -> np.ndarray:
-        """What cells of widened rows cost, with that of hidden ones at their clock."""
+        """Contributions of cells, with those of hidden columns added to their clock."""
         if not self.is_clock.any():
             return cells
         result = cells[:, : self.n_columns].copy()
@@ -68,7 +68,7 @@ class Clocks:
         return result
 
     def expected(self, cells: np.ndarray) -> np.ndarray:
-        """What is expected in the columns of the table; of clocks nothing, since each moment is new."""
+        """Expected cells of the table; NaN for clocks, because every datetime is new."""
         return np.where(self.is_clock, np.nan, cells[:, : self.n_columns]) if self.is_clock.any() else cells
 
 

@@ -1,4 +1,4 @@
-"""The rows of the training table, known by their hash, and not kept."""
+"""Training rows, recognised by their hash rather than stored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ import numpy as np
 
 from skvae._tables.rows import hashed, in_blocks
 
-NEW = -1  # in place of a part or a place
+NEW = -1  # part and place of a new row
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of rows.
+    """Role of rows in training.
 
     Attributes
     ----------
     in_memory : ndarray of bool of shape (n_rows,)
+        Whether the row is in the memory.
     learned : ndarray of bool of shape (n_rows,)
-        Whether the row is one of those that are learned from.
+        Whether the row was used in training.
     part : ndarray of int of shape (n_rows,)
-        Of the training table, 0 where there is a single one, -1 for rows that are new. The network of that number did not see
-        the row.
+        Part of the training table, 0 if there is only one, -1 for new rows. The network of this number did not see the row.
     place : ndarray of int of shape (n_rows,)
-        Among the distinct rows of the training table, -1 for rows that are new.
+        Position among the distinct rows of the training table, -1 for new rows.
     """
 
     in_memory: np.ndarray
@@ -32,7 +32,7 @@ class Known:
     place: np.ndarray
 
     def take(self, index: np.ndarray) -> "Known":
-        """The same of some of the rows."""
+        """The entries of some rows."""
         return Known(self.in_memory[index], self.learned[index], self.part[index], self.place[index])
 
 
@@ -43,11 +43,11 @@ class TrainingRows:
     Attributes
     ----------
     hashes : ndarray of shape (n_distinct,)
-        In rising order.
+        Hashes in rising order.
     in_memory, learned : ndarray of bool of shape (n_distinct,)
     part : ndarray of int of shape (n_distinct,)
     n_parts : int
-        Of the table, one for each network.
+        Number of parts of the table, one per network.
     """
 
     hashes: np.ndarray
@@ -65,15 +65,16 @@ class TrainingRows:
         parts: Callable[[int], int] | tuple[np.ndarray, int],
         rng: np.random.Generator,
     ) -> "TrainingRows":
-        """Divide a table at random into as many parts as its number of distinct rows allows; equal rows are in one part.
+        """Divide a table at random into parts; equal rows are in one part.
 
-        ``parts`` may instead be that of each row and how many there are. Equal rows are then in the first of theirs.
+        ``parts`` is the number of parts as a function of the number of distinct rows, or the part of each row and the number
+        of parts. In the second case, equal rows go to the first of their parts.
         """
         hashes, first, place = np.unique(hashes_of(rows), return_index=True, return_inverse=True)
         if isinstance(parts, tuple):
             part, n_parts = np.full(len(hashes), parts[1], dtype=np.int32), parts[1]
             np.minimum.at(part, place, parts[0])
-            if (part == part[0]).all():  # and nothing is left to learn from
+            if (part == part[0]).all():  # nothing would be left to learn from
                 part, n_parts = np.zeros_like(part), 0
         else:
             part, n_parts = np.empty(len(hashes), dtype=np.int32), parts(len(hashes))
@@ -81,7 +82,7 @@ class TrainingRows:
         return cls(hashes, np.isin(hashes, hashes_of(memory)), np.isin(hashes, hashes_of(learned)), part, n_parts)
 
     def find(self, rows: np.ndarray) -> Known:
-        """What is known of each row."""
+        """Look up each row."""
         hashes = hashes_of(rows)
         place = np.searchsorted(self.hashes, hashes).clip(max=len(self.hashes) - 1)
         found = self.hashes[place] == hashes
@@ -90,14 +91,14 @@ class TrainingRows:
 
 
 def order_of(rows: np.ndarray) -> np.ndarray | None:
-    """An order that does not tell how rows came, so that repeating a row is one thing wherever it is done.
+    """An order that does not depend on the order of the table, so that it does not matter where a row is repeated.
 
-    None where no row is repeated: the order of the table is kept then.
+    None if no row is repeated: the order of the table is then kept.
     """
     hashes = hashes_of(rows)
     return None if len(np.unique(hashes)) == len(hashes) else np.argsort(hashes, kind="stable")
 
 
 def hashes_of(rows: np.ndarray) -> np.ndarray:
-    """A hash of each row, the same for equal rows."""
+    """A hash of each row; equal rows have equal hashes."""
     return in_blocks(lambda block: hashed(block.astype(np.float64))[1], rows)

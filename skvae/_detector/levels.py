@@ -1,4 +1,4 @@
-"""What a category costs that no other row has."""
+"""Contribution of new and unique categories to the anomaly score."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,16 +8,18 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """Levels that a single training row has, and what a level costs that no other row has.
+    """Categories that occur in one training row only, and the contribution of a category that no other row has.
 
-    By Good and Turing's rule, as large a share of rows will come with a new level as has one of its own in the training table.
-    A new level costs as much as the row that is that rare: the oddest of all where no level is single.
+    By Good and Turing's rule, the share of future rows with a new category equals the share of training rows with a unique one.
+    A new category contributes the score of a training row that is as rare as that: the highest score of all if no category is
+    unique.
 
     Attributes
     ----------
     single : list of frozenset
-        Of each column; empty where there are no categories.
+        Unique categories of each column; empty if there are no categories.
     costs : ndarray of shape (n_columns,)
+        Contribution to the score, per column.
 
     References
     ----------
@@ -29,13 +31,13 @@ class Levels:
 
     @classmethod
     def of(cls, single: list[frozenset[Any]], totals: np.ndarray, n_columns: int) -> "Levels":
-        """From the levels and how odd each row of the training table is."""
+        """From the unique categories and the scores of the training rows."""
         n_single = np.array([len(levels) for levels in single] or [0] * n_columns)
         shares = (n_single + 1) / (len(totals) + 1)
         return cls(single, np.maximum(np.quantile(totals, 1 - shares, method="higher"), 0.0))
 
     def cost_of(self, cells: np.ndarray) -> np.ndarray:
-        """What each row costs for the cells, ``(n_rows, n_columns)``, that hold such levels."""
+        """Contribution per row of the cells, ``(n_rows, n_columns)``, that hold such categories."""
         rows = np.flatnonzero(cells.any(axis=1))
         result = np.zeros(len(cells))
         result[rows] = cells[rows] @ self.costs

@@ -1,4 +1,4 @@
-"""The nearest rows of a memory, and how far from them a row is, cell by cell."""
+"""Nearest rows of the memory, and the distance to them cell by cell. The memory is the rows that are kept for comparison."""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,22 +10,22 @@ from torch import Tensor
 from skvae.core.device import is_available, threads_for
 from skvae.core.inference import CHUNK_ROWS, apply
 
-N_CANDIDATES = 32  # nearest by squared distances, which a matrix product finds; the nearest of them by absolute ones are taken
-MISMATCH = 2 / math.sqrt(math.pi)  # of two categories: the mean distance between two cells of a standard normal column
-TIE = 2.0**-14  # spreads; distances are rounded to it, so that the order of equal ones does not hang on rounding of sums
-LEAST_SCALE = 1e-3  # of the local distance, which is zero where rows are repeated
+N_CANDIDATES = 32  # additional candidates by squared distance; the nearest of all by absolute distance are chosen
+MISMATCH = 2 / math.sqrt(math.pi)  # distance of two categories: the mean distance of two standard normal cells
+TIE = 2.0**-14  # spreads; distances are rounded to it, so that rounding of sums does not decide ties
+LEAST_SCALE = 1e-3  # added to the local distance, which is zero if rows are repeated
 
 
 @dataclass(frozen=True)
 class Metric:
-    """The distance between two rows: the sum over columns of absolute differences, and of ``MISMATCH`` where categories differ.
+    """Distance of two rows: the sum over columns of absolute differences, or of ``MISMATCH`` if categories differ.
 
-    Columns in which either cell is missing are left out, and the sum is scaled up by how many they are.
+    Columns in which either cell is missing are left out, and the sum is scaled up in proportion.
 
     Attributes
     ----------
     n_levels : ndarray of shape (n_columns,)
-        0 for numbers, 1 for booleans, else how many levels a column has.
+        0 for numbers, 1 for booleans, else the number of categories.
     """
 
     n_levels: np.ndarray
@@ -36,7 +36,7 @@ class Metric:
         return self.n_levels == 0
 
     def gaps(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distance of each column, NaN where a cell is missing."""
+        """Distance in each column; NaN if a cell is missing."""
         difference = (x - y).abs_()
         if self.is_number.all():
             return difference
@@ -44,12 +44,12 @@ class Metric:
         return torch.where(is_number, difference, difference.clamp(max=1).ceil() * MISMATCH)
 
     def distances(self, x: Tensor, y: Tensor, complete: bool = False) -> Tensor:
-        """Distance of rows, infinite where no column is in both; ``complete`` says that no cell is missing."""
+        """Distance of rows, infinite if no column is observed in both; ``complete`` says that no cell is missing."""
         gaps = self.gaps(x, y)
         return gaps.sum(-1) if complete else total_of(gaps).nan_to_num(math.inf)
 
     def features(self, x: Tensor, power: int) -> Tensor:
-        """Vectors whose sum of differences to a ``power`` is the distance to that power, but for missing cells, which are 0."""
+        """Vectors whose differences, raised to ``power`` and summed, give the distance; missing cells are 0."""
         if self.is_number.all():
             return x.nan_to_num(0.0)
         sizes = np.maximum(self.n_levels, 1)
@@ -63,13 +63,13 @@ class Metric:
 
 
 def total_of(gaps: Tensor) -> Tensor:
-    """Sum over the columns as if those that are NaN were like the others; NaN where all are."""
+    """Sum over columns, with the mean in place of NaN; NaN if all are."""
     return gaps.nanmean(-1) * gaps.shape[-1]
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Rows to compare with, and how far each of these is from its own neighbours.
+    """Rows to compare with, and the distance of each to its own neighbours.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Neighbours:
     metric : Metric
     n_neighbors : int
     scales : ndarray of shape (n_memory,)
-        Mean distance of each row to its nearest others; a total of means over the columns where cells are missing.
+        Mean distance of each row to its nearest others, summed over columns.
     device : torch.device
     """
 
@@ -99,21 +99,21 @@ class Neighbours:
         return self, self._gaps(rows, nearest)
 
     def gaps(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
-        """Mean distance of each cell to those of the nearest rows, over the root of what is usual where these are.
+        """Mean distance of each cell to those of the nearest rows, divided by the root of the usual distance there.
 
-        The root is half way from plain distances to the local outlier factor.
+        The root is a compromise between plain distances and the local outlier factor.
 
         Parameters
         ----------
         rows : ndarray of shape (n_rows, n_columns)
             Squashed cells.
         among_them : bool
-            Whether the rows are in the memory themselves; none is then its own neighbour.
+            Whether the rows are in the memory; a row is not its own neighbour.
 
         Returns
         -------
         gaps : ndarray of shape (n_rows, n_columns)
-            NaN where a cell is missing.
+            NaN if a cell is missing.
         """
         rows = rows.astype(np.float32, copy=False)
         return self._gaps(rows, self.nearest(rows, among_them))
@@ -124,7 +124,7 @@ class Neighbours:
 
     def nearest(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
         """Positions in the memory of the nearest rows, ``(n_rows, n_neighbors)``, the nearest first."""
-        device = self.device if is_available(self.device) else torch.device("cpu")  # where it was fitted, or here
+        device = self.device if is_available(self.device) else torch.device("cpu")  # the device of the fit may be absent
         memory = torch.from_numpy(self.rows).to(device)
         features = self.metric.features(memory, power=2)
         norms = features.square().sum(1)
@@ -154,14 +154,14 @@ class Neighbours:
 
 
 def _least(values: Tensor, n: int) -> Tensor:
-    """Places of the ``n`` least numbers of each row, in order; of equal ones the first, where ``topk`` takes any."""
+    """Positions of the ``n`` smallest numbers of each row, in order; ties go to the first, unlike in ``topk``."""
     bits = (values + 0.0).view(torch.int32)  # with one kind of zero
     rising = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
     return ((rising << 32) | torch.arange(values.shape[1], device=values.device)).topk(n, largest=False).indices
 
 
 def _set_apart(x: Tensor, candidates: Tensor, distances: Tensor) -> None:
-    """Give the first candidate that is equal to a row, missing cells included, the distance that comes before all others."""
+    """Give the first candidate that equals a row, including missing cells, the smallest distance of all."""
     equal = ((candidates == x[:, None]) | (candidates.isnan() & x[:, None].isnan())).all(-1)
     first = equal.int().argmax(1, keepdim=True)
     distances.scatter_(1, first, torch.where(equal.gather(1, first), -1.0, distances.gather(1, first)))

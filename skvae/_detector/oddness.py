@@ -1,4 +1,4 @@
-"""How odd each cell of a row is, by three measures that add up."""
+"""Anomaly scores of cells, which are sums of three measures and add up to the score of a row."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from skvae._fitted import Fitted
 from skvae._tables.rows import in_blocks
 from skvae._tables.squashing import Squashing
 
-NEAR, FAR = 1.0, 20.0  # knees, in spreads: of the cells that neighbours see, and of those that networks see
+NEAR, FAR = 1.0, 20.0  # knees in spreads, from which on cells are compressed: for neighbours, and for networks
 WEIGHTS = (1.0, 1 / 2, 1 / 4)  # of neighbours, column and row
 LEAST_UNIT = 1e-9
 
 
 class Parts(NamedTuple):
-    """What each cell adds to the oddness of its row, by three measures: frames, or arrays of shape (n_rows, n_columns).
+    """Contribution of each cell to the anomaly score of its row, by measure; frames or arrays of shape (n_rows, n_columns).
 
     Attributes
     ----------
     neighbours : frame
-        How far the cell is from those of the nearest rows.
+        Distance of the cell to those of the nearest training rows.
     column : frame
-        How rare it is in its column.
+        Rarity of the cell in its column.
     row : frame
-        How far it is from what is expected in a row like this.
+        Deviation of the cell from the value expected given the other cells of the row.
     """
 
     neighbours: Any
@@ -41,13 +41,14 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Gauge:
-    """The scale that the measures share: a typical cell is 0, as is a missing one, and what is beyond is ``weight`` on average.
+    """Common scale of the measures: typical and missing cells are 0, and the mean excess per row is ``weight``.
 
     Attributes
     ----------
     typical : ndarray of shape (n_columns,)
         The median of each column.
     unit : float
+        Mean excess over the median per row, divided by ``weight``.
     """
 
     typical: np.ndarray
@@ -55,20 +56,20 @@ class Gauge:
 
     @classmethod
     def of(cls, cells: np.ndarray, weight: float) -> "Gauge":
-        """From the cells of the memory's rows, NaN where one is missing; the average is that of the sums of rows."""
+        """From the measured cells of the memory, with NaN for missing ones."""
         columns = [column[~np.isnan(column)] for column in cells.T]
         typical = np.array([np.median(column) if len(column) else 0.0 for column in columns])
         beyond = float(np.nansum(np.maximum(cells - typical, 0), axis=1).mean())
         return cls(typical, beyond / weight if beyond > LEAST_UNIT else 1.0)
 
     def apply(self, cells: np.ndarray) -> np.ndarray:
-        """What the cells of any rows add."""
+        """Measured cells on the common scale."""
         return np.where(np.isnan(cells), 0.0, (cells - self.typical) / self.unit)
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Rows to compare with: as neighbours, and column by column.
+    """Training rows that are kept for comparison: as neighbours, and column by column.
 
     Attributes
     ----------
@@ -85,19 +86,19 @@ class Memory:
     def of(
         cls, rows: np.ndarray, squashing: Squashing, metric: Metric, n_neighbors: int, device: torch.device
     ) -> tuple["Memory", tuple[np.ndarray, np.ndarray]]:
-        """A memory of cells as they are in the table, and what it says of these rows themselves."""
+        """A memory of rows of the table, and its measures for these rows."""
         squashed = squashing.apply(rows).astype(np.float32)
         neighbours, gaps = Neighbours.of(squashed, metric, n_neighbors, device)
         ranks = Ranks.of(squashed, metric.is_number)
         return cls(squashing, neighbours, ranks), (gaps, ranks.surprise(squashed, among_them=True))
 
     def measure(self, rows: np.ndarray, in_memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distances to neighbours and surprise at ranks; rows that are in the memory are compared with the others."""
+        """Distances to neighbours, and surprise of ranks. Rows of the memory are compared with its other rows."""
         squashed = self.squashing.apply(rows).astype(np.float32)
         return _either(self.neighbours.gaps, squashed, in_memory), _either(self.ranks.surprise, squashed, in_memory)
 
     def expected(self, rows: np.ndarray, in_memory: np.ndarray) -> np.ndarray:
-        """Medians of numbers, and the most frequent of categories, in the nearest rows, or in all where they have none."""
+        """Medians of numbers and modes of categories, over the nearest rows, or over all if the cells there are missing."""
         squashed = self.squashing.apply(rows).astype(np.float32)
         is_number = self.neighbours.metric.is_number
         nearest = self.squashing.invert(_either(self.neighbours.expected, squashed, in_memory))
@@ -109,7 +110,7 @@ class Memory:
 
 
 def _centre(cells: np.ndarray, is_number: np.ndarray, of_numbers: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """``of_numbers`` and the most frequent of all else, along the first axis; NaN where no cell is there."""
+    """``of_numbers`` of numbers and the mode of other columns, along the first axis; NaN if all cells are missing."""
     numbers = of_numbers(cells)
     if np.all(is_number):
         return numbers
@@ -131,14 +132,14 @@ def _median(cells: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """Models that each were not shown one part of the training table; there may be none.
+    """Models, each trained without one part of the training table; there may be none.
 
     Attributes
     ----------
     squashing : Squashing
     fitted : list of Fitted
     between : tuple of two ndarray of shape (n_columns,)
-        Lowest and highest number that was learned from in each column, which no expected one is beyond; NaN for no bound.
+        Lowest and highest training number of each column, to which expected numbers are clipped; NaN for no bound.
     """
 
     squashing: Squashing
@@ -165,14 +166,14 @@ class Networks:
 
 
 def numbers_between(rows: np.ndarray, is_number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest number of each column; NaN where there is none."""
+    """The lowest and the highest number of each column; NaN if there are none."""
     numbers = np.where(is_number, rows, np.nan).astype(np.float64)
     return np.fmin.reduce(numbers), np.fmax.reduce(numbers)
 
 
 @dataclass(frozen=True, eq=False)
 class Oddness:
-    """What a detector's fit leaves. Rows are in the units of the input.
+    """Fitted state of a detector. Rows are in the units of the input.
 
     Attributes
     ----------
@@ -181,7 +182,7 @@ class Oddness:
     pairs : Pairs
     training : TrainingRows
     gauges : tuple of three Gauge
-        Of neighbours, column and row.
+        Scales of neighbours, column and row.
     """
 
     memory: Memory
@@ -201,23 +202,23 @@ class Oddness:
         pairs: Pairs,
         training: TrainingRows,
     ) -> tuple["Oddness", np.ndarray]:
-        """Find what is usual in the rows that are kept, which the memory has measured, and how odd each of these is."""
+        """Fit the scales to the rows of the memory, and compute the scores of these rows."""
         cells = (*measured, _by_who_did_not_see(networks.measure(kept), known, kept.shape))
         self = cls(memory, networks, pairs, training, tuple(map(Gauge.of, cells, WEIGHTS)))
         return self, _total(self._gauged(*cells, pairs.costs(kept, known.learned)))
 
     def parts(self, rows: np.ndarray) -> Parts:
-        """What each cell adds. Rows of the training table are compared with the others, and scored by who did not see them."""
+        """Contributions of all cells. Training rows are compared with others, and scored by a network that did not see them."""
         known = self.training.find(rows)
         inside = _by_who_did_not_see(self.networks.measure(rows), known, rows.shape)
         return self._gauged(*self.memory.measure(rows, known.in_memory), inside, self.pairs.costs(rows, known.learned))
 
     def totals(self, rows: np.ndarray) -> np.ndarray:
-        """Of each row, the sum over measures and cells."""
+        """Score of each row: the sum over measures and cells."""
         return in_blocks(lambda block: _total(self.parts(block)), rows)
 
     def totals_by_network(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The same of rows that are taken as new, by each network alone."""
+        """Scores by each network alone, of rows that are treated as new."""
 
         def totals(block: np.ndarray) -> np.ndarray:
             known = np.zeros(len(block), dtype=bool)
@@ -228,7 +229,7 @@ class Oddness:
         return list(in_blocks(totals, rows).T)
 
     def expected(self, rows: np.ndarray) -> np.ndarray:
-        """What is expected in each cell."""
+        """Expected value of each cell."""
         known = self.training.find(rows)
         if not self.networks.fitted:
             return self.memory.expected(rows, known.in_memory)
@@ -237,7 +238,7 @@ class Oddness:
         return _by_who_did_not_see(by_network, known, rows.shape, joint)
 
     def _gauged(self, *measured: np.ndarray) -> Parts:
-        """The three measures on their common scale; what pairs cost, the last, is on it and counts as of the row."""
+        """The three measures on the common scale. Contributions of pairs, the last argument, are added to the row measure."""
         *cells, of_pairs = measured
         neighbours, column, row = (gauge.apply(some) for gauge, some in zip(self.gauges, cells, strict=True))
         return Parts(neighbours, column, row + of_pairs)
@@ -246,7 +247,7 @@ class Oddness:
 def _by_who_did_not_see(
     by_network: list[np.ndarray], known: Known, shape: tuple[int, ...], joint: np.ndarray | None = None
 ) -> np.ndarray:
-    """The joint result of new rows, by default the mean; of training rows that of the network that did not see them."""
+    """The joint result for new rows, by default the mean; for training rows, that of the network that did not see them."""
     if not by_network:
         return np.zeros(shape)
     result = _sum(by_network) / len(by_network) if joint is None else joint
@@ -256,7 +257,7 @@ def _by_who_did_not_see(
 
 
 def _sum(tables: Iterable[np.ndarray]) -> np.ndarray:
-    """One after the other: numpy's order depends on the number of rows, and so would the last bits of each."""
+    """Sum in fixed order: numpy's order depends on the number of rows, and so would the last bits."""
     return reduce(np.add, tables)
 
 
@@ -265,7 +266,7 @@ def _total(parts: Parts) -> np.ndarray:
 
 
 def _either(function: Callable[[np.ndarray, bool], np.ndarray], rows: np.ndarray, among_them: np.ndarray) -> np.ndarray:
-    """``function(rows, flag)``, each row with its flag."""
+    """Apply ``function(rows, flag)`` to each row with its own flag."""
     if not among_them.any() or among_them.all():
         return function(rows, bool(among_them.all()))
     first, second = function(rows[among_them], True), function(rows[~among_them], False)

@@ -1,32 +1,32 @@
-"""How rare it is for two cells to stand in one row, one of which is a category."""
+"""Rarity of pairs of cells in one row, one of them a category."""
 
 from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
-N_BINS = 12  # of a column of numbers, with as many rows in each as ties allow
-LEAST, MOST = 5, 64  # rows of a level that can be missed elsewhere, and how many levels of a column are looked at
-RARER = 10.0  # than if the two had nothing to do with each other; from there on a pair costs
-UNSEEN = 0.5  # rows, in place of none
-PER_NAT = 5.0  # what each of the two cells costs beyond, in units of the score
+N_BINS = 12  # of a column of numbers, equally frequent as far as ties allow
+LEAST, MOST = 5, 64  # minimum number of rows of a category, and maximum number of categories per column
+RARER = 10.0  # factor below independence from which on a pair contributes to the score
+UNSEEN = 0.5  # count of pairs that do not occur
+PER_NAT = 5.0  # contribution of each of the two cells per nat beyond that, in units of the score
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """How many rows of a table have each pair of a level and of another cell, numbers in bins.
+    """Counts of pairs of a category and another cell; numbers are binned.
 
     Attributes
     ----------
     bounds : list of ndarray
-        Of each column: the inner bounds of the bins, or the levels in rising order.
+        Inner bounds of the bins of each column, or its category codes in rising order.
     is_number : ndarray of bool of shape (n_columns,)
     first : ndarray of int of shape (n_columns,)
-        Where the features of a column, which are its bins or levels, start among all.
+        Position of the first feature of each column. Features are its bins or categories.
     alone : ndarray of shape (n_features + 1,)
-        How many rows have each feature; the last stands for cells that have none, and is 0.
+        Number of rows with each feature; the last entry, for cells without a feature, is 0.
     together : dict of int to ndarray
-        Of each column of categories: how many rows have each of its levels and each feature, with the last here too.
+        For each categorical column: number of rows with each of its categories and each feature, again with a last entry.
     n_rows : int
     """
 
@@ -39,7 +39,7 @@ class Pairs:
 
     @classmethod
     def of(cls, rows: np.ndarray, is_number: np.ndarray) -> "Pairs":
-        """Count the pairs of a table, NaN where a cell is missing."""
+        """Count the pairs of a table; missing cells are NaN."""
         bounds = [_bins(cells) if number else _levels(cells) for cells, number in zip(rows.T, is_number, strict=True)]
         sizes = np.array([len(some) + number for some, number in zip(bounds, is_number, strict=True)])
         first = np.cumsum(sizes) - sizes
@@ -54,15 +54,15 @@ class Pairs:
         return self
 
     def costs(self, rows: np.ndarray, among_them: np.ndarray) -> np.ndarray:
-        """What each cell costs for the pairs that it is in; a pair costs each of its two cells the same.
+        """Contribution of each cell by its rare pairs; a pair contributes equally to its two cells.
 
-        That is by how many nats it is rarer, beyond a tenth, than if the two had nothing to do with each other.
+        A pair counts if it is more than ten times rarer than under independence. It then contributes by the excess in nats.
 
         Parameters
         ----------
         rows : ndarray of shape (n_rows, n_columns)
         among_them : ndarray of bool of shape (n_rows,)
-            Which rows have been counted; they are not for themselves.
+            Which rows have been counted. Their own count is subtracted.
         """
         if not self.together:
             return np.zeros(rows.shape)
@@ -101,12 +101,12 @@ def _bins(cells: np.ndarray) -> np.ndarray:
 
 
 def _levels(cells: np.ndarray) -> np.ndarray:
-    """The most frequent levels of a column, in rising order."""
+    """The most frequent categories of a column, in rising order."""
     levels, counts = np.unique(cells[~np.isnan(cells)], return_counts=True)
     chosen = np.argsort(-counts, kind="stable")[: min(MOST, int((counts >= LEAST).sum()))]
     return np.sort(levels[chosen])
 
 
 def _sum(arrays: "list[np.ndarray] | np.ndarray") -> np.ndarray:
-    """One after the other, so that the last bits of a row do not depend on how many there are."""
+    """Sum in fixed order, so that the last bits of a row do not depend on the number of rows."""
     return reduce(np.add, arrays)

@@ -1,16 +1,16 @@
-"""How rare a cell is in its own column."""
+"""Rarity of a cell in its own column."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-FREQUENT = 0.05  # share of a column from which on a level is no surprise
-TIE = 1e-5  # spreads; numbers that are nearer are one, so that rounding does not order them
+FREQUENT = 0.05  # share of a column from which on a category is no surprise
+TIE = 1e-5  # spreads; numbers closer than this are ties, so that rounding does not order them
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The columns of a memory of rows, to find p-values of single cells in.
+    """Sorted columns of the memory, for p-values of single cells.
 
     Attributes
     ----------
@@ -24,29 +24,29 @@ class Ranks:
 
     @classmethod
     def of(cls, rows: np.ndarray, is_number: np.ndarray) -> "Ranks":
-        """From squashed rows, NaN where a cell is missing."""
+        """From squashed rows; missing cells are NaN."""
         return cls([np.sort(cells[~np.isnan(cells)]) for cells in rows.T], is_number)
 
     def surprise(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
-        """Minus the logarithm of the p-value of each cell; NaN where it is missing.
+        """Minus the logarithm of the p-value of each cell; NaN if it is missing.
 
-        Of a category over 5 %, as a level is no surprise that more than a few rows have.
+        p-values of categories are divided by 5 %, up to 1: a category that more than a few rows have is no surprise.
         """
         p_values = self.p_values(rows, among_them)
         return -np.log(np.where(self.is_number, p_values, np.minimum(p_values / FREQUENT, 1.0)))
 
     def p_values(self, rows: np.ndarray, among_them: bool) -> np.ndarray:
-        """The p-value of each cell; NaN where it is missing.
+        """The p-value of each cell; NaN if it is missing.
 
-        Of a number: twice the share of the column that is as low or as high, whichever is less, at most 1. Of a category: the
-        share of the column whose levels are as rare. The cell itself is one of the column, and ties count.
+        For a number, it is twice the share of the column that is at least as low or at least as high, whichever is less, and at
+        most 1. For a category, it is the share of the column with categories at least as rare. The cell itself is counted.
 
         Parameters
         ----------
         rows : ndarray of shape (n_rows, n_columns)
             Squashed cells.
         among_them : bool
-            Whether the rows are in the memory themselves.
+            Whether the rows are in the memory.
         """
         result = np.full(rows.shape, np.nan)
         for j, column in enumerate(self.columns):
@@ -70,7 +70,7 @@ def _of_levels(column: np.ndarray, cells: np.ndarray, among_them: bool) -> np.nd
         return np.ones(len(cells))
     place = np.searchsorted(levels, cells).clip(max=len(levels) - 1)
     before = np.where(levels[place] == cells, counts[place], 0)
-    own = before - among_them + 1  # once the cell is one of the column
+    own = before - among_them + 1  # count with the cell itself
     by_rarity = np.sort(counts)
     n_as_rare = np.concatenate([[0], np.cumsum(by_rarity)])[np.searchsorted(by_rarity, own, "right")]
     return (n_as_rare - before + own) / (len(column) - among_them + 1)

@@ -1,4 +1,4 @@
-"""Weights of rows as repetitions, for what compares rows one by one; and the parts of a table that the caller holds out."""
+"""Row weights as repetitions, for methods that compare rows; and the parts of a table that the caller holds out."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,10 +9,10 @@ from skvae._tables.rows import SAMPLE_ROWS
 
 
 def repetitions_of(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How often each row is taken: as often as its weight says, which is rounded up or down at random so that its mean is kept.
+    """Number of repetitions of each row: its weight, rounded up or down at random so that the mean is kept.
 
-    Weights with a mean below 1 over the rows that have some are raised to a mean of 1, as those that sum to 1 must be. Those
-    that would make the table larger than it is, and than 100,000 rows, are lowered to that.
+    Weights with a mean below 1 over the rows of positive weight are scaled up to a mean of 1; otherwise weights that sum to 1
+    would leave a single row. Weights are scaled down if the repeated table would exceed both its own size and 100,000 rows.
     """
     total, n_rows = float(weights.sum()), int(np.count_nonzero(weights))
     wanted = min(max(total, n_rows), max(SAMPLE_ROWS, n_rows))
@@ -21,22 +21,22 @@ def repetitions_of(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if counts.sum() < 2:  # too few to learn from
         counts = np.ceil(weights)
     if counts.sum() < 2:
-        raise ValueError("sample_weight leaves a single row; a fit takes at least two, or one row with a weight of 2 or more.")
+        raise ValueError("sample_weight leaves a single row; a fit needs at least two, or one row with a weight of at least 2.")
     return counts.astype(np.int64)
 
 
 def parts_of(cv: Any, rows: np.ndarray) -> tuple[np.ndarray, int]:
-    """The part of each row, by the first split whose test rows it is among, and the number of parts."""
+    """The part of each row, which is the first split that holds it out, and the number of parts."""
     splits: Iterable[Any] = cv.split(rows) if hasattr(cv, "split") else cv
     tests = [_positions(split, len(rows)) for split in splits]
     if len(tests) < 2:
-        raise ValueError(f"cv holds {len(tests)} split; give at least two, or the number of networks.")
+        raise ValueError(f"cv has {len(tests)} split; pass at least two, or the number of networks.")
     part = np.full(len(rows), len(tests))
     for i, test in reversed(list(enumerate(tests))):
         part[test] = i
     left_out = np.flatnonzero(part == len(tests))
     if len(left_out):
-        raise ValueError(f"cv never holds out row {left_out[0]}; each row must be among the test rows of a split, as in KFold.")
+        raise ValueError(f"cv never holds out row {left_out[0]}; each row must be a test row of some split, as in KFold.")
     return part, len(tests)
 
 
@@ -47,6 +47,6 @@ def _positions(split: Any, n_rows: int) -> np.ndarray:
         return np.arange(n_rows)[np.asarray(test)]
     except (TypeError, ValueError, IndexError) as error:
         raise ValueError(
-            f"cv holds {split!r:.60}, which is no pair of training and test rows of these {n_rows} rows; give what "
-            "KFold(2).split(X) gives, as a list, or the number of networks."
+            f"cv has {split!r:.60}, which is not a pair of training and test indices for {n_rows} rows; pass a list such as "
+            "list(KFold(2).split(X)), or the number of networks."
         ) from error

@@ -1,4 +1,4 @@
-"""Which rows of a table are learned from, where some of them may be odd."""
+"""Choice of the training rows, if some rows may be anomalies."""
 
 import math
 
@@ -10,25 +10,27 @@ from skvae._detector.known import hashes_of
 from skvae._detector.neighbours import Metric
 from skvae._detector.oddness import FAR
 
-N_SAMPLES, SAMPLE_ROWS = 32, 16  # how many samples of which size a row has to be near to
-FEW_ODD = 0.8  # share that is kept where few rows are odd; of less, the odd ones are near to each other's samples
-N_ROUNDS = 3  # of samples, the later ones of the rows that were kept
-ROWS_PER_SAMPLED = 10  # at least, so that in small tables, too, a row has little say in which others are near
-WILD = FAR * math.asinh(1)  # 20 spreads, as networks see them
+N_SAMPLES, SAMPLE_ROWS = 32, 16  # number and size of samples
+FEW_ODD = 0.8  # kept share from which on one round suffices; below it, anomalies may dominate samples
+N_ROUNDS = 3  # rounds of samples; later ones are drawn from the kept rows
+ROWS_PER_SAMPLED = 10  # minimum, so that a single row has little influence in small tables
+WILD = FAR * math.asinh(1)  # 20 spreads, after compression
 WILD_SHARE = 0.2  # of a sum of squares
-LARGE_SHARE, LARGE = 0.02, 10  # of the table, and rows, from which on equal rows, or those of a level, are no anomaly
-MOST_WILD = 0.1  # share of the rows that may be left out for a wild cell
-MOST_LOST = 2.0  # share of the rows of such a level that may be left out, over that of the table
+LARGE_SHARE, LARGE = 0.02, 10  # share and number of rows from which on equal rows, or a category, are no anomaly
+MOST_WILD = 0.1  # share of the rows that may be left out for an outlying value
+MOST_LOST = 2.0  # maximum share of rows lost by such a category, relative to the share lost by the table
 
 
 def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Positions of the share of the rows that are nearest to small random samples of them, in rising order.
+    """Positions, in rising order, of the rows that are nearest to small random samples of the table.
 
-    A row is as far from a sample as from the nearest row in it. A sample is too small to hold a row of every small group,
-    however dense it is, so that groups of odd rows are left out along with single ones. Where less than 80 % are to be kept,
-    samples are drawn twice more, from the rows that were kept. Equal rows that make up 2 % of the table stay whatever the
-    samples are, as these cannot tell frequent patterns apart. A level that 2 % of the rows have loses at most twice as large a
-    share of them as the table does. Rows without any cell are left out.
+    The distance of a row to a sample is that to the nearest row in it. Samples are too small to contain rows of every small
+    group, however dense, so groups of anomalies are left out like single ones. If less than 80 % are kept, two more rounds of
+    samples are drawn from the kept rows. There are three exceptions:
+
+    * Equal rows that make up 2 % of the table are always kept, because samples cannot distinguish frequent patterns.
+    * A category of at least 2 % of the rows loses at most twice the share that the table loses.
+    * Rows in which all cells are missing are left out.
 
     References
     ----------
@@ -49,7 +51,7 @@ def supported(rows: np.ndarray, metric: Metric, fraction: float, rng: np.random.
 
 
 def _distance_to_samples(points: Tensor, drawn_from: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sum over random samples of the distance of each point to the nearest in the sample, but not to itself."""
+    """Sum over random samples of the distance of each point to the nearest other point of the sample."""
     far, n_rows = torch.zeros(len(points)), min(SAMPLE_ROWS, max(2, len(drawn_from) // ROWS_PER_SAMPLED))
     for _ in range(N_SAMPLES):
         sample = torch.from_numpy(rng.permutation(drawn_from)[:n_rows])
@@ -60,7 +62,7 @@ def _distance_to_samples(points: Tensor, drawn_from: np.ndarray, rng: np.random.
 
 
 def _of_levels(rows: np.ndarray, distance: np.ndarray, fraction: float) -> np.ndarray:
-    """Positions of the nearest rows of each level that is too frequent to be an anomaly, so that it does not lose many."""
+    """Positions of the nearest rows of each frequent category, so that it does not lose many rows."""
     kept = [np.array([], dtype=int)]
     share = max(0.0, 1 - MOST_LOST * (1 - fraction))
     for cells in rows.T:
@@ -72,7 +74,7 @@ def _of_levels(rows: np.ndarray, distance: np.ndarray, fraction: float) -> np.nd
 
 
 def _filled(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Missing cells drawn from their columns, so that rows with holes are neither near to all others nor far."""
+    """Rows with missing cells drawn from their columns, so that incomplete rows are neither near to all others nor far."""
     filled, missing = rows.copy(), np.isnan(rows)
     for j in np.flatnonzero(missing.any(axis=0) & ~missing.all(axis=0)):
         seen = np.sort(rows[~missing[:, j], j])
@@ -81,26 +83,26 @@ def _filled(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _in_large_groups(rows: np.ndarray) -> np.ndarray:
-    """Which rows are equal to so many others that they are no anomalies."""
+    """Which rows have so many copies that they are no anomalies."""
     _, group, n_equal = np.unique(hashes_of(rows), return_inverse=True, return_counts=True)
     return n_equal[group] >= max(LARGE, LARGE_SHARE * len(rows))
 
 
 def are_wild(rows: np.ndarray, is_number: np.ndarray) -> np.ndarray:
-    """Which rows have a cell beside which networks would see little else of its column.
+    """Which rows have an outlying value that would dominate its column in training.
 
-    Such a cell lies beyond the knee, and its square is more than a fifth of the sum of squares of all that are no farther.
+    Such a value lies beyond the knee, and its square is more than a fifth of the sum of squares of all values up to it.
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_columns)
-        Cells as networks see them, squashed with the knee ``FAR``.
+        Cells, squashed with the knee ``FAR``.
     is_number : ndarray of bool of shape (n_columns,)
 
     Returns
     -------
     wild : ndarray of bool of shape (n_rows,)
-        No row where more than a tenth would be: in such a table wild cells are what is usual.
+        All False if more than a tenth would be True: in such a table, outlying values are usual.
     """
     result = np.zeros(len(rows), dtype=bool)
     for cells in np.nan_to_num(rows[:, is_number]).T:

@@ -1,31 +1,31 @@
-"""A threshold for odd rows where nobody says how many there are: the bulk of the scores tells what its tail should be."""
+"""Threshold for anomalies if their share is unknown: the bulk of the scores determines the expected tail."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-MIDDLE, BULK = 0.5, 0.9  # quantiles of the scores; the tail is fitted between them, and what lies beyond may be odd
-HEAVIEST = 1.0  # shape; a heavier tail has no mean, and is itself odd
-LEAST_SCALE = 0.2  # of the distance between the quantiles, so that scores heaped up at the middle do not decide
-TURNS = np.geomspace(1e-3, 1 / LEAST_SCALE, 100)  # over the same distance
-LEAST_LENGTH = 1e-6  # of the same, in units of the scores, so that rounding is no reason to flag
-FALSE_SHARE = 0.1  # of the rows that are flagged, in expectation
+MIDDLE, BULK = 0.5, 0.9  # quantiles of the scores between which the tail is fitted; rows beyond may be anomalies
+HEAVIEST = 1.0  # largest shape; a heavier tail has no mean
+LEAST_SCALE = 0.2  # of the distance between the quantiles, so that many scores near the median do not decide
+TURNS = np.geomspace(1e-3, 1 / LEAST_SCALE, 100)  # per distance between the quantiles
+LEAST_LENGTH = 1e-6  # of the distance between the quantiles, so that rounding flags no row
+FALSE_SHARE = 0.1  # expected share of normal rows among the flagged ones
 
 
 @dataclass(frozen=True)
 class Tail:
-    """A generalised Pareto distribution of the upper half of scores: exponential, or a power from some turn on.
+    """Generalised Pareto distribution of the upper half of the scores.
 
-    Beyond a score s above the middle m lies a share of ``1 / 2 * (1 + turn * (s - m)) ** (-1 / shape)``, where the turn is
-    shape over scale, and ``1 / 2 * exp(-(s - m) / scale)`` where both are 0. Lighter tails than that are not fitted, so that
-    a short one is no reason to flag.
+    The share of scores beyond s, above the median m, is ``1 / 2 * (1 + turn * (s - m)) ** (-1 / shape)`` with the turn ``shape
+    / scale``, or ``1 / 2 * exp(-(s - m) / scale)`` if the shape is 0. Lighter tails are not fitted, so that a short tail flags
+    no rows.
 
     Attributes
     ----------
     middle : float
         Median of the scores.
     shape : float
-        0 where the tail is exponential.
+        0 for an exponential tail.
     scale : float
 
     References
@@ -39,9 +39,9 @@ class Tail:
 
     @classmethod
     def of(cls, scores: np.ndarray) -> "Tail":
-        """By maximum likelihood from scores between the quantiles; of those beyond, only that they are beyond counts.
+        """Maximum-likelihood fit to the scores between the quantiles; scores beyond are treated as censored.
 
-        For each turn the best shape has a closed form, so that the turn alone is searched for.
+        For each turn the best shape has a closed form, so only the turn is searched for.
         """
         middle, end = map(float, np.quantile(scores, [MIDDLE, BULK]))
         excess, length = scores[scores > middle] - middle, max(end - middle, LEAST_LENGTH)
@@ -60,22 +60,22 @@ class Tail:
         return cls(middle, float(shapes[best]), float(shapes[best] / turns[best]))
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """The share of scores that would be as high; 1 up to the middle."""
+        """The expected share of scores at least as high; 1 up to the median."""
         excess = np.maximum(scores - self.middle, 0.0) / self.scale
         log_share = -np.log1p(self.shape * excess) / self.shape if self.shape else -excess
         return np.where(scores > self.middle, 0.5 * np.exp(log_share), 1.0)
 
     def score_at(self, p_value: float) -> float:
-        """The score whose p-value is this one, of less than a half."""
+        """The score with this p-value, which must be below 1/2."""
         nats = -np.log(2 * p_value)
         return float(self.middle + self.scale * (np.expm1(self.shape * nats) / self.shape if self.shape else nats))
 
 
 def threshold_of(scores: np.ndarray) -> float:
-    """The score above which rows are odd, such that a tenth at most of the rows beyond is expected to be normal.
+    """The score above which rows are flagged, such that at most a tenth of them is expected to be normal.
 
-    It lies half way between the least odd row that survives this false discovery rate and the next one. Where none survives, it
-    is the score that a single row would need, which is above all that there are.
+    It lies half way between the lowest score that survives this false discovery rate and the next lower one. If none survives,
+    it is the score that a single row would need, which exceeds all scores.
 
     References
     ----------

@@ -1,1 +1,1 @@
-"""Displays: what a fitted estimator learnt, in one figure each."""
+"""Displays: one figure each of what a fitted estimator has learnt."""

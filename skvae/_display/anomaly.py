@@ -20,32 +20,36 @@ DARK = 0.6  # share from which on black letters cannot be read
 
 @dataclass(eq=False, repr=False)
 class AnomalyDisplay:
-    """How odd the rows of a table are, and the cells that make the oddest so.
+    """Plot the anomaly scores of a table, and the cells that explain the most anomalous rows.
 
-    Above, a histogram of the decision function with the threshold at zero, on an axis that is linear around it and logarithmic
-    beyond. Below, the oddest rows with the values of their most telling columns, shaded by what share of the row's oddness each
-    cell adds. Beside each row, which share the three measures have in it: distances to neighbours, ranks in columns, and what
-    is not expected in such a row.
+    The figure has three parts:
+
+    * above, a histogram of the decision function with the threshold at zero, on an axis that is linear around zero and
+      logarithmic beyond;
+    * below, the most anomalous rows with the values of the columns that contribute most. The shade of a cell is its share of
+      the anomaly score of the row;
+    * beside each row, the shares of the three measures in its score: distance to neighbours, rank in the column, and deviation
+      from what is expected in such a row.
 
     Parameters
     ----------
     decisions : array-like of shape (n_rows,)
-        Of ``decision_function``.
+        Values of ``decision_function``.
     contributions : array-like of shape (n_shown, n_columns)
-        Of ``explain``, for the rows to show.
+        Values of ``explain``, for the rows to show.
     parts : array-like of shape (n_shown, 3)
-        What each measure adds to the oddness of these rows, as ``explain`` says with ``parts=True``.
+        What each measure adds to the scores of these rows, from ``explain`` with ``parts=True``.
     values : array-like of shape (n_shown, n_columns)
-        What stands in these rows.
+        Values of the cells of these rows.
     rows : sequence
-        Their labels.
+        Labels of these rows.
     columns : sequence of str
         Names of all columns.
 
     Attributes
     ----------
     axes_ : ndarray of Axes
-        The histogram, the cells and the measures.
+        Axes of the histogram, the cells and the measures.
     figure_, image_, threshold_, colorbar_ : Figure, AxesImage, Line2D, Colorbar
 
     Examples
@@ -54,8 +58,8 @@ class AnomalyDisplay:
     >>> from skvae import AEAnomalyDetector, AnomalyDisplay
     >>> X = load_wine(as_frame=True).data
     >>> X.loc[7, "ash"] = 24.5
-    >>> detector = AEAnomalyDetector(contamination=0.05, cv=2, random_state=0).fit(X)
-    >>> display = AnomalyDisplay.from_estimator(detector, X, n_rows=5)
+    >>> detector = AEAnomalyDetector(contamination=0.05, cv=2, random_state=0)
+    >>> display = AnomalyDisplay.from_estimator(detector.fit(X), X, n_rows=5)
     >>> display.axes_[1].get_yticklabels()[0].get_text()
     '7'
     """
@@ -69,17 +73,18 @@ class AnomalyDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, n_rows: int = 8, axes: Any = None, **kwargs: Any) -> Self:
-        """Score the rows of a table, explain the oddest, and draw.
+        """Score the rows of a table, explain the most anomalous ones, and plot.
 
         Parameters
         ----------
         estimator : AEAnomalyDetector
-            Fitted.
+            Fitted detector.
         X : array-like or frame of shape (n_rows, n_columns)
+            Rows to score.
         n_rows : int, default=8
-            How many of the oddest rows to show.
+            Number of rows to show, the most anomalous first.
         axes, **kwargs
-            As in ``plot``.
+            Passed to ``plot``.
         """
         check_can(estimator, "explain", "AEAnomalyDetector")
         check_count(1, n_rows=n_rows)
@@ -94,16 +99,16 @@ class AnomalyDisplay:
         return cls(decisions, cells.sum(axis=0), cells.sum(axis=2).T, cells_of(shown), labels, columns).plot(axes, **kwargs)
 
     def plot(self, axes: Any = None, *, n_columns: int = 8, **kwargs: Any) -> Self:
-        """Draw.
+        """Plot the histogram, the cells and the measures.
 
         Parameters
         ----------
         axes : sequence of three Axes or None, default=None
-            For the histogram, the cells and the measures. None makes a new figure.
+            Axes for the histogram, the cells and the measures. None creates a new figure.
         n_columns : int, default=8
-            At most, of those that add most to the oddness of the rows shown, in the order of the table.
+            Maximum number of columns to show: those that contribute most to the rows shown, in the order of the table.
         **kwargs : dict
-            For ``imshow``, e.g. ``cmap``.
+            Keyword arguments for ``imshow``, for example ``cmap``.
 
         Returns
         -------
@@ -117,7 +122,7 @@ class AnomalyDisplay:
         else:
             self.axes_ = np.asarray(axes)
             if self.axes_.shape != (3,):
-                raise ValueError(f"axes must be three, but there are {self.axes_.size}; pass plt.subplots(3, 1)[1].")
+                raise ValueError(f"axes must be three Axes, but has {self.axes_.size}; pass plt.subplots(3, 1)[1].")
             self.figure_ = self.axes_[0].figure
         self._plot_histogram(self.axes_[0])
         self._plot_cells(self.axes_[1], shares[:, telling], telling, kwargs)
@@ -130,7 +135,7 @@ class AnomalyDisplay:
         lowest, highest = np.arcsinh(np.array([decisions.min(), decisions.max()]) / unit)
         edges = unit * np.sinh(np.linspace(lowest, max(highest, lowest + 1), BINS + 1))
         edges = np.sort(np.append(edges, 0.0))  # so that no bin is on both sides of the threshold
-        edges[[0, -1]] = min(edges[0], decisions.min()), max(edges[-1], decisions.max())  # which rounding may have moved inside
+        edges[[0, -1]] = min(edges[0], decisions.min()), max(edges[-1], decisions.max())  # rounding may have moved them inside
         odd = decisions < 0
         counts = f"flagged: {odd.sum():,} of {len(odd):,} rows"
         ax.hist([decisions[~odd], decisions[odd]], edges, stacked=True, color=[COLORS[5], COLORS[1]], label=["normal", counts])

@@ -1,4 +1,4 @@
-"""What a model sees between two rows."""
+"""Interpolations between two rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from skvae._validation import check_count
 
 @dataclass(eq=False, repr=False)
 class InterpolationDisplay(RowsDisplay):
-    """What a model sees between two rows: a line of images per pair, or a map of cells.
+    """Plot interpolations between pairs of rows, as images or as a heat map.
 
     Parameters
     ----------
     rows : array-like or frame of shape (n_pairs * n_steps, n_columns)
-        Line after line, whose ends are the two rows as the model reconstructs them.
+        Interpolated rows, pair after pair. The first and the last row of a pair are the reconstructions of its two rows.
     n_steps : int
-        Rows per line.
+        Number of rows per pair.
     image_shape : tuple of two ints or None, default=None
-        Height and width of the images that the rows are. None draws cells, by how many standard deviations of its column each
-        is above the column's mean, both taken over these rows.
+        Height and width, if the rows are images. None draws a heat map of the cells, standardised by the means and standard
+        deviations of these rows.
     feature_names : sequence of str or None, default=None
         Names of the columns.
 
@@ -38,7 +38,9 @@ class InterpolationDisplay(RowsDisplay):
     >>> from skvae import InterpolationDisplay, VAETransformer
     >>> X = load_digits().data
     >>> vae = VAETransformer(10, hidden_layer_sizes=()).fit(X)
-    >>> display = InterpolationDisplay.from_estimator(vae, X[:3], X[3:6], n_steps=5, image_shape=(8, 8))
+    >>> display = InterpolationDisplay.from_estimator(
+    ...     vae, X[:3], X[3:6], n_steps=5, image_shape=(8, 8)
+    ... )
     >>> [label.get_text() for label in display.ax_.get_xticklabels()]
     ['start', 'end']
     """
@@ -60,20 +62,20 @@ class InterpolationDisplay(RowsDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Interpolate with a fitted estimator, with the parameters of its ``interpolate``, and draw."""
+        """Interpolate with the method ``interpolate`` of a fitted estimator, and plot."""
         check_can(estimator, "interpolate", ANY)
         rows = estimator.interpolate(X_start, X_end, n_steps)
         return cls(rows, n_steps, image_shape, names_of_columns(estimator)).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+        """Plot the interpolations.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a new figure.
+            Axes to draw into. None creates a new figure.
         **kwargs : dict
-            For ``imshow``.
+            Keyword arguments for ``imshow``.
 
         Returns
         -------
@@ -83,7 +85,9 @@ class InterpolationDisplay(RowsDisplay):
         rows = as_numbers(self.rows, "rows")
         n_pairs, rest = divmod(len(rows), self.n_steps)
         if rest:
-            raise ValueError(f"n_steps={self.n_steps}, but rows has {len(rows)} rows, which is no multiple; give whole lines.")
+            raise ValueError(
+                f"rows has {len(rows)} rows, which is not a multiple of n_steps={self.n_steps}; pass complete pairs."
+            )
         if self.image_shape is not None:
             x, y = self._plot_images(ax, rows, self.n_steps, **{**contrast(rows), **kwargs})
             label_ticks(self.ax_, "x", x[[0, -1]], ["start", "end"])

@@ -15,16 +15,20 @@ MOST_CLASSES = 20  # distinct whole numbers that are taken for classes; more are
 
 @dataclass(eq=False, repr=False)
 class LatentSpaceDisplay:
-    """Codes of rows: two components against each other, or how one is distributed.
+    """Plot one or two components of the latent codes.
 
-    Text, booleans and at most 20 distinct whole numbers in ``y`` are classes, each with its colour and marker, or with one
-    component its own line, across which rows are spread out. Other numbers are a quantity, shown by colour, or with one
-    component against it.
+    Two components give a scatter plot, one component a histogram. ``y`` is shown in addition:
+
+    * Strings, booleans and at most 20 distinct whole numbers are classes. Each class has its own colour and marker. With one
+      component, each class has its own line, and rows are spread across the line.
+    * Other numbers are a quantity. It is shown by colour, or with one component on the vertical axis.
 
     Parameters
     ----------
     codes : array-like or frame of shape (n_rows, 1) or (n_rows, 2)
+        Latent codes of the rows.
     y : array-like of shape (n_rows,) or None, default=None
+        Class or quantity of each row.
     feature_names : sequence of str or None, default=None
         Names of the components.
 
@@ -32,7 +36,7 @@ class LatentSpaceDisplay:
     ----------
     ax_, figure_ : Axes, Figure
     scatter_ : list of PathCollection
-        One, or one per class; none where there is a histogram.
+        One entry, or one per class; empty for a histogram.
     bars_ : BarContainer or None
         The histogram of one component without ``y``.
     legend_, colorbar_ : Legend or None, Colorbar or None
@@ -42,7 +46,8 @@ class LatentSpaceDisplay:
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, LatentSpaceDisplay
     >>> X, y = load_iris(return_X_y=True)
-    >>> display = LatentSpaceDisplay.from_estimator(AutoencoderTransformer(hidden_layer_sizes=()).fit(X), X, y)
+    >>> model = AutoencoderTransformer(hidden_layer_sizes=()).fit(X)
+    >>> display = LatentSpaceDisplay.from_estimator(model, X, y)
     >>> [text.get_text() for text in display.legend_.get_texts()]
     ['0', '1', '2']
     """
@@ -55,9 +60,9 @@ class LatentSpaceDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any = None, *, components: Sequence[int] = (0, 1), ax: Any = None, **kwargs: Any
     ) -> Self:
-        """Encode rows with a fitted estimator, or any other transformer, and draw one or two components of the codes.
+        """Encode rows with a fitted estimator or any other transformer, and plot the chosen components of the codes.
 
-        A code of one component is drawn as such by default.
+        If the code has a single component, that component is plotted by default.
         """
         check_can(estimator, "transform", ANY)
         codes = as_numbers(estimator.transform(X), "codes")
@@ -65,19 +70,19 @@ class LatentSpaceDisplay:
         if codes.shape[1] == 1 and chosen == [0, 1]:
             chosen = [0]
         if len(chosen) not in {1, 2} or not set(chosen) <= set(range(codes.shape[1])):
-            raise ValueError(f"components={components!r}; give one or two of the {codes.shape[1]} components, counted from 0.")
+            raise ValueError(f"components={components!r}; pass one or two of the {codes.shape[1]} components, counting from 0.")
         names = estimator.get_feature_names_out()
         return cls(codes[:, chosen], y, [str(names[i]) for i in chosen]).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+        """Plot the codes.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a new figure.
+            Axes to draw into. None creates a new figure.
         **kwargs : dict
-            For ``scatter``, or for ``hist`` where that is what is drawn.
+            Keyword arguments for ``scatter``, or for ``hist`` if a histogram is drawn.
 
         Returns
         -------
@@ -85,7 +90,7 @@ class LatentSpaceDisplay:
         """
         codes = as_numbers(self.codes, "codes")
         if codes.shape[1] > 2:
-            raise ValueError(f"codes has {codes.shape[1]} columns; give one or two of them.")
+            raise ValueError(f"codes has {codes.shape[1]} columns; pass one or two of them.")
         names = [f"component {i}" for i in range(codes.shape[1])] if self.feature_names is None else list(self.feature_names)
         self.figure_, self.ax_ = axes_or_new(ax)
         self.scatter_: list[Any] = []
@@ -106,11 +111,11 @@ class LatentSpaceDisplay:
     def _plot_with_y(self, codes: np.ndarray, y_name: str, legend: str, kwargs: dict[str, Any]) -> None:
         y = column_or_1d(self.y)
         if len(y) != len(codes):
-            raise ValueError(f"y has {len(y)} entries, codes {len(codes)} rows; give one entry for each row.")
+            raise ValueError(f"y has {len(y)} entries, but codes has {len(codes)} rows; pass one entry per row.")
         alone = codes.shape[1] == 1
         classes, y = _classes(y)
         if classes is not None:
-            spread = 0.6 * (np.arange(len(y)) * 0.618034 % 1 - 0.5)  # evenly, whatever the number of rows
+            spread = 0.6 * (np.arange(len(y)) * 0.618034 % 1 - 0.5)  # even for any number of rows
             self._scatter_classes(np.column_stack([codes, y + spread]) if alone else codes, y, classes, kwargs)
             if alone:
                 label_ticks(self.ax_, "y", np.arange(len(classes)), classes)
@@ -140,12 +145,12 @@ class LatentSpaceDisplay:
 
 
 def _classes(y: np.ndarray) -> tuple[list[str] | None, np.ndarray]:
-    """Names of the classes and which of them each row is in; None and the numbers where y is a quantity."""
+    """Names of the classes and the class of each row; None and the numbers if y is a quantity."""
     if y.dtype.kind not in "iuf":
         names, index = np.unique(y.astype(str), return_inverse=True)
         return names.tolist(), index
     if not np.isfinite(y).all():
-        raise ValueError("y holds numbers that are not finite; drop these rows.")
+        raise ValueError("y contains numbers that are not finite; drop these rows.")
     values, index = np.unique(y, return_inverse=True)
     if len(values) > MOST_CLASSES or (values != np.rint(values)).any():
         return None, y

@@ -1,4 +1,4 @@
-"""How a model was trained, epoch by epoch."""
+"""Loss curves of a training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,39 +12,41 @@ from skvae._display.drawing import ANY, COLORS, axes_or_new, check_can
 
 @dataclass(eq=False, repr=False)
 class LossCurveDisplay:
-    """Loss of the training rows and of the held-out rows, epoch by epoch.
+    """Plot the loss of the training rows and of the held-out rows per epoch.
 
-    Both are drawn on the scale of ``loss_curve_``, that of standardised columns, so that they can be compared. Where the
-    training was repeated on all rows once the number of epochs was chosen, the training loss is that of the repetition. A
-    start at PCA is kept against small gains. Losses of a few epochs that dwarf the rest are cut off; the legend says what the
-    loss was at the start.
+    Both are on the scale of ``loss_curve_``, that of standardised columns, and can be compared. If training was repeated on
+    all rows after the number of epochs was chosen, the training loss is that of the repetition. A model that starts at PCA
+    stays there if the gain is small. A few very large losses may be cut off; the legend shows the loss at the start.
 
     Parameters
     ----------
     loss_curve : sequence of float
-        Training loss of epochs 1, 2, ..., in nats per row; empty where nothing was trained.
+        Training loss of epochs 1, 2, ..., in nats per row; empty if nothing was trained.
     validation_scores : sequence of float or None, default=None
-        Mean log-likelihood of the held-out rows at the start and after each epoch of the last training.
+        Mean log-likelihood of the held-out rows, at the start and after each epoch of the last training.
     best_iter : int or None, default=None
-        Epoch of the last training that was kept, 0 for its start; read with ``validation_scores`` only.
+        Epoch of the last training that was kept, 0 for its start. Only used with ``validation_scores``.
     log_jacobian : float, default=0.0
-        What the scores are, in the units of the input, beyond those on the scale of ``loss_curve``.
+        Log-likelihood in the units of the input minus log-likelihood on the scale of ``loss_curve``.
     start_name : str, default="the start"
-        What the training began with.
+        Name of the initial model, for the legend.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
     line_ : Line2D
+        The training loss.
     validation_line_, start_, best_ : Line2D or None
-        The held-out loss, and the marks at the start and at the epoch kept.
+        The held-out loss, and the markers of the start and of the epoch that was kept.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from skvae import LossCurveDisplay, VAETransformer
-    >>> vae = VAETransformer(hidden_layer_sizes=(8,), max_iter=20, n_iter_no_change=3, random_state=0).fit(load_iris().data)
-    >>> LossCurveDisplay.from_estimator(vae).ax_.get_ylabel()
+    >>> options = {"max_iter": 20, "n_iter_no_change": 3, "random_state": 0}
+    >>> vae = VAETransformer(hidden_layer_sizes=(8,), **options)
+    >>> display = LossCurveDisplay.from_estimator(vae.fit(load_iris().data))
+    >>> display.ax_.get_ylabel()
     'loss (nats per row)'
     """
 
@@ -56,24 +58,24 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None, name: str | None = None, **kwargs: Any) -> Self:
-        """Draw how a fitted estimator was trained; the other parameters are those of ``plot``."""
+        """Plot the loss curves of a fitted estimator; the other parameters are passed to ``plot``."""
         check_is_fitted(estimator)
         check_can(estimator, "best_iter_", ANY)
         curves = estimator.loss_curve_, estimator.validation_scores_, estimator.best_iter_
-        log_jacobian = estimator._log_jacobian  # noqa: SLF001, what makes the two scales one, and of no other use
+        log_jacobian = estimator._log_jacobian  # noqa: SLF001, converts between the two scales, and has no other use
         return cls(*curves, log_jacobian, _start_name(estimator)).plot(ax, name=name, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
-        """Draw.
+        """Plot the loss curves.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a new figure. Several displays may share one.
+            Axes to draw into; several displays may share them. None creates a new figure.
         name : str or None, default=None
-            Of the model, for the legend.
+            Name of the model, for the legend.
         **kwargs : dict
-            For both lines, e.g. ``color``.
+            Keyword arguments for both lines, for example ``color``.
 
         Returns
         -------
@@ -85,7 +87,7 @@ class LossCurveDisplay:
         losses = np.asarray(self.loss_curve, dtype=float)
         judged = self.log_jacobian - np.asarray([] if self.validation_scores is None else self.validation_scores, dtype=float)
         n_tried = max(0, len(judged) - 1)
-        label = "training" if len(losses) else f"nothing trained, {self.start_name} is the answer"
+        label = "training" if len(losses) else f"nothing trained, the model is {self.start_name}"
         style = {"color": COLORS[0], "linewidth": 1, "marker": "." if len(losses) == 1 else "", **kwargs}
         (self.line_,) = self.ax_.plot(np.arange(1, len(losses) + 1), losses, label=prefix + label, **style)
         self.validation_line_ = self.start_ = self.best_ = None
@@ -98,7 +100,7 @@ class LossCurveDisplay:
         return self
 
     def _plot_judged(self, n_before: int, losses: np.ndarray, prefix: str, kwargs: dict[str, Any]) -> None:
-        """Draw the held-out loss of a training with so many epochs before it."""
+        """Plot the held-out loss of a training that was preceded by ``n_before`` epochs."""
         style = {"color": COLORS[1], "linewidth": 2, **kwargs}
         mark = {"color": style["color"], "linestyle": "", "zorder": 3}
         epochs = n_before + np.arange(len(losses))
@@ -113,10 +115,10 @@ class LossCurveDisplay:
 
 
 def _start_name(estimator: Any) -> str:
-    """What an estimator's training begins with, in words."""
+    """Name of the initial model of an estimator's training."""
     if estimator.init == "random":
         return "random weights"
-    if estimator.noise_variance_ is None:  # Bernoulli cells: linear in the logits, and nothing that has a name
+    if estimator.noise_variance_ is None:  # Bernoulli cells: the initial model is linear in the logits and has no name
         return "a linear model"
     if not hasattr(estimator, "posterior"):
         return "PCA"
@@ -124,9 +126,9 @@ def _start_name(estimator: Any) -> str:
 
 
 def _limit_height(ax: Any, losses: np.ndarray, shared: bool) -> None:
-    """Keep a few large losses from flattening the rest: nine tenths of all get at least a third of the height.
+    """Keep a few large losses from flattening the curve: nine tenths of the epochs get at least a third of the height.
 
-    Axes that other curves share take what there is.
+    Axes that are shared with other curves show everything.
     """
     if shared:
         ax.autoscale(axis="y")

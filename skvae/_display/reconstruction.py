@@ -1,4 +1,4 @@
-"""Rows beside what a model makes of them."""
+"""Rows and their reconstructions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from skvae._validation import check_count
 
 @dataclass(eq=False, repr=False)
 class ReconstructionDisplay(RowsDisplay):
-    """Rows and what the model makes of them: as images, or as a map of their cells with the differences below.
+    """Plot rows and their reconstructions, as images or as a heat map that includes the differences.
 
     Parameters
     ----------
     originals, reconstructions : array-like or frame of shape (n_rows, n_columns)
+        The rows, and what the model returns for them.
     image_shape : tuple of two ints or None, default=None
-        Height and width of the images that the rows are. None draws cells, by how many standard deviations of its column each
-        is above the column's mean, both taken over all originals. A single original has none: what is made of it is drawn by
-        how far it is off, as a share of the original.
+        Height and width, if the rows are images. None draws a heat map of the cells, standardised by the means and standard
+        deviations of all originals. For a single original, it shows deviations relative to the original.
     feature_names : sequence of str or None, default=None
         Names of the columns.
     inputs : array-like or frame of shape (n_rows, n_columns), default=None
-        What was fed to the model instead of the originals, e.g. noisy images.
+        Rows that were passed to the model instead of the originals, for example noisy images.
 
     Attributes
     ----------
@@ -37,7 +37,8 @@ class ReconstructionDisplay(RowsDisplay):
     >>> from sklearn.datasets import load_wine
     >>> from skvae import AutoencoderTransformer, ReconstructionDisplay
     >>> X = load_wine(as_frame=True).data
-    >>> display = ReconstructionDisplay.from_estimator(AutoencoderTransformer(hidden_layer_sizes=()).fit(X), X)
+    >>> model = AutoencoderTransformer(hidden_layer_sizes=()).fit(X)
+    >>> display = ReconstructionDisplay.from_estimator(model, X)
     >>> [label.get_text() for label in display.ax_.get_yticklabels()]
     ['original', 'reconstruction', 'difference']
     """
@@ -60,22 +61,22 @@ class ReconstructionDisplay(RowsDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Reconstruct ``X``, or ``inputs`` in its place, and draw; the other parameters are those above and of ``plot``."""
+        """Reconstruct ``inputs``, by default ``X``, and plot; the other parameters are those of the class and of ``plot``."""
         check_can(estimator, "reconstruct", ANY)
         reconstructions = estimator.reconstruct(X if inputs is None else inputs)
         return cls(X, reconstructions, image_shape, names_of_columns(estimator), inputs).plot(ax, n_rows=n_rows, **kwargs)
 
     def plot(self, ax: Any = None, *, n_rows: int = 8, **kwargs: Any) -> Self:
-        """Draw.
+        """Plot the first rows and their reconstructions.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a new figure.
+            Axes to draw into. None creates a new figure.
         n_rows : int, default=8
-            How many rows, from the first on.
+            Number of rows to show, from the first on.
         **kwargs : dict
-            For ``imshow``, e.g. ``cmap``.
+            Keyword arguments for ``imshow``, for example ``cmap``.
 
         Returns
         -------
@@ -88,7 +89,7 @@ class ReconstructionDisplay(RowsDisplay):
         for name, rows in tables.items():
             if rows.shape != originals.shape:
                 raise ValueError(
-                    f"{name}s has shape {rows.shape}, originals {originals.shape}; give one row for each original."
+                    f"{name}s has shape {rows.shape}, but originals has {originals.shape}; pass one row per original."
                 )
         shown = {name: rows[:n_rows] for name, rows in tables.items()}
         if self.image_shape is None:

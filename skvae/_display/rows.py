@@ -1,4 +1,4 @@
-"""Rows of a table, drawn as images or as a map of their cells."""
+"""Rows of a table, drawn as images or as a heat map of their cells."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,17 +7,17 @@ import numpy as np
 
 from skvae._display.drawing import LETTER, axes_or_new, label_ticks, shortened
 
-MOST_DEVIATIONS = 3.0  # at which the colours of cells end, so that one outlier does not bleach the rest
+MOST_DEVIATIONS = 3.0  # limit of the colour scale, so that one outlier does not bleach the rest
 
 
 class RowsDisplay:
-    """Rows of a table, drawn as images where these have a shape, else as a map of their cells."""
+    """Base class of displays that draw rows as images or as a heat map of their cells."""
 
     image_shape: tuple[int, int] | None
     feature_names: Sequence[str] | None
 
     def _plot_images(self, ax: Any, rows: np.ndarray, n_across: int, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Draw images, so many per line; the centres of their columns and of their lines."""
+        """Draw ``n_across`` images per line; return the centres of the columns and lines of images."""
         height, width = _check_image_shape(self.image_shape, rows.shape[1])
         images = np.full((-(-len(rows) // n_across) * n_across, height, width), np.nan)
         images[: len(rows)] = rows.reshape(-1, height, width)
@@ -31,12 +31,12 @@ class RowsDisplay:
         return x, y
 
     def _plot_cells(self, ax: Any, blocks: np.ndarray, unit: str, **kwargs: Any) -> np.ndarray:
-        """Draw tables, in this unit and from zero, one below the other; their centres."""
+        """Draw tables one below the other, in this unit; return the centres of their rows."""
         mosaic, _, y = _mosaic(blocks, 1)
         names = [] if self.feature_names is None else [shortened(name) for name in self.feature_names]
         if names and len(names) != mosaic.shape[1]:
             raise ValueError(
-                f"feature_names has {len(names)} names, the rows {mosaic.shape[1]} columns; give one for each, or None."
+                f"feature_names has {len(names)} names, but rows have {mosaic.shape[1]} columns; pass one per column, or None."
             )
         letters = LETTER * max(map(len, names), default=0)
         size = 0.25 * mosaic.shape[1] + 2.5, 0.18 * len(mosaic) + 1.3 + letters
@@ -56,7 +56,7 @@ class RowsDisplay:
 
 
 def standard_units(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Centre and scale of each column, and what cells are measured in then."""
+    """Centre and scale of each column, and the unit of the scaled cells."""
     center = rows.mean(axis=0)
     if len(rows) == 1:
         return center, np.where(center == 0, 1.0, np.abs(center)), "share of the original"
@@ -66,7 +66,7 @@ def standard_units(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def contrast(rows: np.ndarray) -> dict[str, float]:
-    """Where grey levels end: a few cells beyond what images hold would leave all others a middling grey."""
+    """Limits of the grey scale; without them, a few extreme cells would leave all others a middling grey."""
     low, high = np.quantile(rows, [0.02, 0.98])
     return {"vmin": low, "vmax": high} if low < high else {}
 
@@ -75,14 +75,14 @@ def _check_image_shape(image_shape: Any, n_columns: int) -> tuple[int, int]:
     shape = tuple(np.ravel(image_shape).tolist())
     if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != n_columns:
         raise ValueError(
-            f"image_shape={image_shape!r}, but the rows have {n_columns} columns; give height and width, of which that is the "
-            "product, or None to draw cells."
+            f"image_shape={image_shape!r}, but the rows have {n_columns} columns; pass a height and a width with this product, "
+            "or None to draw a heat map."
         )
     return shape
 
 
 def _mosaic(images: np.ndarray, n_across: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images in lines of so many with gaps of NaN between them; the centres of their columns and of their lines."""
+    """Images in lines of ``n_across``, with gaps of NaN between them; and the centres of columns and lines."""
     count, height, width = images.shape
     n_down, gap = count // n_across, max(1, height // 14)
     spaced = np.pad(images, ((0, 0), (0, gap), (0, gap)), constant_values=np.nan)

@@ -1,4 +1,4 @@
-"""Rows drawn from a model."""
+"""Rows sampled from a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from skvae._display.rows import RowsDisplay, contrast, standard_units
 
 @dataclass(eq=False, repr=False)
 class SamplesDisplay(RowsDisplay):
-    """Rows drawn from a model: as a grid of images, or as a map of their cells.
+    """Plot rows sampled from a model, as a grid of images or as a heat map.
 
     Parameters
     ----------
     rows : array-like or frame of shape (n_rows, n_columns)
+        Sampled rows.
     image_shape : tuple of two ints or None, default=None
-        Height and width of the images that the rows are. None draws cells, by how many standard deviations of its column each
-        is above the column's mean, both taken over these rows.
+        Height and width, if the rows are images. None draws a heat map of the cells, standardised by the means and standard
+        deviations of these rows.
     feature_names : sequence of str or None, default=None
         Names of the columns.
 
@@ -33,7 +34,9 @@ class SamplesDisplay(RowsDisplay):
     >>> from sklearn.datasets import load_digits
     >>> from skvae import SamplesDisplay, VAETransformer
     >>> vae = VAETransformer(10, hidden_layer_sizes=()).fit(load_digits().data)
-    >>> display = SamplesDisplay.from_estimator(vae, 9, image_shape=(8, 8), random_state=0)
+    >>> display = SamplesDisplay.from_estimator(
+    ...     vae, 9, image_shape=(8, 8), random_state=0
+    ... )
     >>> display.image_.get_size()  # with gaps of one pixel
     (26, 26)
     """
@@ -54,20 +57,20 @@ class SamplesDisplay(RowsDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw rows from a fitted VAETransformer, with the parameters of its ``sample``, and plot them."""
-        check_can(estimator, "sample", "VAETransformer, which has a distribution to draw from")
+        """Sample rows with the method ``sample`` of a fitted ``VAETransformer``, and plot them."""
+        check_can(estimator, "sample", "VAETransformer, which can sample rows")
         rows = estimator.sample(n_samples, random_state=random_state, noise=noise)
         return cls(rows, image_shape, names_of_columns(estimator)).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+        """Plot the samples.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a new figure.
+            Axes to draw into. None creates a new figure.
         **kwargs : dict
-            For ``imshow``.
+            Keyword arguments for ``imshow``.
 
         Returns
         -------
@@ -80,7 +83,7 @@ class SamplesDisplay(RowsDisplay):
             return self
         if len(rows) == 1:
             raise ValueError(
-                "rows is a single row, and cells are drawn by how rows differ; draw two or more, or give image_shape."
+                "rows is a single row, but a heat map shows how rows differ; sample two or more rows, or pass image_shape."
             )
         center, scale, unit = standard_units(rows)
         self._plot_cells(ax, ((rows - center) / scale)[None], unit, **kwargs)

@@ -1,1 +1,1 @@
-"""Fitted estimators as ONNX graphs, one emitter next to nothing else for each piece."""
+"""Fitted estimators as ONNX graphs, with one emitter per piece."""

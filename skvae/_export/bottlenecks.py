@@ -1,4 +1,4 @@
-"""Bottlenecks: from what the encoder puts out to codes, found by type."""
+"""Graphs of bottlenecks, from encoder outputs to codes, found by type."""
 
 from functools import singledispatch
 
@@ -10,7 +10,7 @@ from skvae.core.bottlenecks import OFF, Bottleneck, Dense, GaussianPosterior, To
 
 @singledispatch
 def code_of(bottleneck: Bottleneck, h: Value, n_components: int) -> Value:
-    """The code of each row, where nothing is random."""
+    """The code of each row in inference."""
     raise NotImplementedError(f"The bottleneck {type(bottleneck).__name__} has no ONNX operators.")
 
 
@@ -32,7 +32,7 @@ def _(bottleneck: GaussianPosterior, h: Value, n_components: int) -> Value:
 
 
 def codes_at(h: Value, n_components: int, noise: np.ndarray, beta: float) -> tuple[Value, Value]:
-    """``GaussianPosterior.at``: codes at given noise, ``(n_rows, n_draws, n_components)``, and the log ratio of each."""
+    """``GaussianPosterior.at``: codes for given noise, ``(n_rows, n_draws, n_components)``, and the log ratio of each."""
     mean, a = (h.columns(places).expand_dims(1) for places in np.arange(2 * n_components).reshape(2, -1))
     positive = a.apply("Relu")
     log_variance = a - positive + (positive + 1.0).log()

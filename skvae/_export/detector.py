@@ -1,4 +1,4 @@
-"""A detector's three measures of how odd a cell is, for rows that it was not fitted to."""
+"""Graphs of the detector's three measures, for rows outside its training table."""
 
 from functools import reduce
 from operator import add
@@ -18,17 +18,17 @@ from skvae._tables.squashing import Squashing
 
 
 def widened(clocks: Clocks, rows: Value) -> Value:
-    """Rows with circles in place of clocks."""
+    """Rows with circles instead of clocks, as in ``Clocks.widen``."""
     if not clocks.is_clock.any():
         return rows
     angle = rows.columns(clocks.column) * (2 * np.pi / clocks.period)
     kept = where(~rows.isnan() & clocks.is_clock, 0.0, rows)
-    cosine = (angle + np.pi / 2).apply("Sin")  # old runtimes have no other in double precision
+    cosine = (angle + np.pi / 2).apply("Sin")  # old runtimes have no cosine in double precision
     return concatenate([kept, angle.apply("Sin"), cosine])
 
 
 def squashed(squashing: Squashing, rows: Value) -> Value:
-    """Cells as ``Squashing.apply`` has them."""
+    """Cells compressed as by ``Squashing.apply``."""
     x = (rows - squashing.median) / squashing.spread
     if not squashing.is_number.any():
         return x
@@ -37,7 +37,7 @@ def squashed(squashing: Squashing, rows: Value) -> Value:
 
 
 def _arcsinh(x: Value) -> Value:
-    """That of numbers in double precision, which runtimes have no operator for; large ones are not squared."""
+    """Inverse hyperbolic sine in double precision, for which runtimes have no operator; large numbers are not squared."""
     size = abs(x)
     large = size.apply("Max", 1.0)
     root = large * ((size / large) * (size / large) + (1.0 / large) * (1.0 / large)).sqrt()
@@ -45,7 +45,7 @@ def _arcsinh(x: Value) -> Value:
 
 
 def total(oddness: Oddness, rows: Value) -> Value:
-    """How odd each row is, ``(n_rows, 1)``: the sum over measures and cells."""
+    """Anomaly score of each row, ``(n_rows, 1)``: the sum over measures and cells."""
     cells = squashed(oddness.memory.squashing, rows).astype(np.float32)
     n_levels = oddness.memory.neighbours.metric.n_levels
     measured = [_gaps(oddness.memory.neighbours, cells), _surprise(oddness.memory.ranks, n_levels, cells)]
@@ -70,7 +70,7 @@ def _inside(networks: Networks, rows: Value) -> Value:
 
 
 def _gaps(neighbours: Neighbours, x: Value) -> Value:
-    """Mean distance of each cell to those of the nearest rows, over what is usual there."""
+    """Mean distance of each cell to those of the nearest rows, relative to the usual distance there."""
     graph, memory = x.graph, neighbours.rows
     features, metric = _features_of(neighbours), neighbours.metric
     squares = (features**2).sum(1) - 2.0 * (_features(metric, x) @ features.T)
@@ -89,7 +89,7 @@ def _features_of(neighbours: Neighbours) -> np.ndarray:
 
 
 def _features(metric: Metric, x: Value) -> Value:
-    """``Metric.features`` whose squared distances are the distance."""
+    """``Metric.features`` with power 2: their squared distances are the distance."""
     known = where(x.isnan(), 0.0, x)
     if metric.is_number.all():
         return known
@@ -104,7 +104,7 @@ def _features(metric: Metric, x: Value) -> Value:
 
 
 def _cell_gaps(metric: Metric, x: Value, y: Value) -> Value:
-    """Distance of each column, NaN where a cell is missing."""
+    """Distance in each column; NaN if a cell is missing."""
     difference = abs(x - y)
     if metric.is_number.all():
         return difference
@@ -113,13 +113,13 @@ def _cell_gaps(metric: Metric, x: Value, y: Value) -> Value:
 
 
 def _distances(gaps: Value, n_columns: int) -> Value:
-    """Sum over the last axis as if missing cells were like the others; infinite where all are missing."""
+    """Sum over the last axis, with the mean for missing cells; infinite if all are missing."""
     mean = _mean_of_observed(gaps, axis=2)
     return where(mean.isnan(), np.inf, mean * float(n_columns))
 
 
 def _mean_of_observed(gaps: Value, axis: int) -> Value:
-    """NaN where none is observed."""
+    """Mean of the observed entries; NaN if there are none."""
     is_missing = gaps.isnan()
     return where(is_missing, 0.0, gaps).sum(axis) / (~is_missing).astype(gaps.dtype).sum(axis)
 
@@ -128,7 +128,7 @@ def _mean_of_observed(gaps: Value, axis: int) -> Value:
 
 
 def _surprise(ranks: Ranks, n_levels: np.ndarray, cells: Value) -> Value:
-    """Minus the logarithm of the p-value of each cell; NaN where it is missing."""
+    """Minus the logarithm of the p-value of each cell; NaN if it is missing."""
     numbers, others = np.flatnonzero(n_levels == 0), np.flatnonzero(n_levels)
     parts = []
     if len(numbers):
@@ -150,7 +150,7 @@ def _of_numbers(columns: list[np.ndarray], cells: Value) -> Value:
 
 
 def _codes(cells: Value) -> Value:
-    """Codes of levels, 0 where a cell is missing."""
+    """Codes of categories; 0 if a cell is missing."""
     return where(cells.isnan(), 0.0, cells).astype(np.int64)
 
 
@@ -158,7 +158,7 @@ def _codes(cells: Value) -> Value:
 
 
 def _costs(pairs: Pairs, n_levels: np.ndarray, rows: Value) -> Value:
-    """What each row costs for its pairs, ``(n_rows, 1)``; a pair of a level and a number costs both cells."""
+    """Contribution of rare pairs to the score of each row, ``(n_rows, 1)``; a category-number pair counts for both cells."""
     features = _features_in_pairs(pairs, n_levels, rows)
     graph, categories, n_features = rows.graph, np.array(list(pairs.together)), len(pairs.alone)
     n_places = np.array([len(table) for table in pairs.together.values()])
@@ -175,7 +175,7 @@ def _costs(pairs: Pairs, n_levels: np.ndarray, rows: Value) -> Value:
 
 
 def _features_in_pairs(pairs: Pairs, n_levels: np.ndarray, rows: Value) -> Value:
-    """The feature of each cell; the last where it has none."""
+    """The feature of each cell; the last if it has none."""
     none = len(pairs.alone) - 1
     numbers, others = np.flatnonzero(pairs.is_number), np.flatnonzero(~pairs.is_number)
     parts = []

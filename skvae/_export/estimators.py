@@ -1,4 +1,4 @@
-"""What the methods of each estimator compute, found by its type."""
+"""Graphs of the methods of each estimator, found by its type."""
 
 from functools import singledispatch
 from typing import Any
@@ -22,37 +22,37 @@ METHODS: dict[type, tuple[str, ...]] = {
 
 
 def check_exportable(estimator: Any, method: str) -> None:
-    """Refuse what has no graph.
+    """Refuse estimators and methods that cannot be exported.
 
     Raises
     ------
     TypeError
-        Where the estimator is none of skvae.
+        If the estimator is not one of skvae.
     ValueError
-        Where its method has no graph, or it raises errors where a graph could not.
+        If the method has no graph, or if it raises errors, which a graph cannot do.
     """
     methods = next((some for kind, some in METHODS.items() if isinstance(estimator, kind)), None)
     name = type(estimator).__name__
     if methods is None:
         raise TypeError(
-            f"estimator is a {name}, and to_onnx takes estimators of skvae; a Pipeline that holds one is converted by "
-            "skl2onnx.to_onnx once skvae.register_onnx_converters() was called."
+            f"estimator is a {name}, but to_onnx takes skvae estimators. To convert a Pipeline that contains one, call "
+            "skvae.register_onnx_converters() and then skl2onnx.to_onnx."
         )
     check_is_fitted(estimator)
     if method not in methods:
-        raise ValueError(f"method={method!r} of {name} has no ONNX graph; choose among {', '.join(map(repr, methods))}.")
+        raise ValueError(f"method={method!r} of {name} cannot be exported; choose one of {', '.join(map(repr, methods))}.")
     if isinstance(estimator, AutoencoderImputer) and (estimator.sample_posterior or estimator.add_indicator):
         parameter = "sample_posterior" if estimator.sample_posterior else "add_indicator"
-        raise NotImplementedError(f"{parameter}=True of {name} has no ONNX operators; set {parameter}=False and fit again.")
+        raise NotImplementedError(f"{parameter}=True of {name} cannot be exported; set {parameter}=False and fit again.")
     if isinstance(estimator, AutoencoderImputer) and estimator._value_of_holes is not None:
         raise NotImplementedError(
-            f"missing_values={estimator.missing_values!r} of {name} has no ONNX operators; write NaN in place of it, set "
+            f"missing_values={estimator.missing_values!r} of {name} cannot be exported; replace it by NaN in the table, set "
             "missing_values=np.nan and fit again."
         )
     if estimator.handle_unknown == "error" and any(column.kind == "category" for column in schema_of(estimator).columns):
         raise ValueError(
-            f"handle_unknown='error' of {name} cannot be exported, since a graph raises no errors of its own; "
-            "estimator.set_params(handle_unknown='ignore') takes unknown levels as missing, and needs no new fit."
+            f"handle_unknown='error' of {name} cannot be exported, because a graph cannot raise errors. Call "
+            "estimator.set_params(handle_unknown='ignore') to treat unknown categories as missing; no new fit is needed."
         )
 
 
@@ -79,7 +79,7 @@ def _(estimator: AutoencoderImputer) -> Schema:
 
 @singledispatch
 def outputs_of(estimator: Any, method: str, cells: Cells) -> dict[str, Value]:
-    """What a method returns, by name; a table is one output, or one for each column of a frame."""
+    """The outputs of a method by name; a table is one output, or one per column of a frame."""
     raise NotImplementedError
 
 
@@ -131,7 +131,7 @@ def labels_of(decisions: Value) -> Value:
 
 
 def named(schema: Schema, values: list[Value], suffix: str) -> dict[str, Value]:
-    """A table's values by the names of outputs."""
+    """The values of a table by the names of their outputs."""
     if schema.library == "numpy":
         return {suffix: values[0]}
     names = (str(column.name) for column in schema.columns if column.kind != "ignored")

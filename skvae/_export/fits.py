@@ -1,4 +1,4 @@
-"""What a fit leaves: from cells in the units of the input to codes, cells and scores."""
+"""Graphs of a ``Fitted``: from cells in the units of the input to codes, cells and scores."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from skvae._fitted import Fitted
 
 
 def read(fitted: Fitted, rows: Value) -> Value:
-    """Rows without cells of columns that had none at fit."""
+    """Rows, with NaN in columns that were empty at fit."""
     is_empty = np.isnan(fitted.scaling.mean)[: len(fitted.is_number)]
     return without(rows, is_empty)
 
 
 def without(rows: Value, columns: np.ndarray) -> Value:
-    """Rows without the cells of some columns."""
+    """Rows, with NaN in some columns."""
     return where(rows.graph.constant(columns), np.nan, rows) if columns.any() else rows
 
 
@@ -37,7 +37,7 @@ def reconstructed(fitted: Fitted, rows: Value) -> Value:
 
 
 def scores(fitted: Fitted, rows: Value, n_draws: int) -> Value:
-    """Log-likelihood of each row, ``(n_rows, 1)``; of a model with a posterior by importance weighting."""
+    """Log-likelihood of each row, ``(n_rows, 1)``; by importance weighting if the model has a posterior."""
     x = scaled(fitted, rows)
     if fitted.module.bottleneck.has_posterior:
         weights = models.log_weights(fitted.module, x, array(fitted.noise(n_draws)), fitted.beta)
@@ -50,14 +50,14 @@ def scores(fitted: Fitted, rows: Value, n_draws: int) -> Value:
 
 
 def score_cells(fitted: Fitted, rows: Value) -> Value:
-    """Log-likelihood of each cell given the code of its row; NaN where it is missing."""
+    """Log-likelihood of each cell given the code of its row; NaN if it is missing."""
     of_normal = models.log_prob(fitted.module, scaled(fitted, rows)).astype(np.float64) - _log_scales(fitted, rows)
     result, of_marginals = marginals.folded(fitted.marginals, of_normal), marginals.log_jacobians(fitted.marginals, rows)
     return where(rows.isnan(), np.nan, result if of_marginals is None else result + of_marginals)
 
 
 def expected_jointly(models_: list[Fitted], rows: Value) -> Value:
-    """The cells that models of one table expect on average given each row."""
+    """The cells expected given each row, averaged over several models of one table."""
     first, *others = models_
     joint = models.expected_of(first.module, scaled(first, rows)).astype(np.float64)
     for each in others:
@@ -68,7 +68,7 @@ def expected_jointly(models_: list[Fitted], rows: Value) -> Value:
 
 
 def _log_scales(fitted: Fitted, rows: Value) -> Value:
-    """Logarithm of the scale of every cell that is scored; zero where it is missing."""
+    """Logarithm of the scale of every scored cell; zero if the cell is missing."""
     is_missing = marginals.scored(fitted.marginals, rows).isnan()
     return where(is_missing, rows.graph.constant(0.0), np.log(fitted.scaling.scale))
 

@@ -1,6 +1,7 @@
-"""An ONNX graph while it is written: values with numpy's operators, each of which adds a node.
+"""ONNX graphs under construction: values with the operators of numpy arrays, each of which adds a node.
 
-Nothing here needs onnx. A graph is a list of nodes and a dictionary of constants, which become a model or go to skl2onnx.
+This module does not need onnx. A graph is a list of nodes and a dictionary of constants. They become a model or are passed to
+skl2onnx.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ ML = "ai.onnx.ml"
 
 @dataclass(frozen=True)
 class Node:
-    """An operator with the names of what goes in and comes out."""
+    """An operator with the names of its inputs and outputs."""
 
     op: str
     inputs: tuple[str, ...]
@@ -31,7 +32,7 @@ class Graph:
     Parameters
     ----------
     prefix : str
-        Of all names that are made here.
+        Prefix of all generated names.
     """
 
     def __init__(self, prefix: str = "skvae/") -> None:
@@ -42,11 +43,11 @@ class Graph:
         self._numbers = count()
 
     def input(self, name: str, dtype: Any) -> "Value":
-        """A value that comes from outside."""
+        """An input of the graph."""
         return Value(self, name, np.dtype(dtype))
 
     def constant(self, array: Any, dtype: Any = None) -> "Value":
-        """A value that is known; equal ones are kept once."""
+        """A constant; equal constants are stored once."""
         array = np.ascontiguousarray(array, dtype=dtype).reshape(np.shape(array))  # scalars stay scalars
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
@@ -55,13 +56,13 @@ class Graph:
         return self._known[key]
 
     def apply(self, op: str, *inputs: "Value", dtypes: Sequence[Any], domain: str = "", **attributes: Any) -> list["Value"]:
-        """The outputs of an operator, one for each dtype."""
+        """Add an operator; its outputs, one per dtype."""
         outputs = [Value(self, self._new_name(), np.dtype(dtype)) for dtype in dtypes]
         self._add(op, inputs, tuple(value.name for value in outputs), domain, attributes)
         return outputs
 
     def output(self, value: "Value", name: str) -> None:
-        """Give a value a name that is known outside."""
+        """Name a value as an output of the graph."""
         self._add("Identity", (value,), (name,))
 
     def _add(
@@ -75,16 +76,16 @@ class Graph:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor in a graph. Numbers and arrays beside it become constants of its dtype."""
+    """A tensor in a graph. Numbers and arrays that it is combined with become constants of its dtype."""
 
     graph: Graph
     name: str
     dtype: np.dtype
 
-    __array_ufunc__ = None  # so that an array on the left leaves the operator to the value on its right
+    __array_ufunc__ = None  # so that an array on the left defers to the operator of the value
 
     def apply(self, op: str, *others: Any, dtype: Any = None, domain: str = "", **attributes: Any) -> "Value":
-        """The only output of an operator, in the dtype of the value where no other is given."""
+        """Apply an operator with one output, by default of the dtype of the value."""
         inputs = [self, *map(self.like, others)]
         return self.graph.apply(op, *inputs, dtypes=[dtype or self.dtype], domain=domain, **attributes)[0]
 
@@ -169,15 +170,15 @@ class Value:
         return self if dtype == self.dtype else self.apply("Cast", dtype=dtype, to=ELEMENTS[dtype.name])
 
     def columns(self, index: Any, axis: int = 1) -> "Value":
-        """Those of some places."""
+        """The columns, or entries along another axis, at these places."""
         return self.apply("Gather", self.graph.constant(index, np.int64), axis=axis)
 
     def at(self, index: "Value") -> "Value":
-        """Rows at places that are values themselves, in the shape of these."""
+        """Rows at places that are given by a value, in its shape."""
         return self.apply("Gather", index, axis=0)
 
     def picked(self, index: "Value", axis: int = 1) -> "Value":
-        """One entry for each place along an axis, as numpy's ``take_along_axis``."""
+        """One entry per place along an axis, as in ``numpy.take_along_axis``."""
         return self.apply("GatherElements", index, axis=axis)
 
     def reshape(self, *shape: int) -> "Value":
@@ -187,7 +188,7 @@ class Value:
         return self.apply("Unsqueeze", self.graph.constant([axis], np.int64))
 
     def repeat(self, *shape: int) -> "Value":
-        """The value as often as it takes for axes of length one to have a shape."""
+        """Broadcast axes of length one to a shape."""
         return self.apply("Expand", self.graph.constant(shape, np.int64))
 
     def sum(self, axis: int, keepdims: bool = False) -> "Value":
@@ -206,13 +207,13 @@ class Value:
         return self.apply("ArgMax", dtype=np.int64, axis=axis, keepdims=0)
 
     def largest(self, n: int, axis: int = -1, largest: bool = True) -> "Value":
-        """Places of the ``n`` largest entries, or of the smallest, in order; of equal ones the first."""
+        """Places of the ``n`` largest or smallest entries, in order; among equal entries the first."""
         inputs = (self, self.graph.constant([n], np.int64))
         return self.graph.apply("TopK", *inputs, dtypes=[self.dtype, np.int64], axis=axis, largest=int(largest))[1]
 
 
 def where(condition: Value, value: Any, other: Any) -> Value:
-    """One of two values, cell by cell; at least one of them is no constant."""
+    """One of two values, cell by cell; at least one of them must be a ``Value``."""
     some = value if isinstance(value, Value) else other
     return condition.apply("Where", some.like(value), some.like(other), dtype=some.dtype)
 
@@ -224,7 +225,7 @@ def concatenate(values: Sequence[Value], axis: int = 1) -> Value:
 
 
 def with_columns(value: Value, index: np.ndarray, columns: Value, n_columns: int) -> Value:
-    """The same value with other columns in some places."""
+    """The value, with some columns replaced."""
     order = np.arange(n_columns)
     order[index] = n_columns + np.arange(len(index))
     return concatenate([value, columns]).columns(order)
@@ -238,9 +239,9 @@ def take(tables: np.ndarray, index: Value) -> Value:
 
 
 def count_below(columns: Sequence[np.ndarray], values: Value, inclusive: bool) -> Value:
-    """How many entries of each sorted column are less than the values, or with ``inclusive`` not more; of NaN none.
+    """How many entries of each sorted column are below the values, or with ``inclusive`` at most equal; 0 for NaN.
 
-    numpy's ``searchsorted``, for all columns at once: a binary search whose steps are written one after the other.
+    This is ``numpy.searchsorted`` for all columns at once: a binary search whose steps are unrolled.
     """
     n_steps = max(1, *(len(column).bit_length() for column in columns))
     padded = np.full((len(columns), 1 << n_steps), np.nan, dtype=values.dtype)

@@ -1,4 +1,4 @@
-"""What the encoder sees: features of cells, missing ones filled in and marked."""
+"""Graphs of the encoder's input: features of cells, with missing ones filled in and marked."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from skvae.core.inputs import Inputs
 
 
 def seen(inputs: Inputs, x: Value) -> Value:
-    """What the encoder sees of scaled rows."""
+    """The encoder's input for scaled rows."""
     is_observed = ~x.isnan()
     parts = [filled(inputs, features(inputs, x), is_observed.columns(array(inputs.column)))]
     if inputs.marked:
@@ -29,7 +29,7 @@ def features(inputs: Inputs, x: Value) -> Value:
 def filled(inputs: Inputs, features: Value, is_observed: Value) -> Value:
     """Features with those that were not observed replaced by their conditional expectation.
 
-    Sums are rounded as those of the model are, and the systems solved in double precision, so that no other error is added.
+    Sums have the precision of the model. The systems are solved in double precision, so that no other error is added.
     """
     loadings, centre = array(inputs.loadings), array(inputs.centre)
     n_features, n_factors = loadings.shape
@@ -45,9 +45,9 @@ def filled(inputs: Inputs, features: Value, is_observed: Value) -> Value:
 
 
 def solved(matrix: Value, right: Value, n: int) -> Value:
-    """The solutions, ``(n_rows, n)``, of one system for each row, ``matrix`` being symmetric and positive definite.
+    """The solutions, ``(n_rows, n)``, of one linear system per row; ``matrix`` is symmetric and positive definite.
 
-    By the steps of Gauss and Jordan, which such a matrix needs no pivots for. A column that is done with is dropped.
+    Gauss-Jordan elimination needs no pivoting for such a matrix. Eliminated columns are dropped.
     """
     left = concatenate([matrix, right], axis=2)
     for i in range(n):

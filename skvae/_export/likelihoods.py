@@ -1,4 +1,4 @@
-"""Likelihoods: what they expect and how they score, found by type."""
+"""Graphs of likelihoods: expected cells and scores, found by type."""
 
 from functools import singledispatch
 
@@ -22,19 +22,19 @@ def mean(likelihood: Likelihood, params: Value) -> Value:
 
 @singledispatch
 def log_prob(likelihood: Likelihood, params: Value, target: Value) -> Value:
-    """Log-probability of every cell; of those that are missing anything."""
+    """Log-probability of every cell; arbitrary for missing cells."""
     raise _refusal(likelihood)
 
 
 @singledispatch
 def expectation(likelihood: Likelihood, params: Value) -> Value:
-    """What is expected, one number per parameter: by default the mean."""
+    """The expectation, one number per parameter; by default the mean."""
     return mean(likelihood, params)
 
 
 @singledispatch
 def cells(likelihood: Likelihood, expectation: Value) -> Value:
-    """The cells that an expectation stands for: by default itself."""
+    """The cells that an expectation stands for; by default the expectation itself."""
     return expectation
 
 
@@ -94,7 +94,7 @@ def _(likelihood: Categorical, expectation: Value) -> Value:
 
 
 def _block(likelihood: Categorical, params: Value) -> Value:
-    """``(n_rows, n_columns, n_levels of the widest)``, filled up with minus infinity."""
+    """Parameters as a block, ``(n_rows, n_columns, largest number of categories)``, padded with minus infinity."""
     block = params.columns(array(likelihood.place)).reshape(-1, *likelihood.filled_up.shape)
     return where(params.graph.constant(array(likelihood.filled_up)), -np.inf, block)
 

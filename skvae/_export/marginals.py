@@ -1,4 +1,4 @@
-"""Marginals: how columns of numbers become normal ones, and back; all columns of a kind at once."""
+"""Graphs of marginals: columns of numbers to normal ones and back, all columns of a kind at once."""
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -12,7 +12,7 @@ from skvae._tables.spline import Spline
 
 
 class Splines:
-    """Splines of several columns, whose bins lie side by side in tables."""
+    """Splines of several columns, with their bins as rows of tables."""
 
     def __init__(self, splines: Sequence[Spline]) -> None:
         self.knots = [spline.knots for spline in splines]
@@ -28,7 +28,7 @@ class Splines:
         self.slope_behind = _side_by_side(spline.slopes[1:] for spline in splines)
 
     def heights_at(self, x: Value) -> Value:
-        """The functions, as ``Spline.__call__``."""
+        """Values of the splines, as in ``Spline.__call__``."""
         bins, share, steepness, first, last = self._within(x)
         inner = share * (1.0 - share)
         bend = steepness + (last + first - 2.0 * steepness) * inner
@@ -38,7 +38,7 @@ class Splines:
         return take(self.bottom, bins) + rise + side * self.tail * self._log_beyond(x)
 
     def log_slopes_at(self, x: Value) -> Value:
-        """Logarithms of their derivatives, as ``Spline.log_slope``."""
+        """Logarithms of the derivatives, as in ``Spline.log_slope``."""
         _, share, steepness, first, last = self._within(x)
         rest = 1.0 - share
         bend = steepness + (last + first - 2.0 * steepness) * share * rest
@@ -46,7 +46,7 @@ class Splines:
         return 2.0 * (steepness / bend).log() + slope.log() - self._log_beyond(x)
 
     def places_of(self, heights: Value) -> Value:
-        """Where the functions have these heights, as ``Spline.inverse``."""
+        """Where the splines have these values, as in ``Spline.inverse``."""
         lowest, highest = _ends(self.heights)
         inside = heights.clip(lowest, highest)
         bins = self._bins(self.heights, inside)
@@ -83,7 +83,7 @@ class Splines:
 
 
 def _side_by_side(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """Arrays as rows of a table, filled up with ones."""
+    """Arrays as rows of a table, padded with ones."""
     arrays = list(arrays)
     table = np.ones((len(arrays), max(map(len, arrays))))
     for row, array in zip(table, arrays, strict=True):
@@ -110,7 +110,7 @@ def normal(marginals: Marginals, rows: Value) -> Value:
 
 
 def scored(marginals: Marginals, rows: Value) -> Value:
-    """The same, NaN also where a cell is a spike."""
+    """Normal rows, with NaN also for cells that are a spike."""
     result, spiked = normal(marginals, rows), _spiked(marginals)
     if not spiked:
         return result
@@ -120,7 +120,7 @@ def scored(marginals: Marginals, rows: Value) -> Value:
 
 
 def log_jacobians(marginals: Marginals, rows: Value) -> Value | None:
-    """Of each cell, zero where it is missing; None where all columns are taken as they are."""
+    """Log-derivative of each cell, zero if it is missing; None if no column is transformed."""
     if marginals.are_plain:
         return None
     result, bent, spiked = rows * 0.0, _bent(marginals), _spiked(marginals)
@@ -136,7 +136,7 @@ def log_jacobians(marginals: Marginals, rows: Value) -> Value | None:
 
 
 def folded(marginals: Marginals, cells: Value) -> Value:
-    """What is said of normal cells, as sums over those of each column of the table."""
+    """Values of normal cells, summed over the normal columns of each column of the table."""
     if not _spiked(marginals):
         return cells
     return cells @ (marginals.column_of[:, None] == np.arange(len(marginals.columns)))
@@ -155,7 +155,7 @@ def medians(marginals: Marginals, normal: Value) -> Value:
 
 
 def means(marginals: Marginals, normal: Value, deviations: np.ndarray) -> Value:
-    """The same, but means of cells that are normal with these standard deviations, as ``Marginal.mean``."""
+    """Means of cells that are normal with these standard deviations, as in ``Marginal.mean``."""
     if marginals.are_plain:
         return normal
     cells = normal.columns(np.arange(len(marginals.columns)))
@@ -174,7 +174,7 @@ def means(marginals: Marginals, normal: Value, deviations: np.ndarray) -> Value:
 
 
 def _joined(marginals: Marginals, cells: Value, normal: Value, decided: bool) -> Value:
-    """Cells in the range of their columns, and spikes, which a probability is rounded for where it is ``decided``."""
+    """Cells clipped to the range of their columns, mixed with spikes by probability, which is rounded if ``decided``."""
     ends = [(-np.inf, np.inf) if column is None else (column.lowest, column.highest) for column in marginals.columns]
     cells, spiked = cells.clip(*np.array(ends).T), _spiked(marginals)
     if not spiked:

@@ -1,4 +1,4 @@
-"""Models: inputs, encoder, bottleneck, decoder and likelihood, one after the other."""
+"""Graphs of models: inputs, encoder, bottleneck, decoder and likelihood in sequence."""
 
 import numpy as np
 
@@ -21,17 +21,17 @@ def reconstructed(module: Autoencoder, x: Value) -> Value:
 
 
 def expected_of(module: Autoencoder, x: Value) -> Value:
-    """What is expected of each row's own code, one number per parameter of the likelihood."""
+    """The expectation given each row's own code, one number per parameter of the likelihood."""
     return likelihoods.expectation(module.likelihood, output_of(module.decoder, encoded(module, x)))
 
 
 def log_prob(module: Autoencoder, x: Value) -> Value:
-    """Log-probability of every cell given the row's own code; zero where it is missing."""
+    """Log-probability of every cell given the row's own code; zero if it is missing."""
     return _scored(module, output_of(module.decoder, encoded(module, x)), x)
 
 
 def log_weights(module: Autoencoder, x: Value, noise: np.ndarray, beta: float) -> Value:
-    """Importance weights of the codes at given noise, ``(n_rows, n_draws)``."""
+    """Log importance weights of the codes for given noise, ``(n_rows, n_draws)``."""
     n_draws, n_components = noise.shape
     h = output_of(module.encoder, seen(module.inputs, x))
     code, log_ratio = codes_at(h, n_components, noise, beta)

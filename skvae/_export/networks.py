@@ -1,4 +1,4 @@
-"""Networks: affine layers, their activations, and the linear path beside them."""
+"""Graphs of networks: affine layers, activations, and the linear path beside them."""
 
 import math
 from collections.abc import Callable
@@ -31,14 +31,14 @@ EMITTERS: dict[str, Callable[[Value], Value]] = {
 
 
 def activated(name: str, x: Value) -> Value:
-    """An activation of a name in ``ACTIVATIONS``."""
+    """Apply an activation by its name in ``ACTIVATIONS``."""
     if name not in EMITTERS:
         raise NotImplementedError(f"activation={name!r} has no ONNX operators; use one of {', '.join(EMITTERS)}.")
     return EMITTERS[name](x)
 
 
 def output_of(network: Network, x: Value) -> Value:
-    """What a network makes of rows, or of any number of axes before the last."""
+    """Output of a network for rows; there may be any number of axes before the last."""
     h = x
     if network.limit is not None and bool(network.limit.isfinite().any()):
         h = x.clip(-array(network.limit), array(network.limit))

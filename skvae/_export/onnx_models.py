@@ -1,4 +1,4 @@
-"""From a fitted estimator to a model of ONNX."""
+"""Convert fitted estimators to ONNX models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,54 +7,57 @@ from skvae._export.estimators import check_exportable, outputs_of, schema_of
 from skvae._export.graph import ELEMENTS, ML, Graph, Value
 from skvae._export.tables import Port, cells_of, inputs_of, ports_of
 
-OPSET, OPSET_ML, IR_VERSION = 18, 3, 8  # the oldest that have all operators, which all later runtimes read
+OPSET, OPSET_ML, IR_VERSION = 18, 3, 8  # the oldest versions with all operators; later runtimes read them
 
 
 def to_onnx(estimator: Any, method: str = "transform") -> Any:
     """Export a method of a fitted estimator as an ONNX model.
 
-    The model computes what the method does, from the columns of the table to its result: text, dates and missing cells are
-    read, numbers are brought to the scale of the networks and back. Any runtime of ONNX runs it, without Python.
+    The model computes the whole method, from the columns of the table to the result. It encodes text, dates and missing
+    values, and scales numbers in both directions. It runs in any ONNX runtime, without Python.
 
     Parameters
     ----------
     estimator : AutoencoderTransformer, VAETransformer, AEAnomalyDetector or AutoencoderImputer
-        A fitted one.
+        A fitted estimator.
     method : str, default="transform"
-        ``"transform"``, ``"reconstruct"`` or ``"score_samples"`` of the transformers; ``"score_samples"``,
-        ``"decision_function"`` or ``"predict"`` of the detector; ``"transform"`` of the imputer.
+        The method to export. Transformers: ``"transform"``, ``"reconstruct"`` or ``"score_samples"``. Detector:
+        ``"score_samples"``, ``"decision_function"`` or ``"predict"``. Imputer: ``"transform"``.
 
     Returns
     -------
     model : onnx.ModelProto
-        Of opset 18, for any number of rows. Fitted on an array, its input is ``"X"``, float64 of shape (n_rows,
-        n_features_in_), NaN where a cell is missing. Fitted on a frame, it has an input of shape (n_rows, 1) for each column
-        but ignored ones, under the column's name:
+        A model of opset 18 for any number of rows. If the estimator was fitted on an array, the input is ``"X"``, float64 of
+        shape (n_rows, n_features_in_), with NaN for missing values. If it was fitted on a frame, each column that is not
+        ignored is an input of shape (n_rows, 1) under its own name:
 
-        * strings, and categories that are strings: text, ``""`` where the cell is missing. Where ``""`` is a level itself,
-          ``"nan"``.
-        * numbers, booleans, and categories that are numbers: float64, NaN where the cell is missing.
-        * datetimes and durations: int64, ticks in the unit of the column, universal time, as ``numpy.datetime64`` has them; the
-          least int64, which is numpy's NaT, where the cell is missing.
+        * strings, and categories that are strings: text, with ``""`` for missing values. If ``""`` is itself a category,
+          ``"nan"`` stands for missing values.
+        * numbers, booleans, and categories that are numbers: float64, with NaN for missing values.
+        * datetimes and durations: int64, ticks in the unit of the column and in universal time, as in ``numpy.datetime64``;
+          the smallest int64, which is numpy's NaT, for missing values.
 
-        The ``doc_string`` of an input says which of these it is. Outputs are ``"codes"`` of shape (n_rows, n_components_) and
-        ``"scores"`` of shape (n_rows, 1), both in float64, ``"labels"``, int64 of shape (n_rows, 1), and a table as
-        ``"reconstructed"`` or ``"imputed"``; of a frame one output for each column, such as ``"age_reconstructed"``, in the
-        type of its input.
+        The ``doc_string`` of each input says which of these applies. Outputs depend on the method:
+
+        * ``"codes"``: float64 of shape (n_rows, n_components_).
+        * ``"scores"``: float64 of shape (n_rows, 1).
+        * ``"labels"``: int64 of shape (n_rows, 1).
+        * ``"reconstructed"`` or ``"imputed"``: a table. For a frame, there is one output per column, such as
+          ``"age_reconstructed"``, of the type of the input.
 
     Raises
     ------
     ImportError
-        Where onnx is not installed.
+        If onnx is not installed.
     NotImplementedError
-        Where a part of the model, or a column, has no ONNX operators.
+        If a part of the model, or a column, has no ONNX operators.
     ValueError
-        Where the method has no ONNX graph.
+        If the method has no ONNX graph.
 
     Notes
     -----
-    A detector knows the rows that it was fitted to, by a hash, and compares each of them with the others. The model does not:
-    it scores every row as a new one. Nor does the model check its input, where the estimator refuses infinite numbers.
+    A detector recognises its training rows by a hash and compares each of them with the others. The exported model does not:
+    it scores every row as new. It does not check its input either, whereas the estimator refuses infinite numbers.
 
     Examples
     --------
@@ -63,8 +66,9 @@ def to_onnx(estimator: Any, method: str = "transform") -> Any:
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, to_onnx
     >>> X = load_iris().data
-    >>> estimator = AutoencoderTransformer(n_components=2, random_state=0).fit(X)
-    >>> session = onnxruntime.InferenceSession(to_onnx(estimator).SerializeToString())
+    >>> estimator = AutoencoderTransformer(2, random_state=0).fit(X)
+    >>> model = to_onnx(estimator).SerializeToString()
+    >>> session = onnxruntime.InferenceSession(model)
     >>> (codes,) = session.run(["codes"], {"X": X})
     >>> bool(np.allclose(codes, estimator.transform(X), atol=1e-4))
     True
@@ -79,21 +83,21 @@ def to_onnx(estimator: Any, method: str = "transform") -> Any:
 
 
 def check_onnx() -> None:
-    """Say how to install onnx where it is missing."""
+    """Check that onnx is installed."""
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise ImportError("The export needs the package onnx, which is not installed: pip install skvae[onnx]") from error
+        raise ImportError("Export needs onnx, which is not installed; run `pip install skvae[onnx]`.") from error
 
 
 def model_of(graph: Graph, ports: Sequence[Port], outputs: Mapping[str, Value], name: str) -> Any:
-    """A model of inputs and named outputs."""
+    """An ONNX model from a graph, its inputs and its named outputs."""
     from onnx import helper, numpy_helper
 
     taken = {port.name for port in ports}
     results = []
     for output, value in outputs.items():
-        while output in taken:  # a column of this name
+        while output in taken:  # a column has this name
             output += "_"
         graph.output(value, output)
         results.append(helper.make_tensor_value_info(output, ELEMENTS[value.dtype.name], ["rows", None]))
@@ -102,7 +106,7 @@ def model_of(graph: Graph, ports: Sequence[Port], outputs: Mapping[str, Value], 
         for port in ports
     ]
     constants = [numpy_helper.from_array(array, constant) for constant, array in graph.constants.items()]
-    nodes = [  # with names, by which runtimes tell them apart
+    nodes = [  # runtimes tell nodes apart by name
         helper.make_node(node.op, node.inputs, node.outputs, node.outputs[0], domain=node.domain, **node.attributes)
         for node in graph.nodes
     ]

@@ -1,4 +1,4 @@
-"""Estimators as steps of pipelines that skl2onnx converts."""
+"""Conversion of pipelines that contain skvae estimators, by skl2onnx."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,26 +23,28 @@ DTYPES = {
 
 
 def register_onnx_converters() -> None:
-    """Teach skl2onnx to convert the estimators of skvae, alone and as steps of a pipeline.
+    """Register the estimators of skvae with skl2onnx, so that it can convert pipelines that contain them.
 
-    After one call in a process, ``skl2onnx.to_onnx`` takes a Pipeline or a ColumnTransformer that holds an
-    ``AutoencoderTransformer``, a ``VAETransformer`` or an ``AEAnomalyDetector``. The transformers put out codes, called
-    ``variable`` where they are the last step, in float32 where the input is, else float64. The detector puts out ``label`` and
-    ``scores``, which ``predict`` and ``decision_function`` return, as skl2onnx's converter of IsolationForest does. A further
-    call changes nothing.
+    Call this once per process; further calls have no effect. Afterwards ``skl2onnx.to_onnx`` accepts an
+    ``AutoencoderTransformer``, a ``VAETransformer`` or an ``AEAnomalyDetector``, alone or in a Pipeline or ColumnTransformer.
+
+    * Transformers output codes. They are called ``variable`` if the transformer is the last step, and are float32 if all
+      inputs are, else float64.
+    * The detector outputs ``label`` and ``scores``, the results of ``predict`` and ``decision_function``, like skl2onnx's
+      converter of IsolationForest.
 
     Raises
     ------
     ImportError
-        Where onnx or skl2onnx is not installed.
+        If onnx or skl2onnx is not installed.
 
     See Also
     --------
-    to_onnx : One estimator, with all of its methods.
+    to_onnx : Export any method of a single estimator.
 
     Notes
     -----
-    The target opset must be 18 or later. What an input of a column holds is as for ``to_onnx``.
+    The target opset must be 18 or later. Inputs encode columns as described in ``to_onnx``.
 
     Examples
     --------
@@ -53,9 +55,10 @@ def register_onnx_converters() -> None:
     >>> from sklearn.pipeline import make_pipeline
     >>> from skvae import AutoencoderTransformer, register_onnx_converters
     >>> X, y = load_iris(return_X_y=True)
-    >>> pipeline = make_pipeline(AutoencoderTransformer(random_state=0), LogisticRegression()).fit(X, y)
+    >>> transformer = AutoencoderTransformer(random_state=0)
+    >>> pipeline = make_pipeline(transformer, LogisticRegression())
     >>> register_onnx_converters()
-    >>> model = skl2onnx.to_onnx(pipeline, X[:1])
+    >>> model = skl2onnx.to_onnx(pipeline.fit(X, y), X[:1])
     >>> [output.name for output in model.graph.output]
     ['output_label', 'output_probability']
     """
@@ -63,7 +66,7 @@ def register_onnx_converters() -> None:
     try:
         from skl2onnx import update_registered_converter
     except ImportError as error:
-        raise ImportError("Pipelines need the package skl2onnx, which is not installed: pip install skvae[onnx]") from error
+        raise ImportError("Pipelines need skl2onnx, which is not installed; run `pip install skvae[onnx]`.") from error
     for kind in (AutoencoderTransformer, VAETransformer):
         update_registered_converter(kind, f"Skvae{kind.__name__}", _shape_of_codes, _convert_transformer)
     update_registered_converter(AEAnomalyDetector, "SkvaeAEAnomalyDetector", _shapes_of_detector, _convert_detector)
@@ -83,7 +86,7 @@ def _shapes_of_detector(operator: Any) -> None:
 
 
 def _floating(operator: Any) -> Any:
-    """The type of the floating outputs: single where all inputs are."""
+    """The type of floating outputs: single precision if all inputs have it, else double."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     return FloatTensorType if all(_dtype(some) == np.float32 for some in operator.inputs) else DoubleTensorType
@@ -92,7 +95,7 @@ def _floating(operator: Any) -> Any:
 def _dtype(variable: Any) -> Any:
     name = type(variable.type).__name__
     if name not in DTYPES:
-        raise NotImplementedError(f"Input {variable.raw_name!r} is a {name}; make it one of {', '.join(DTYPES)}.")
+        raise NotImplementedError(f"Input {variable.raw_name!r} is a {name}; use one of {', '.join(DTYPES)}.")
     return DTYPES[name]
 
 
@@ -105,7 +108,7 @@ def _convert_detector(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _convert(scope: Any, operator: Any, container: Any, method: str) -> None:
-    """Add the nodes of a method, whose result is the last output; that of a detector has labels before."""
+    """Add the nodes of a method. Its result is the last output; a detector outputs labels before it."""
     estimator = operator.raw_operator
     check_exportable(estimator, method)
     graph, schema = Graph(scope.get_unique_variable_name("skvae") + "/"), schema_of(estimator)

@@ -1,4 +1,4 @@
-"""Columns of a table: their values in a graph become cells, and cells their values."""
+"""Graphs of the columns of a table: from values to cells, and from cells to values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from skvae._export.graph import ML, Value, concatenate, count_below, take, where
 from skvae._tables.columns import NOT_A_TIME, Column, within
 from skvae._tables.schema import Schema
 
-UNKNOWN, MISSING = -1, -2  # in place of the code of a text
-NO_TEXT = ("", "nan", "<NA>")  # the first that is no level stands for a missing text
+UNKNOWN, MISSING = -1, -2  # codes of texts that are unknown or missing
+NO_TEXT = ("", "nan", "<NA>")  # the first that is not a category marks a missing text
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Port:
     ----------
     name : str
     dtype : dtype
-        Of objects where it holds text.
+        ``object`` for text.
     width : int
         Number of columns.
     note : str
-        How its values are written.
+        How its values are encoded.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Cells:
     Attributes
     ----------
     values : Value
-        In float64, NaN where a cell is missing.
+        Cells in float64, with NaN for missing ones.
     unknown : Value or None
-        Which cells hold a level that was not there at fit; None where there are no categories.
+        Which cells hold a category that was not seen at fit; None if there are no categories.
     given : list of Value
-        What was read, column by column without ignored ones, or as the numbers that make it up.
+        The inputs: one per column that is not ignored, or the numeric parts of the table.
     """
 
     values: Value
@@ -55,12 +55,12 @@ class Cells:
 
 
 def has_text(column: Column) -> bool:
-    """Whether a column holds levels that are strings.
+    """Whether a column holds categories that are strings.
 
     Raises
     ------
     NotImplementedError
-        Where it holds levels that are neither strings nor numbers.
+        If it holds categories that are neither strings nor numbers.
     """
     if column.kind != "category":
         return False
@@ -71,25 +71,25 @@ def has_text(column: Column) -> bool:
         return False
     other = next(level for level in levels if not isinstance(level, bool | int | float | np.number | np.bool_))
     raise NotImplementedError(
-        f"Column {column.name!r} holds the level {other!r}, and ONNX has categories of strings or of numbers only; "
+        f"Column {column.name!r} holds the category {other!r}, but ONNX supports only strings and numbers as categories; "
         "convert the column to strings before the fit."
     )
 
 
 def ports_of(schema: Schema, n_columns: int) -> list[Port]:
-    """The inputs of a graph: the columns of a frame but for ignored ones, or an array."""
+    """The inputs of a graph: the columns of a frame that are not ignored, or an array."""
     if schema.library == "numpy":
-        return [Port("X", np.dtype("float64"), n_columns, "NaN where a cell is missing")]
+        return [Port("X", np.dtype("float64"), n_columns, "NaN for missing values")]
     ports = [_port(column) for column in schema.columns if column.kind != "ignored"]
     names = [port.name for port in ports]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"Two columns are called {twice!r} once their names are strings; rename one of them before the fit.")
+        raise ValueError(f"Two columns are named {twice!r} when converted to strings; rename one of them before the fit.")
     return ports
 
 
 def inputs_of(schema: Schema, ports: Sequence[Value]) -> list[Value | None]:
-    """What ``cells_of`` takes, from the values of ports."""
+    """The inputs of ``cells_of``, from the values of ports."""
     if schema.library != "numpy":
         values = iter(ports)
         return [None if column.kind == "ignored" else next(values) for column in schema.columns]
@@ -101,14 +101,14 @@ def _port(column: Column) -> Port:
     name = str(column.name)
     if column.kind in {"datetime", "duration"}:
         since = " since 1970 in universal time" if column.kind == "datetime" else ""
-        return Port(name, np.dtype("int64"), 1, f"{column.kind}: ticks of 1 {column.unit}{since}, {NOT_A_TIME} where missing")
+        return Port(name, np.dtype("int64"), 1, f"{column.kind}: ticks of 1 {column.unit}{since}, {NOT_A_TIME} if missing")
     if has_text(column):
-        return Port(name, np.dtype(object), 1, f"category: text, {missing_text(column)!r} where missing")
-    return Port(name, np.dtype("float64"), 1, f"{column.kind}: NaN where missing")
+        return Port(name, np.dtype(object), 1, f"category: text, {missing_text(column)!r} if missing")
+    return Port(name, np.dtype("float64"), 1, f"{column.kind}: NaN if missing")
 
 
 def missing_text(column: Column) -> str:
-    """The text that stands for a missing cell in a column of strings."""
+    """The text that marks a missing value in a column of strings."""
     return next(text for text in NO_TEXT if text not in {*column.levels, *column.grouped})
 
 
@@ -116,7 +116,7 @@ def missing_text(column: Column) -> str:
 
 
 def cells_of(schema: Schema, inputs: Sequence[Value | None]) -> Cells:
-    """The cells of a table, from one value for each column, None for ignored ones; or of numbers, from any that make it up."""
+    """The cells of a table, from one value per column (None if ignored); a table of numbers may come in any parts."""
     given = [value for value in inputs if value is not None]
     if not schema.columns:
         return Cells(concatenate([value.astype(np.float64) for value in given]), None, given)
@@ -130,19 +130,19 @@ def cells_of(schema: Schema, inputs: Sequence[Value | None]) -> Cells:
 
 
 def _side_by_side(columns: Sequence[Value | None], nothing: float | bool) -> Value:
-    """Columns, of which those that are None hold nothing."""
+    """Columns side by side; those that are None are filled with ``nothing``."""
     known = next(column for column in columns if column is not None)
     empty = known & False if nothing is False else known * nothing
     return concatenate([empty if column is None else column for column in columns])
 
 
 def _read(column: Column, values: Value) -> tuple[Value, Value | None]:
-    """The cells of a column, and which of them hold an unknown level."""
+    """The cells of a column, and which of them hold an unknown category."""
     if column.kind == "category":
         return _levels_of_text(column, values) if has_text(column) else _levels_of_numbers(column, values)
     if values.dtype == object:
         raise ValueError(
-            f"Column {column.name!r} was a {column.kind} at fit, and its input holds text; make it one of numbers."
+            f"Column {column.name!r} was a {column.kind} at fit, but its input holds text; declare a numeric input."
         )
     if column.kind in {"datetime", "duration"}:
         return _offsets(column, values), None
@@ -150,7 +150,7 @@ def _read(column: Column, values: Value) -> tuple[Value, Value | None]:
 
 
 def _offsets(column: Column, ticks: Value) -> Value:
-    """Distances from the origin, taken between integers as far as these go."""
+    """Differences from the origin, computed in integers if they do not overflow."""
     is_missing = ticks.astype(np.float64).isnan() if ticks.dtype != np.int64 else ticks.equals(NOT_A_TIME)
     ticks = ticks.astype(np.int64)
     rough = ticks.astype(np.float64) - float(column.origin)
@@ -160,7 +160,7 @@ def _offsets(column: Column, ticks: Value) -> Value:
 
 def _levels_of_text(column: Column, texts: Value) -> tuple[Value, Value]:
     if texts.dtype != object:
-        raise ValueError(f"Column {column.name!r} held strings at fit, and its input holds numbers; make it one of strings.")
+        raise ValueError(f"Column {column.name!r} held strings at fit, but its input holds numbers; declare a string input.")
     codes = _codes_of(column) | {missing_text(column): MISSING}
     found = texts.apply(
         "LabelEncoder",
@@ -175,7 +175,7 @@ def _levels_of_text(column: Column, texts: Value) -> tuple[Value, Value]:
 
 def _levels_of_numbers(column: Column, numbers: Value) -> tuple[Value, Value]:
     if numbers.dtype == object:
-        raise ValueError(f"Column {column.name!r} held numbers at fit, and its input holds text; make it one of numbers.")
+        raise ValueError(f"Column {column.name!r} held numbers at fit, but its input holds text; declare a numeric input.")
     known = dict(sorted((float(level), float(code)) for level, code in _codes_of(column).items()))
     levels, numbers = np.array(list(known)), numbers.astype(np.float64)
     place = count_below([levels], numbers, inclusive=False).apply("Min", len(levels) - 1)
@@ -192,7 +192,7 @@ def _codes_of(column: Column) -> dict[Any, int]:
 
 
 def values_of(schema: Schema, cells: Value) -> list[Value]:
-    """An array, or the columns of a frame without ignored ones, of which each has the dtype of its input."""
+    """An array, or the columns of a frame that are not ignored, each with the dtype of its input."""
     if all(column.kind == "number" for column in schema.columns) and schema.library == "numpy":
         return [cells]
     written = [
@@ -204,7 +204,7 @@ def values_of(schema: Schema, cells: Value) -> list[Value]:
 
 
 def completed(schema: Schema, cells: Cells, filling: Value) -> list[Value]:
-    """The same of the table that cells were read from, with other cells in place of those that are missing."""
+    """The values of the input table, with missing values replaced by ``filling``."""
     values = values_of(schema, filling)
     if schema.library == "numpy":
         given = concatenate(cells.given).astype(np.float64)
@@ -215,7 +215,7 @@ def completed(schema: Schema, cells: Cells, filling: Value) -> list[Value]:
 
 
 def _written(column: Column, cells: Value) -> Value:
-    """A column of values, from its cells."""
+    """The values of a column, from its cells."""
     if column.kind == "ignored":
         return cells
     if column.kind == "number":

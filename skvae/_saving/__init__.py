@@ -1,1 +1,1 @@
-"""Fitted estimators as plain things, which skops, pickle and joblib write to files."""
+"""Fitted estimators as plain text and arrays, which skops, pickle and joblib write to files."""

@@ -1,26 +1,26 @@
-"""The state of estimators in files."""
+"""State of estimators in files."""
 
 from typing import Any, ClassVar
 
 from skvae._saving.plain import packed, unpacked
 
-FORMAT = 1  # of the state; a release that changes it still opens the earlier ones
+FORMAT = 1  # of the state; later releases still open earlier formats
 
 
 class Saved:
-    """An estimator whose state is plain: what skops, pickle and joblib write, and what copies are made of."""
+    """Base class of estimators that skops, pickle, joblib and copy save as plain text and arrays."""
 
-    _not_saved: ClassVar[frozenset[str]] = frozenset()  # attributes that mean nothing elsewhere, and are None there
+    _not_saved: ClassVar[frozenset[str]] = frozenset()  # attributes that are saved as None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A text and a list of arrays, with nothing of torch and pandas."""
+        """A text and a list of arrays, without objects of torch and pandas."""
         attributes = {name: None if name in self._not_saved else value for name, value in vars(self).items()}
         return {"format": FORMAT, **packed(attributes)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["format"] > FORMAT:
             raise ValueError(
-                f"This {type(self).__name__} was saved in format {state['format']}, and this version of skvae knows none after "
-                f"{FORMAT}. Open it with the version that saved it, or a later one."
+                f"This {type(self).__name__} was saved in format {state['format']}, but this version of skvae only reads "
+                f"formats up to {FORMAT}. Open it with the version that saved it, or a later one."
             )
         vars(self).update(unpacked(state))

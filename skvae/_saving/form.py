@@ -1,4 +1,4 @@
-"""How the objects of one class are written, and made again."""
+"""Conversion of the objects of one class to simpler ones, and back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Form:
-    """How the objects of one class are written, and made again.
+    """Conversion of the objects of one class to simpler ones, and back.
 
     Attributes
     ----------
     name : str
-        What the class is called in files.
+        Name of the class in files.
     parts : callable
-        From an object to what makes it up, of simpler things.
+        Function from an object to its simpler parts.
     whole : callable
-        From these to the object.
+        Function from the parts to the object.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What tables hold that is no array: dtypes, levels that are no text and no number, and frames."""
+"""Saved forms of dtypes, of frames, and of categories that are neither text nor numbers."""
 
 import io
 import sys
@@ -13,7 +13,7 @@ from skvae._saving.form import Form
 
 
 def _is_of_polars(value: Any, name: str) -> bool:
-    """Whether it is an object of a class of polars, which may not be there."""
+    """Whether a value is of a polars class; polars may not be installed."""
     polars = sys.modules.get("polars")
     return polars is not None and isinstance(value, getattr(polars, name))
 
@@ -22,7 +22,7 @@ def _is_of_polars(value: Any, name: str) -> bool:
 
 
 def _parts_of_dtype(dtype: Any) -> list[Any]:
-    """The library first; dtypes of Arrow and polars as their own files have them."""
+    """The library, then the dtype; dtypes of Arrow and polars in the format of their own files."""
     if isinstance(dtype, np.dtype):
         return ["numpy", dtype.str]
     if _is_of_polars(dtype, "DataType"):
@@ -61,7 +61,7 @@ def _dtype(parts: list[Any]) -> Any:
 
 
 def _string_dtype(storage: str, has_nan: bool) -> pd.StringDtype:
-    """The dtype; before pandas 2.3 there is one alone whose missing cells are NaN, and its storage says so."""
+    """The dtype; before pandas 2.3, a single storage has NaN as its missing value."""
     if not has_nan:
         return pd.StringDtype(storage)
     try:
@@ -71,7 +71,7 @@ def _string_dtype(storage: str, has_nan: bool) -> pd.StringDtype:
 
 
 def _parts_of_zone(zone: Any) -> Any:
-    """The name of a time zone, or the zone itself where pandas does not know it by name."""
+    """The name of a time zone, or the zone itself if pandas does not know the name."""
     try:
         known = str(pd.DatetimeTZDtype("ns", str(zone)).tz) == str(zone)
     except (TypeError, ValueError, KeyError):
@@ -155,7 +155,7 @@ OF_TABLES: dict[type, Form] = {
 
 
 def form_of_table(value: Any) -> Form | None:
-    """The form of what tables hold, whatever library it is of."""
+    """The form of a dtype, frame or category, of any library; None if there is none."""
     if isinstance(value, np.dtype | pd.api.extensions.ExtensionDtype) or _is_of_polars(value, "DataType"):
         return DTYPE
     return POLARS_FRAME if _is_of_polars(value, "DataFrame") else OF_TABLES.get(type(value))

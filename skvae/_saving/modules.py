@@ -1,4 +1,4 @@
-"""Networks as their architecture and arrays."""
+"""Saved forms of networks: architecture and arrays."""
 
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from skvae._saving.form import Form
 from skvae.core import inputs, likelihoods, model, networks
 
-FILES = (inputs, likelihoods, model, networks)  # whose classes are written
+FILES = (inputs, likelihoods, model, networks)  # modules with classes that are saved
 OF_ALL = frozenset(vars(nn.Module()))  # attributes that every module has
 
 
@@ -44,7 +44,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    """A tensor in memory of torch, whose alignment decides the last bits of products."""
+    """A tensor in memory that torch allocates, because alignment affects the last bits of products."""
     return torch.from_numpy(np.asarray(array).copy(order="K")).clone()
 
 

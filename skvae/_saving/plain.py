@@ -1,8 +1,8 @@
-"""Objects of the package as a text of JSON beside a list of arrays, and back.
+"""Objects of the package as JSON text with a list of arrays, and back.
 
 Objects are written as the name of their class and their attributes. Only the classes of the package are known, and those of
-Python, pandas and polars that tables hold, so a file cannot decide what is imported or called. Arrays and all other objects
-stay as they are: skops and pickle have their own ways to write these.
+Python, pandas and polars that occur in tables, so a file cannot decide what is imported or called. Arrays and all other objects
+are unchanged: skops and pickle write them in their own way.
 """
 
 import json
@@ -28,13 +28,13 @@ FILES = (
     *(columns, marginals, reservoir, rows, scaling, schema, spline, squashing, summary, texts),
     *(clocks, known, levels, neighbours, oddness, pairs, ranks),
     *(bottlenecks, corruptions, penalties, further, _fitted, _principal),
-)  # whose classes are written
+)  # modules with classes that are saved
 JSON = (type(None), bool, int, float, str)
 KIND, PARTS, PLACE = "is", "of", "at"
 
 
 def packed(value: Any) -> dict[str, Any]:
-    """A value as a text, and the arrays and foreign objects that the text refers to by their place."""
+    """A value as text, and the arrays and foreign objects to which the text refers by position."""
     others: list[Any] = []
 
     def place_of(other: Any) -> dict[str, int]:
@@ -45,7 +45,7 @@ def packed(value: Any) -> dict[str, Any]:
 
 
 def unpacked(state: dict[str, Any]) -> Any:
-    """What was packed."""
+    """The value that was packed."""
 
     def whole(entry: dict[str, Any]) -> Any:
         return state["others"][entry[PLACE]] if PLACE in entry else FORMS[entry[KIND]].whole(entry[PARTS])
@@ -54,7 +54,7 @@ def unpacked(state: dict[str, Any]) -> Any:
 
 
 def _tree(value: Any) -> Any:
-    """Lists, dictionaries and what JSON knows, with other objects where no form is known."""
+    """The value as JSON types; objects without a known form are left as they are."""
     if type(value) in JSON:
         return value
     if type(value) is list:
@@ -73,7 +73,7 @@ def _pairs(items: dict[Any, Any]) -> list[list[Any]]:
 
 
 def _in_order(items: Iterable[Any]) -> list[Any]:
-    return sorted(items, key=repr)  # the same in every process
+    return sorted(items, key=repr)  # deterministic
 
 
 def _objects(parts: list[Any]) -> np.ndarray:
@@ -101,7 +101,7 @@ def _classes_of(file: ModuleType) -> Iterable[type]:
 
 
 def _made(kind: type, state: dict[str, Any]) -> Any:
-    """An object of a class, with a state and without a call of its constructor."""
+    """An object of a class with this state, without a call of its constructor."""
     made: Any = object.__new__(kind)
     if hasattr(kind, "__setstate__"):
         made.__setstate__(state)

@@ -1,4 +1,4 @@
-"""Whether the arrays of a model that was opened belong together."""
+"""Check that the arrays of a saved model fit together."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from skvae.core.model import Autoencoder
 from skvae.core.networks import Network
 
 Shape = tuple[int, ...]
-Shapes = Iterator[tuple[str, Shape, Shape]]  # the name of an array, the shape that it has, and the one that it needs
+Shapes = Iterator[tuple[str, Shape, Shape]]  # name of an array, its shape, and the required shape
 
 
 def check_shapes(fitted: Fitted) -> None:
@@ -20,12 +20,12 @@ def check_shapes(fitted: Fitted) -> None:
     Raises
     ------
     ValueError
-        With the name of the first array that does not fit.
+        If an array does not fit; the message names the first.
     """
     for name, shape, needed in _shapes(fitted):
         if tuple(shape) != needed:
             raise ValueError(
-                f"The saved model does not fit together: {name} has shape {tuple(shape)}, but {needed} is needed. The file was "
+                f"The saved model is inconsistent: {name} has shape {tuple(shape)}, but {needed} is required. The file was "
                 "changed after it was written; save the model again."
             )
 

@@ -1,1 +1,1 @@
-"""What a table is: its columns, its rows, and the features that linear models see of it."""
+"""Tables: columns, rows, and features for linear models."""

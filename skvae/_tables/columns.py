@@ -1,4 +1,4 @@
-"""What one column is, and how its values become cells and cells its values."""
+"""Columns of a table: their kind, and the conversion between values and cells."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,49 +10,49 @@ import pandas as pd
 from skvae._tables.marginals import Marginal
 from skvae._tables.texts import Text
 
-SHOWN = 12  # levels that the representation lists
+SHOWN = 12  # categories listed in the representation
 NOT_A_TIME = np.iinfo(np.int64).min  # the tick that numpy reserves
 
 
 @dataclass(frozen=True)
 class Column:
-    """What one column is.
+    """Type of one column of the training table.
 
     Attributes
     ----------
     name : hashable
-        As in the frame; its number for arrays.
+        Name in the frame, or position in an array.
     dtype : object
-        The frame library's own; None for arrays.
+        dtype in the library of the frame; None for arrays.
     kind : {"number", "boolean", "category", "datetime", "duration", "ignored"}
-        An ignored column has no cell that could be learned from, and comes back missing.
+        Kind of the values. An ignored column has nothing to learn from, and is missing in all output.
     levels : tuple
-        What the codes 0, 1, ... stand for.
+        Categories with codes 0, 1, ....
     grouped : tuple
-        Rare levels that share the last code; the most frequent of them stands for all.
+        Rare categories that share the last code; the most frequent of them represents all.
     n_distinct : int
-        Levels seen in a column of categories, ignored ones included.
+        Number of distinct categories, also for ignored columns.
     n_single : int
-        How many of them a single row has.
+        Number of categories that occur in one row only.
     n_rows : int
-        Rows in which levels were seen.
+        Number of rows that are not missing.
     text : Text, optional
-        How numbers or dates are written in a column of strings.
+        Format of numbers or dates that are written as strings.
     is_clock : bool
-        Whether datetimes go on with the rows, so that later rows have later ones.
+        Whether later rows have later datetimes.
     marginal : Marginal, optional
-        Of numbers, durations and datetimes: how they become normal, where they do not stay as they are.
+        Transformation to a normal distribution, for numbers, durations and datetimes that are transformed.
     is_constant : bool
-        Whether all cells that are there hold one value.
+        Whether all observed cells hold one value.
     limits : tuple of (lowest, highest, decimals), optional
-        Of numbers that are not floating.
+        Range and decimals of numbers that are not floating-point.
     origin : int
-        Middle of the different datetimes or durations, in their unit. It is one of them, so that differences of whole seconds
-        or days are such in floating point too.
+        Middle of the distinct datetimes or durations, in their unit. It is one of them, so that differences of whole seconds
+        or days remain whole numbers in floating point.
     unit : str
-        Of datetimes and durations: "D", "s", "ms", "us" or "ns".
+        Unit of datetimes and durations: "D", "s", "ms", "us" or "ns".
     missing : object
-        What stands for a missing cell in a column of objects.
+        Marker of missing values in a column of objects.
     """
 
     name: Any
@@ -74,17 +74,17 @@ class Column:
 
     @property
     def note(self) -> str:
-        """What it holds, for people."""
+        """Description of the content."""
         facts = ["constant"] if self.is_constant else []
         if self.kind == "ignored":
-            facts.append(f"{self.n_distinct} levels in {self.n_rows} rows" if self.n_distinct else "empty")
+            facts.append(f"{self.n_distinct} categories in {self.n_rows} rows" if self.n_distinct else "empty")
         elif self.kind == "datetime":
             facts += ["clock"] if self.is_clock else []
             facts.append(f"around {np.array(self.origin, f'M8[{self.unit}]').astype('M8[D]')}")
         elif self.kind == "duration":
             facts.append(f"around {pd.Timedelta(np.array(self.origin, f'm8[{self.unit}]')[()])}")
         elif self.kind == "category":
-            facts += [] if self.is_constant else [f"{self.n_distinct} levels"]
+            facts += [] if self.is_constant else [f"{self.n_distinct} categories"]
             facts += [f"{len(self.grouped)} of them grouped"] if self.grouped else []
         if self.marginal is not None:
             facts += [] if self.marginal.spike is None else [f"spike at {self._shown(self.marginal.spike.value)}"]
@@ -93,20 +93,20 @@ class Column:
         return ", ".join(facts) + (f": {listed(self.levels)}" if self.kind == "category" else "")
 
     def _shown(self, cell: float) -> str:
-        """A cell of a column that is measured."""
+        """A numeric cell, as people write it."""
         return f"{cell:g}" if self.kind == "number" else str(moments_of(self, np.array([cell]))[0])
 
 
 def codes_of(column: Column, values: np.ndarray) -> np.ndarray:
-    """Nearest code of each cell, the upper of two equally near ones; -1 where the cell is missing."""
+    """Nearest code of each cell, rounding halves up; -1 if the cell is missing."""
     nearest = np.clip(np.floor(values + 0.5), 0, len(column.levels) - 1)
     return np.where(np.isnan(nearest), -1, nearest).astype(np.int64)
 
 
 def offsets_of(column: Column, moments: np.ndarray) -> np.ndarray:
-    """Distances of moments from the origin in the fitted unit.
+    """Differences of datetimes or durations from the origin, in the unit of the fit.
 
-    They are taken between integers, because floats do not tell near moments apart.
+    They are computed in integers, because floats cannot distinguish close moments.
     """
     own, fitted = (np.array(1, f"m8[{unit}]") for unit in (np.datetime_data(moments.dtype)[0], column.unit))
     ratio = own / fitted
@@ -120,7 +120,7 @@ def offsets_of(column: Column, moments: np.ndarray) -> np.ndarray:
 
 
 def moments_of(column: Column, offsets: np.ndarray) -> np.ndarray:
-    """Moments at distances from the origin, rounded to the nearest tick that the dtype can hold."""
+    """Datetimes or durations at these differences from the origin, rounded to ticks that the dtype can hold."""
     limits = np.iinfo(np.int32 if column.unit == "D" else np.int64)
     lowest = max(limits.min + 1 - column.origin, NOT_A_TIME)
     highest = min(limits.max - column.origin, -NOT_A_TIME - 1)
@@ -139,13 +139,13 @@ def castable(values: np.ndarray, limits: tuple[float, float, int] | None) -> np.
 
 
 def within(bound: int) -> float:
-    """The float next to an integer and no further from zero."""
+    """The float nearest to an integer, and not farther from zero."""
     nearest = float(bound)
     return nearest if abs(int(nearest)) <= abs(bound) else float(np.nextafter(nearest, 0))
 
 
 def are_strings(levels: Iterable[Any]) -> set[bool]:
-    """Whether there are strings among the levels, other things, or both."""
+    """Whether the categories are strings: {True}, {False}, or both if they are mixed."""
     return {isinstance(level, str) for level in levels}
 
 

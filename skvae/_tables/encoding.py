@@ -1,4 +1,4 @@
-"""From the cells of a table to the features of linear models: numbers as they are, one feature per level."""
+"""From cells to the features of linear models: numbers unchanged, one indicator per category."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,20 @@ import numpy as np
 
 from skvae._tables.rows import EPS, Rows
 
-BOOLEAN = 1  # in place of a number of levels: one feature tells two apart
+BOOLEAN = 1  # number of features of a boolean, instead of a number of categories
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the features of a table are; a feature is ``(value - mean) / unit``.
+    """Features of a table; each is ``(value - mean) / unit``.
 
-    Every column that is no number is brought to a total variance of 1 over its features, so that it counts as much as a
-    standardised number does, however many levels it has and however rare they are.
+    The features of a non-numeric column have a total variance of 1. The column therefore counts as much as a standardised
+    number, for any number and frequency of categories.
 
     Attributes
     ----------
     n_levels : ndarray of shape (n_columns,)
-        0 for numbers, 1 for booleans, else how many levels the column has.
+        0 for numbers, 1 for booleans, else the number of categories.
     mean, unit : ndarray of shape (n_features,)
     """
 
@@ -29,7 +29,7 @@ class Encoding:
 
     @classmethod
     def of(cls, rows: Rows, n_levels: np.ndarray) -> "Encoding":
-        """The encoding of scaled rows, of which a sample says how frequent levels are where there are many."""
+        """The encoding of scaled rows; of many rows, a sample determines the frequencies of categories."""
         plain = cls(n_levels, *np.array([[0.0], [1.0]]).repeat(np.maximum(n_levels, 1).sum(), axis=1))
         if not plain.is_mixed:
             return plain
@@ -42,12 +42,12 @@ class Encoding:
 
     @property
     def column(self) -> np.ndarray:
-        """Which column each feature is of."""
+        """The column of each feature."""
         return np.repeat(np.arange(len(self.n_levels)), np.maximum(self.n_levels, 1))
 
     @property
     def level(self) -> np.ndarray:
-        """Which level each feature stands for; -1 where it is the cell itself, a number or a boolean."""
+        """The category code of each feature; -1 for the cell itself, a number or a boolean."""
         first = np.cumsum(np.maximum(self.n_levels, 1)) - np.maximum(self.n_levels, 1)
         position = np.arange(len(self.column)) - first[self.column]
         return np.where(self.n_levels[self.column] > BOOLEAN, position, -1)
@@ -59,11 +59,11 @@ class Encoding:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether there are columns of other things than numbers."""
+        """Whether there are non-numeric columns."""
         return bool(self.n_levels.any())
 
     def features(self, rows: np.ndarray) -> np.ndarray:
-        """Features of scaled rows, ``(n_rows, n_features)``; NaN where the cell is missing."""
+        """Features of scaled rows, ``(n_rows, n_features)``; NaN if the cell is missing."""
         cells, level = rows[:, self.column].astype(np.float64), self.level
         is_level = level >= 0
         cells[:, is_level] = np.where(np.isnan(cells[:, is_level]), np.nan, cells[:, is_level] == level[is_level])

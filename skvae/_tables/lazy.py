@@ -1,4 +1,4 @@
-"""Rows that are read and changed anew each time, because memory does not hold them, or should not hold them twice."""
+"""Rows that are read and transformed each time, because they do not fit in memory once or twice."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from skvae._tables.processes import ALONE, Own, Processes
 from skvae._tables.rows import BLOCK_ROWS, Change, Rows, Table, in_blocks, sample_rows, stacked
 from skvae._tables.summary import Summary
 
-LARGE = 1 << 25  # bytes of a table of which no second copy is made
+LARGE = 1 << 25  # bytes of a table that is not copied
 
 
 class Reader(Protocol):
-    """Where rows come from that are made when they are read.
+    """Source of rows that are transformed when they are read.
 
-    Blocks are those that this process has; all else is of the rows that all processes have together.
+    Blocks are those of this process; everything else refers to the rows of all processes.
     """
 
     n_blocks: int
@@ -31,24 +31,24 @@ class Reader(Protocol):
 
     @property
     def summary(self) -> Summary:
-        """Of the rows."""
+        """Summary of the rows."""
 
     @property
     def sample(self) -> Table:
-        """Rows that stand for all."""
+        """A sample of the rows."""
 
     def read(self, i: int) -> Table:
         """The rows of a block."""
 
     def take(self, index: np.ndarray) -> "Reader":
-        """Of rows at some places."""
+        """A reader of the rows at these places."""
 
     def split(self) -> tuple["Reader", Table]:
         """Rows to train on, and rows that are held out."""
 
 
 class Resident:
-    """Some rows of a table in memory, in the order of ``index``; None stands for all."""
+    """Rows of a table in memory, in the order of ``index``; None means all."""
 
     is_streamed = False
     processes: Processes = ALONE
@@ -77,14 +77,14 @@ class Resident:
         return Resident(self.table, index if self.index is None else self.index[index])
 
     def split(self) -> tuple[Reader, Table]:
-        raise NotImplementedError("Rows in memory are split by their places.")
+        raise NotImplementedError("Rows in memory are split by their positions.")
 
     def _places(self, start: int, stop: int) -> np.ndarray | slice:
         return slice(start, stop) if self.index is None else self.index[start:stop]
 
 
 class Remembered:
-    """Rows of which a summary is known, and of which a few are left."""
+    """Rows that are gone, except for their summary and a few of them."""
 
     is_streamed = True
     is_weighted = False
@@ -102,7 +102,7 @@ class Remembered:
         return self.sample
 
     def take(self, index: np.ndarray) -> Reader:
-        raise NotImplementedError("Rows that are gone have no places.")
+        raise NotImplementedError("Rows that are gone have no positions.")
 
     def split(self) -> tuple[Reader, Table]:
         raise NotImplementedError("Rows that are gone cannot be held out.")
@@ -110,13 +110,13 @@ class Remembered:
 
 @dataclass(frozen=True, eq=False)
 class Lazy(Rows):
-    """Rows that are read and changed anew each time, because a copy of all would be too large.
+    """Rows that are read and transformed each time, because a copy of all would be too large.
 
     Attributes
     ----------
     reader : Reader
     changes : tuple of Change
-        Of the cells of a block, one after the other.
+        Transformations of the cells of a block, in this order.
     """
 
     reader: Reader
@@ -124,7 +124,7 @@ class Lazy(Rows):
 
     @cached_property
     def summary(self) -> Summary:
-        """Of the changed rows, which takes a pass over them where it does not follow from that of the rows before."""
+        """Summary of the transformed rows; needs a pass if it does not follow from the summary of the original rows."""
         known: Summary | None = self.reader.summary
         for change in self.changes:
             known = None if known is None else change.summarised(known)
@@ -154,7 +154,7 @@ class Lazy(Rows):
         return self.summary.is_complete
 
     def block(self, i: int) -> Table:
-        """Some rows, by the number of their block."""
+        """A block, by its number."""
         return self._changed(self.reader.read(i))
 
     def blocks(self) -> Iterator[Table]:
@@ -167,7 +167,7 @@ class Lazy(Rows):
         return Lazy(self.reader.take(index), self.changes)
 
     def split(self) -> "tuple[Lazy, Table]":
-        """Rows to train on, and rows that are held out; of a stream."""
+        """Rows to train on, and held-out rows, of a stream."""
         training, held_out = self.reader.split()
         return Lazy(training, self.changes), self._changed(held_out)
 
@@ -184,7 +184,7 @@ class Lazy(Rows):
         return self.summary.lowest, self.summary.highest
 
     def _changed(self, table: Table) -> Table:
-        """With the digits that the cells had; a change is in float64."""
+        """Transform a block in float64, and return it in its own dtype."""
 
         def changed(rows: np.ndarray) -> np.ndarray:
             return reduce(lambda rows, change: change.apply(rows), self.changes, rows).astype(rows.dtype, copy=False)
@@ -193,10 +193,10 @@ class Lazy(Rows):
 
 
 def summary_of(blocks: Iterable[Table]) -> Summary:
-    """Of all rows, block by block."""
+    """Summary of all rows, block by block."""
     return Summary.over((block.rows, block.weights) for block in blocks)
 
 
 def without_copies(rows: Rows) -> Rows:
-    """The same rows; those of a large table in memory are changed when they are read."""
+    """The rows; those of a large table in memory become lazy, so that it is not copied."""
     return Lazy(Resident(rows)) if isinstance(rows, Table) and rows.rows.nbytes > LARGE else rows

@@ -1,4 +1,4 @@
-"""What pandas and polars do in ways of their own: columns to numpy and back, and what their dtypes are."""
+"""Differences between pandas and polars: conversion of columns to and from numpy, and their dtypes."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from skvae._tables.columns import NOT_A_TIME, Column, castable, codes_of, moment
 from skvae._tables.sources import is_dataset
 
 OBJECT = np.dtype(object)
-OBJECTS = {  # what columns of objects are, by what pandas infers
+OBJECTS = {  # kinds of object columns, by what pandas infers
     "string": "category",
     "empty": "category",
     "boolean": "boolean",
@@ -36,23 +36,23 @@ FAMILIES: dict[str, tuple[Any, ...]] = {  # of dtypes, by kind
 
 
 def as_table(X: Any, name: str = "X") -> Any:
-    """X itself where it is a frame of pandas or polars or an array; else the same table as one of these.
+    """X itself if it is a pandas or polars frame or an array; else the table converted to one of these.
 
-    ``name`` is what errors call the table.
+    ``name`` is the name of the table in error messages.
 
     Raises
     ------
     TypeError, ValueError
-        On what holds a table, but is none, with the line that makes a frame of it.
+        If X is not a table; the message has the line that makes it one, if possible.
     """
     X = X.to_native() if hasattr(X, "to_native") else X  # frames of narwhals, of any of its versions
     X = X.toarray() if sparse.issparse(X) else X
-    if isinstance(X, pd.DataFrame):  # whose names may be such that narwhals refuses it
+    if isinstance(X, pd.DataFrame):  # narwhals refuses some names of columns
         return X
     if isinstance(X, np.ndarray) and X.dtype.names is None and X.dtype.kind not in "mM":
         return np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
     _check_is_table(X, name)
-    if hasattr(X, "detach"):  # a tensor of torch, maybe of a type that numpy has not
+    if hasattr(X, "detach"):  # a torch tensor, possibly of a dtype that numpy lacks
         tensor = X.detach().cpu()
         return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
     frame = nw.from_native(X, pass_through=True)
@@ -64,53 +64,55 @@ def as_table(X: Any, name: str = "X") -> Any:
 
 
 def _check_is_table(X: Any, name: str) -> None:
-    """Refuse what pandas can make a frame of, but is none."""
+    """Refuse objects that are not tables although pandas could make frames of them."""
     kind, module = type(X).__name__, type(X).__module__
     if module.startswith("dask"):
         raise TypeError(
-            f"{name} is a {kind} of Dask, and this takes tables of one process. Where memory holds it, "
-            f"`{name} = {name}.compute()`; the estimators of skvae.dask take it as it is."
+            f"{name} is a {kind} of Dask. If it fits in memory, use `{name} = {name}.compute()`; the estimators of skvae.dask "
+            "take it as it is."
         )
     frame = nw.from_native(X, pass_through=True, allow_series=True)
     if is_dataset(X):
         raise TypeError(
-            f"{name} is a dataset on disk, and this takes a table in memory; give it the batches one by one, "
-            f"`for batch in {name}.to_batches(): ...`, or all of them, `{name} = {name}.to_table()`."
+            f"{name} is a dataset on disk, but must be in memory here; pass its batches one by one with "
+            f"`for batch in {name}.to_batches(): ...`, or load all of them with `{name} = {name}.to_table()`."
         )
     if isinstance(X, Iterator):
         raise TypeError(
-            f"{name} is a {kind}, which can be read only once; write it to a file of parquet and pass "
-            "pyarrow.dataset.dataset(path), or give its blocks to partial_fit, one by one."
+            f"{name} is a {kind}, which can be read only once; write it to a parquet file and pass "
+            "pyarrow.dataset.dataset(path), or pass its blocks to partial_fit one by one."
         )
     if module.startswith("pyarrow") and hasattr(X, "to_table"):  # parts of datasets
-        raise TypeError(f"{name} is a {kind}; pass the dataset, or a table, `{name} = {name}.to_table()`.")
+        raise TypeError(f"{name} is a {kind}; pass the dataset, or load a table with `{name} = {name}.to_table()`.")
     if module.startswith("pyarrow.parquet"):
-        raise TypeError(f"{name} is a {kind}; pass pyarrow.dataset.dataset(path), or a table, `{name} = {name}.read()`.")
-    remedy = f"make a frame of it, `{name} = pd.DataFrame({name})`"
+        raise TypeError(
+            f"{name} is a {kind}; pass pyarrow.dataset.dataset(path), or load a table with `{name} = {name}.read()`."
+        )
+    remedy = f"convert it to a frame with `{name} = pd.DataFrame({name})`"
     if isinstance(X, str | bytes | PathLike):
         reader = "read_parquet" if str(X).endswith(".parquet") else "read_csv"
-        note = f"{name} is {X!r}, and no table; where it is the path of one, `{name} = pd.{reader}({name})` reads it"
-        larger = f"; one that is larger than memory is read block by block, `{name} = pyarrow.dataset.dataset({name})`"
+        note = f"{name} is {X!r}, not a table. If it is a path, load the file with `{name} = pd.{reader}({name})`"
+        larger = f", or, if it is larger than memory, open it with `{name} = pyarrow.dataset.dataset({name})`"
         raise TypeError(f"{note}{larger if reader == 'read_parquet' else ''}.")
     if isinstance(X, list | tuple) and len(X) and isinstance(X[0], Mapping):
         raise TypeError(f"{name} is a {kind} of rows of type {type(X[0]).__name__}; {remedy}.")
     if isinstance(X, Mapping) and not hasattr(X, "shape"):  # as some sparse matrices have
         raise TypeError(f"{name} is a {kind}; {remedy}.")
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
-        raise TypeError(f"{name} is an array of dates or durations, and arrays hold numbers only; {remedy}.")
+        raise TypeError(f"{name} is an array of dates or durations, but arrays must hold numbers; {remedy}.")
     if getattr(getattr(X, "dtype", None), "names", None):
         raise TypeError(f"{name} is an array with the fields {', '.join(X.dtype.names)}; {remedy}.")
     if isinstance(frame, nw.LazyFrame):
         value = f"{name}.collect()" if frame.implementation.is_polars() else NARWHALS.format(name)
         larger = f"{name}.sink_parquet('{name}.parquet'); {name} = pyarrow.dataset.dataset('{name}.parquet')"
-        on_disk = f"; where memory does not hold it, `{larger}`" if frame.implementation.is_polars() else ""
-        raise TypeError(f"{name} is a lazy frame of {frame.implementation}; collect it, `{name} = {value}`{on_disk}.")
-    if isinstance(frame, nw.Series):  # 1-D, for which scikit-learn wants a ValueError
-        raise ValueError(f"{name} is a {kind}, a single column; make a frame of it, `{name} = {name}.to_frame()`.")  # noqa: TRY004
+        on_disk = f". If it is larger than memory, use `{larger}`" if frame.implementation.is_polars() else ""
+        raise TypeError(f"{name} is a lazy frame of {frame.implementation}; collect it with `{name} = {value}`{on_disk}.")
+    if isinstance(frame, nw.Series):  # scikit-learn requires a ValueError for 1-D input
+        raise ValueError(f"{name} is a {kind}, a single column; convert it with `{name} = {name}.to_frame()`.")  # noqa: TRY004
 
 
 def _known_frame(frame: nw.DataFrame[Any]) -> Any:
-    """Of pandas or polars."""
+    """A pandas or polars frame."""
     native = frame.to_native()
     if frame.implementation.is_pyarrow():
         return native.to_pandas(types_mapper=_arrow_dtype)
@@ -120,28 +122,28 @@ def _known_frame(frame: nw.DataFrame[Any]) -> Any:
 def _arrow_dtype(of_arrow: Any) -> pd.ArrowDtype:
     import pyarrow as pa
 
-    return pd.ArrowDtype(pa.large_string() if str(of_arrow) == "string_view" else of_arrow)  # of which pandas knows nothing
+    return pd.ArrowDtype(pa.large_string() if str(of_arrow) == "string_view" else of_arrow)  # pandas lacks string_view
 
 
 def _interchanged(X: Any) -> pd.DataFrame:
-    """The frame of an unknown library, by one of the ways in which such libraries give theirs away."""
+    """Convert the frame of an unknown library, by one of the interchange protocols."""
     try:
         if hasattr(X, "__arrow_c_stream__"):
             import pyarrow as pa
 
             return pa.table(X).to_pandas(types_mapper=_arrow_dtype)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pandas will give it up some day
+            warnings.simplefilter("ignore")  # pandas deprecates it
             return pd.api.interchange.from_dataframe(X)
     except Exception as error:
         raise TypeError(
-            f"X is a {type(X).__module__}.{type(X).__name__}, which pandas cannot read ({error}); convert it to a frame of "
-            "pandas or polars."
+            f"X is a {type(X).__module__}.{type(X).__name__}, which pandas cannot read ({error}); convert it to a pandas or "
+            "polars frame."
         ) from error
 
 
 def library_of(X: Any) -> str:
-    """The library of a data frame, "pandas" or "polars"; "numpy" for all else. Frames of other libraries count as pandas'."""
+    """The library of a data frame, "pandas" or "polars"; "numpy" for everything else. Other libraries count as pandas."""
     X = as_table(X)
     if isinstance(X, pd.DataFrame):
         return "pandas"
@@ -149,12 +151,12 @@ def library_of(X: Any) -> str:
 
 
 def index_of(X: Any) -> Any:
-    """The index of a pandas frame, None for all else."""
+    """The index of a pandas frame; None for everything else."""
     return as_table(X).index if library_of(X) == "pandas" else None
 
 
 def table_like(X: Any, values: np.ndarray) -> Any:
-    """Numbers, one per cell of X, in a frame with its names and index where X is one."""
+    """Numbers, one per cell of X; if X is a frame, in a frame with its names and index."""
     X = as_table(X)
     library = library_of(X)
     if library == "numpy":
@@ -167,7 +169,7 @@ def table_like(X: Any, values: np.ndarray) -> Any:
 
 
 def with_columns(X: Any, columns: dict[str, np.ndarray]) -> Any:
-    """A table with further columns at its end; in an array without their names."""
+    """A table with additional columns at its end; an array drops their names."""
     X = as_table(X)
     library = library_of(X)
     if library == "numpy":
@@ -189,7 +191,7 @@ def without_columns(X: Any, positions: np.ndarray) -> Any:
 
 
 def with_empty_columns(X: Any, names: Mapping[int, str]) -> Any:
-    """A table with columns without any value at some positions of the result, by their names."""
+    """A table with empty columns inserted at some positions of the result."""
     library = library_of(X)
     for position, name in sorted(names.items()):
         if library == "numpy":
@@ -205,7 +207,7 @@ def with_empty_columns(X: Any, names: Mapping[int, str]) -> Any:
 
 
 def cells_equal_to(X: Any, value: float | str) -> np.ndarray:
-    """Which cells of an array or a frame are a number or a string; those of columns that hold the other are not."""
+    """Which cells equal a number or a string; columns of another kind have none."""
     if library_of(X) == "numpy":
         return np.asarray(np.asarray(without_objects(X)) == value)
     return np.column_stack([_equal_to(series, value) for series in series_of(X)])
@@ -221,12 +223,12 @@ def _equal_to(series: Any, value: float | str) -> np.ndarray:
         return (series == value).to_numpy(dtype=bool, na_value=False)
     import polars as pl
 
-    value = value if isinstance(value, str) else float(value)  # integers may be larger than polars has them
+    value = value if isinstance(value, str) else float(value)  # integers may exceed those of polars
     return ((series.cast(pl.String) if holds_levels else series) == value).fill_null(value=False).to_numpy()
 
 
 def with_cells(X: Any, where: np.ndarray, value: float | str | None) -> Any:
-    """A table with a value in some cells, which are missing where it is None. Dtypes that cannot hold it become others."""
+    """A table with some cells replaced by a value; None makes them missing. dtypes change if they cannot hold it."""
     library = library_of(X)
     if library == "numpy":
         X = np.asarray(X)
@@ -254,7 +256,7 @@ def _with_value(series: pd.Series, where: np.ndarray, value: float | str | None)
 
 
 def in_rows(X: Any) -> Any:
-    """As ``as_table``, and an array of what has rows but none that can be picked, or is a list, whose strings stay strings."""
+    """As ``as_table``, but an array for everything whose rows cannot be indexed. Strings in lists stay strings."""
     X = as_table(X)
     if isinstance(X, np.ndarray) or library_of(X) != "numpy":
         return X
@@ -262,7 +264,7 @@ def in_rows(X: Any) -> Any:
 
 
 def holds_strings(X: Any) -> bool:
-    """Whether an array with rows has cells that are strings, and no numbers either."""
+    """Whether a two-dimensional array has cells that are strings and cannot be read as numbers."""
     if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype.kind in "fiubc":
         return False
     array = X.astype(object)
@@ -270,13 +272,13 @@ def holds_strings(X: Any) -> bool:
         np.where(pd.isna(array), np.nan, array).astype(np.float64)
     except ValueError:
         return True
-    except TypeError:  # of what is neither, which is refused where it is read
+    except TypeError:  # neither; refused when it is read
         return False
     return False
 
 
 def joined(first: Any, second: Any) -> Any:
-    """The rows of two tables of one kind with the same columns, one after the other."""
+    """Concatenate the rows of two tables with equal columns, of one library."""
     library = library_of(first)
     if library == "numpy":
         return np.concatenate([np.asarray(first), np.asarray(second)])
@@ -288,12 +290,12 @@ def joined(first: Any, second: Any) -> Any:
 
 
 def rows_at(X: Any, places: np.ndarray | slice) -> Any:
-    """The rows of a table at some places."""
+    """The rows of a table at these places."""
     return X.iloc[places] if isinstance(X, pd.DataFrame) else X[places]
 
 
 def without_objects(X: Any) -> Any:
-    """An array, or lists, with NaN for each missing cell, whatever stood for it; all else as it is."""
+    """An array or lists with NaN for every missing value; everything else unchanged."""
     array = np.asarray(X) if isinstance(X, list | tuple) else X
     if not isinstance(array, np.ndarray) or array.dtype != OBJECT:
         return X
@@ -301,13 +303,13 @@ def without_objects(X: Any) -> Any:
 
 
 class Columns:
-    """What a library does with its columns in a way of its own."""
+    """Operations on columns that differ between libraries."""
 
     library: ClassVar[str]
 
     @staticmethod
     def kind(series: Any) -> str | None:
-        """What the values are: "number", "boolean", "category", "datetime" or "duration"; None for all else."""
+        """Kind of the values: "number", "boolean", "category", "datetime" or "duration"; None for anything else."""
         raise NotImplementedError
 
     @staticmethod
@@ -317,7 +319,7 @@ class Columns:
 
     @staticmethod
     def numbers(series: Any) -> np.ndarray:
-        """Numbers or booleans as float64, NaN where missing."""
+        """Numbers or booleans as float64, with NaN for missing values."""
         raise NotImplementedError
 
     @staticmethod
@@ -327,22 +329,22 @@ class Columns:
 
     @staticmethod
     def limits(series: Any) -> tuple[float, float, int] | None:
-        """Lowest and highest number and decimals that a series can hold; None where it is floating."""
+        """Lowest and highest number and decimals that a series can hold; None for floating-point numbers."""
         return limits_of(series.dtype)
 
     @staticmethod
     def is_text(series: Any) -> bool:
-        """Whether a series of categories is one of strings that no dtype declares as levels."""
+        """Whether a categorical series holds strings that its dtype does not declare as categories."""
         return bool(nw.from_native(series, series_only=True).dtype in (nw.String, nw.Object))
 
     @staticmethod
     def factorize(series: Any) -> tuple[np.ndarray, list[Any]]:
-        """Code of each value, -1 where missing, and the levels that codes stand for."""
+        """Code of each value, -1 if missing, and the categories of the codes."""
         raise NotImplementedError
 
     @staticmethod
     def declared(dtype: Any) -> list[Any] | None:
-        """The levels that a dtype declares; None where it declares none."""
+        """The categories that a dtype declares; None if it declares none."""
         raise NotImplementedError
 
     @staticmethod
@@ -352,17 +354,17 @@ class Columns:
 
     @staticmethod
     def put(series: Any, where: np.ndarray, filling: Any) -> Any:
-        """A copy of a series with other values in some places."""
+        """A copy of a series with some values replaced."""
         raise NotImplementedError
 
     @staticmethod
     def like(series: Any, values: Any) -> Any:
-        """A series of new values, in the dtype that they bring, with the place of another one."""
+        """A series of new values in their own dtype, with the name or index of another series."""
         raise NotImplementedError
 
 
 class PandasColumns(Columns):
-    """Columns of pandas, of any of its dtypes."""
+    """Columns of pandas, of any dtype."""
 
     library = "pandas"
 
@@ -437,7 +439,7 @@ class PandasColumns(Columns):
 
 
 def _objects(column: Column, values: np.ndarray) -> list[Any]:
-    """Numbers as Python's integers, decimals or floats, as the column's are."""
+    """Numbers as Python integers, decimals or floats, like those of the column."""
     numbers = castable(values, column.limits).tolist()
     if column.limits is None:
         return [column.missing if np.isnan(number) else number for number in numbers]
@@ -476,7 +478,7 @@ class PolarsColumns(Columns):
     def factorize(series: Any) -> tuple[np.ndarray, list[Any]]:
         import polars as pl
 
-        if series.dtype in (pl.Categorical, pl.Enum):  # whose physical codes are not the column's own
+        if series.dtype in (pl.Categorical, pl.Enum):  # their physical codes are not those of the column
             series = series.cast(pl.String)
         if series.dtype.is_float():
             series = series.fill_nan(None)
@@ -498,7 +500,7 @@ class PolarsColumns(Columns):
             return pl.Series(castable(castable(values, column.limits), limits_of(dtype))).fill_nan(None).cast(dtype)
         if column.kind in {"datetime", "duration"}:
             moments = moments_of(column, values)
-            if column.unit == "s":  # which polars has not
+            if column.unit == "s":  # polars lacks this unit
                 moments = moments.astype(f"{moments.dtype.kind}8[ms]")
             series = pl.Series(moments)
             return (series.dt.replace_time_zone("UTC") if zone_of(dtype) else series).cast(dtype)
@@ -511,7 +513,7 @@ class PolarsColumns(Columns):
 
         order = np.arange(len(series))
         order[where] = len(series) + np.arange(len(filling))
-        plain = pl.String if series.dtype == pl.Categorical else series.dtype  # categories of two columns do not mix
+        plain = pl.String if series.dtype == pl.Categorical else series.dtype  # categories of two columns cannot be mixed
         return pl.concat([series.cast(plain), filling.cast(plain).alias(series.name)]).gather(order).cast(series.dtype)
 
     @staticmethod
@@ -525,18 +527,20 @@ TOOLS: dict[str, type[Columns]] = {"numpy": PandasColumns, "pandas": PandasColum
 
 
 def tool_of(series: Any) -> type[Columns]:
-    """What the library of a series does with it."""
+    """The operations of the library of a series."""
     return TOOLS["pandas" if isinstance(series, pd.Series) else "polars"]
 
 
 def frame_of(X: Any) -> Any:
-    """The frame itself, or one of an array's columns."""
+    """A frame itself, or the columns of an array as a frame."""
     X = as_table(X)
     if library_of(X) != "numpy":
         return X
     array = np.asarray(X)
     if array.ndim != 2:
-        raise ValueError(f"X is an array of {array.ndim} dimensions, and a table has 2; reshape it, `X.reshape(n_rows, -1)`.")
+        raise ValueError(
+            f"X is an array of {array.ndim} dimensions, but a table has 2; reshape it with `X.reshape(n_rows, -1)`."
+        )
     return pd.DataFrame(array).infer_objects()
 
 
@@ -551,7 +555,7 @@ def present(series: Any) -> Any:
 
 
 def declaring(series: Any, dtype: Any) -> Any:
-    """A series whose dtype declares the levels of another one too, behind its own; as it is where one of them declares none."""
+    """A series whose dtype also declares the categories of another dtype; unchanged if one of them declares none."""
     if not (isinstance(series.dtype, pd.CategoricalDtype) and isinstance(dtype, pd.CategoricalDtype)):
         return series
     return series.cat.add_categories(dtype.categories.difference(series.dtype.categories, sort=False))
@@ -561,7 +565,7 @@ def declaring(series: Any, dtype: Any) -> Any:
 
 
 def kind_of(series: Any) -> str | None:
-    """The kind of a series, by narwhals, which knows the dtypes of all libraries but few of their details."""
+    """The kind of a series according to narwhals, which knows the dtypes of all libraries but few details."""
     dtype = nw.from_native(series, series_only=True).dtype
     if dtype.is_numeric():
         return "number"
@@ -583,7 +587,7 @@ def zone_of(dtype: Any) -> Any:
 
 
 def limits_of(dtype: Any) -> tuple[float, float, int] | None:
-    """Lowest and highest number and decimals of a dtype that is not floating, as floats between which all can be cast."""
+    """Range and decimals of a dtype that is not floating-point; all floats in the range can be cast to it."""
     name = str(dtype).lower().removesuffix("[pyarrow]")
     if name.startswith("decimal"):
         dtype = getattr(dtype, "pyarrow_dtype", dtype)

@@ -1,7 +1,7 @@
-"""How columns of numbers become what networks see: a function per column, and apart from it a value that repeats.
+"""Transformations of numeric columns for networks: a function per column, and a frequent value that is treated separately.
 
-A column with such a *spike* is two columns for the networks: whether a cell is the spike, and what it is where it is not. So
-its density is that of a hurdle model (Cragg, 1971).
+A column with such a value, a *spike*, becomes two columns for the networks: whether a cell is the spike, and its value if it is
+not. Its density is that of a hurdle model (Cragg, 1971).
 """
 
 from collections.abc import Callable, Iterator
@@ -17,25 +17,25 @@ from skvae._tables.spline import Spline
 from skvae._tables.squashing import MEAN_TO_STD, TAILS
 from skvae._tables.summary import Summary
 
-FAR = 20.0  # spreads from the median, up to which robust columns stay as they are
-PROBABILITIES = (0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99)  # of the quantiles that become a normal distribution's
-TAIL = 0.3  # standard deviations beyond the outermost of them from which on what is added grows as a logarithm
-SPIKE = 0.1  # least share of the cells that have the lowest value, or the highest, for it to be a spike
-MANY_VALUES = 20  # a column of no more different values has no spike
-LEAST_CELLS = 50  # in a column; fewer have no marginal chosen
-MOST_ROWS = 10_000  # that marginals are chosen on
-LARGEST = 1e60  # cell that it is chosen on, so that the squares of its costs are numbers
-MOST_OTHERS = 16  # features of other columns that tell most of it
+FAR = 20.0  # spreads from the median up to which robust columns are unchanged
+PROBABILITIES = (0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99)  # quantiles that are mapped to those of a normal
+TAIL = 0.3  # scale of the logarithm beyond the outermost of them, in standard deviations
+SPIKE = 0.1  # minimum share of cells with the lowest or highest value for it to be a spike
+MANY_VALUES = 20  # a column of at most so many distinct values has no spike
+LEAST_CELLS = 50  # a column with fewer cells is not transformed
+MOST_ROWS = 10_000  # on which marginals are chosen
+LARGEST = 1e60  # limit of cells in the choice, so that squared costs are finite
+MOST_OTHERS = 16  # most relevant features of other columns
 N_FOLDS = 5  # of the choice
-WORTHWHILE = 0.02  # nats per cell that a marginal must gain over a simpler one, and
-STANDARD_ERRORS = 2.0  # by how many of them the gain must exceed zero
+WORTHWHILE = 0.02  # minimum gain over a simpler marginal, in nats per cell
+STANDARD_ERRORS = 2.0  # minimum gain in standard errors
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
-USUAL = 2.0  # tails beyond the outermost knots, beyond which nothing is expected of a cell that is usual itself
+USUAL = 2.0  # tails beyond the outermost knots, to which expectations of usual cells are limited
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """The different values of a column in rising order, and how many cells have each."""
+    """The distinct values of a column in rising order, and their counts."""
 
     values: np.ndarray
     counts: np.ndarray
@@ -47,7 +47,7 @@ class Values:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The share of the cells that is smaller than each value, and half of those that equal it."""
+        """The share of cells below each value, plus half the share of those equal to it."""
         result: np.ndarray = (self.counts.cumsum() - self.counts / 2) / self.counts.sum()
         return result
 
@@ -55,7 +55,7 @@ class Values:
         return np.interp(probabilities, self.probabilities, self.values)
 
     def median_and_spread(self) -> tuple[float, float]:
-        """Location and scale that wild cells do not move, as those of ``Squashing``, but of weighted cells."""
+        """Robust location and scale, as in ``Squashing``, but of weighted cells."""
         lowest, median, highest = self.values_at((TAILS[0], 0.5, TAILS[1]))
         clipped = np.abs(np.clip(self.values, lowest, highest) - median)
         spread = MEAN_TO_STD * np.average(clipped, weights=self.counts)
@@ -71,7 +71,7 @@ class Values:
 
 
 def fence(values: Values) -> Spline | None:
-    """As they are within 20 spreads of the median, and beyond that by the logarithm; None where no cell lies beyond."""
+    """Identity within 20 spreads of the median and logarithmic beyond; None if no cell lies beyond."""
     if len(values.values) < 3:
         return None
     median, spread = values.median_and_spread()
@@ -82,10 +82,10 @@ def fence(values: Values) -> Spline | None:
 
 
 def quantiles(values: Values) -> Spline | None:
-    """Quantiles to those of a normal distribution; None where there are not two that differ.
+    """Map quantiles to those of a normal distribution; None if fewer than two quantiles differ.
 
-    Knots are no nearer to each other than neighbouring values usually are, so that no density is sharper than cells are written
-    down.
+    Knots are at least as far apart as neighbouring values usually are, so that no density is sharper than the resolution of the
+    cells.
     """
     gap = median_gap(values.values)
     if len(values.values) < 3 or gap < 1 / SQUARABLE:
@@ -108,15 +108,15 @@ BY_QUANTILES: tuple[Shape, ...] = (fence, quantiles)
 
 @dataclass(frozen=True)
 class Spike:
-    """The lowest or highest value of a column, where so many cells have it that it is a state of its own: no rain, no gain.
+    """The lowest or highest value of a column, if it is so frequent that it is a state of its own, such as "no rain".
 
     Attributes
     ----------
     value : float
     width : float
-        Of the interval that the value stands for: the usual distance of neighbouring values.
+        Width of the interval that the value represents: the usual distance of neighbouring values.
     tolerance : float
-        How near to the value a cell is taken for it.
+        Distance from the value up to which a cell counts as the spike.
     """
 
     value: float
@@ -125,7 +125,7 @@ class Spike:
 
     @classmethod
     def of(cls, values: Values) -> "Spike | None":
-        """The more frequent of the two, if it is frequent enough."""
+        """The more frequent of both extremes, if it is frequent enough."""
         most = 0 if values.counts[0] >= values.counts[-1] else len(values.counts) - 1
         if len(values.values) <= MANY_VALUES or values.counts[most] < SPIKE * values.counts.sum():
             return None
@@ -134,21 +134,21 @@ class Spike:
         return cls(float(value), width, min(width, float(nearest)) / 2)
 
     def holds(self, cells: np.ndarray) -> np.ndarray:
-        """Which cells are the value; missing ones are not."""
+        """Which cells are the spike; missing ones are not."""
         return np.abs(cells - self.value) < self.tolerance
 
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
-    """How one column of numbers becomes normal.
+    """Transformation of one numeric column to a normal one.
 
     Attributes
     ----------
     spike : Spike or None
     spline : Spline or None
-        None leaves the cells that are not the spike as they are.
+        Function for the cells that are not the spike; None leaves them unchanged.
     lowest, highest : float
-        Of the cells that it was fitted to.
+        Range of the cells in the fit.
     """
 
     spike: Spike | None
@@ -158,7 +158,7 @@ class Marginal:
 
     @classmethod
     def of(cls, cells: np.ndarray, weights: np.ndarray, with_spike: bool, shape: Shape) -> "Marginal | None":
-        """Of this kind; None where the column has no spike, but is to have one."""
+        """Fit a marginal of this kind; None if a spike is requested but the column has none."""
         values, spike = Values.of(cells, weights), None
         lowest, highest = float(values.values[0]), float(values.values[-1])
         if with_spike:
@@ -171,39 +171,39 @@ class Marginal:
 
     @property
     def note(self) -> str:
-        """What it is, for people."""
+        """Description for the schema."""
         if self.spline is None:
             return ""
-        return "wild cells compressed" if len(self.spline.knots) == 2 else "by quantiles"
+        return "outlying values compressed" if len(self.spline.knots) == 2 else "by quantiles"
 
     @property
     def is_plain(self) -> bool:
-        """Whether cells stay as they are."""
+        """Whether cells are unchanged."""
         return self.spike is None and self.spline is None
 
     def normal(self, cells: np.ndarray) -> np.ndarray:
-        """The cells, normal but for the spike; NaN where they are missing."""
+        """Transformed cells; the spike is transformed, too. Missing cells are NaN."""
         return cells if self.spline is None else self.spline(cells)
 
     def scored(self, cells: np.ndarray) -> np.ndarray:
-        """The same without the spike."""
+        """Transformed cells, with NaN for the spike."""
         normal = self.normal(cells)
         return normal if self.spike is None else np.where(self.spike.holds(cells), np.nan, normal)
 
     def log_jacobian(self, cells: np.ndarray) -> np.ndarray:
-        """What the log-density of normal cells, and the log-probability of the spike, lack to the log-density of cells."""
+        """Log-density of cells minus that of transformed cells, or minus the log-probability of the spike."""
         result = np.zeros(cells.shape) if self.spline is None else self.spline.log_slope(cells)
         return result if self.spike is None else np.where(self.spike.holds(cells), -np.log(self.spike.width), result)
 
     def median(self, normal: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
-        """The cells that are normal with these means, or the spike where that is likelier than all else."""
+        """Medians of cells whose transforms have these means, or the spike if its probability exceeds one half."""
         cells = normal if self.spline is None else self.spline.inverse(normal)
         return self._joined(cells, None if probability is None else np.round(probability))
 
     def mean(self, normal: np.ndarray, deviation: float, probability: np.ndarray | None) -> np.ndarray:
-        """The mean of cells that are normal with these means and one standard deviation.
+        """Means of cells whose transforms are normal with these means and one standard deviation.
 
-        The mean of a long tail is decided by what is hardly ever there, so that it is taken over usual values only.
+        Very rare values would dominate the mean of a long tail, so the mean is taken over usual values only.
         """
         if self.spline is None:
             return self._joined(normal, probability)
@@ -213,7 +213,7 @@ class Marginal:
         return self._joined(self.spline.inverse(nodes) @ NODE_WEIGHTS / NODE_WEIGHTS.sum(), probability)
 
     def _joined(self, cells: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
-        """Cells in the range of the column; the spike where it is likelier than all else, and else counted in the mean."""
+        """Cells clipped to the range of the column; the spike if it is likelier than not, else its share in the mean."""
         cells = np.clip(cells, self.lowest, self.highest)
         if self.spike is None or probability is None:
             return cells
@@ -223,36 +223,36 @@ class Marginal:
 
 @dataclass(frozen=True, eq=False)
 class Marginals:
-    """The columns of a table, and how each becomes what the networks see.
+    """Transformations of the columns of a table.
 
-    *Normal* rows have a further column of 0 and 1 for each spike, behind all others.
+    *Normal* rows are transformed rows. They have an additional column of 0 and 1 for each spike, behind all others.
 
     Attributes
     ----------
     columns : tuple of Marginal or None
-        None for columns that are taken as they are.
+        None for columns that are unchanged.
     """
 
     columns: tuple[Marginal | None, ...]
 
     @classmethod
     def none(cls, n_columns: int) -> "Marginals":
-        """All columns as they are."""
+        """Leave all columns unchanged."""
         return cls((None,) * n_columns)
 
     @classmethod
     def of(cls, rows: Rows, n_levels: np.ndarray, bent: np.ndarray, shapes: tuple[Shape, ...]) -> "Marginals":
-        """For some columns of numbers the marginals that held-out cells are likeliest under, given the others of their rows.
+        """Choose the marginals with the highest likelihood of held-out cells, given the other cells of their rows.
 
         Parameters
         ----------
         rows : Rows
-            Of which a sample stands for all where there are many.
+            Rows of the table; of many rows, a sample is used.
         n_levels : ndarray of shape (n_columns,)
         bent : ndarray of bool of shape (n_columns,)
-            Columns of numbers that need not stay as they are.
+            Numeric columns that may be transformed.
         shapes : tuple of functions
-            That a column may have, the simplest first.
+            Candidates, the simplest first.
         """
         table = rows.sample()
         some = table.take(slice(MOST_ROWS))
@@ -270,21 +270,21 @@ class Marginals:
 
     @property
     def are_plain(self) -> bool:
-        """Whether all columns are taken as they are."""
+        """Whether all columns are unchanged."""
         return all(column is None for column in self.columns)
 
     @property
     def column_of(self) -> np.ndarray:
-        """Which column each of the normal ones is of."""
+        """The column of the table from which each normal column is made."""
         spiked = [j for j, column in enumerate(self.columns) if column is not None and column.spike is not None]
         return np.concatenate([np.arange(len(self.columns)), np.array(spiked, dtype=np.int64)])
 
     def n_levels(self, n_levels: np.ndarray) -> np.ndarray:
-        """Levels of the normal columns, from those of the table's."""
+        """Numbers of categories of the normal columns, from those of the table."""
         return np.concatenate([n_levels, np.full(len(self.column_of) - len(self.columns), BOOLEAN)])
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Normal rows, NaN where a cell is missing; those that are plain are passed on."""
+        """Normal rows, with NaN for missing cells; rows are returned unchanged if all columns are."""
         if self.are_plain:
             return rows
         normal = rows.astype(np.float64)
@@ -294,34 +294,34 @@ class Marginals:
         return np.column_stack([normal, *spikes])
 
     def scored(self, rows: np.ndarray) -> np.ndarray:
-        """The same, NaN also where a cell is a spike, which is scored in a column of its own."""
+        """Normal rows, with NaN also for spikes, which are scored in their own column."""
         normal = self.apply(rows)
         for j, spike in self._spikes():
             normal[:, j] = np.where(spike.holds(rows[:, j]), np.nan, normal[:, j])
         return normal
 
     def summarised(self, summary: Summary) -> Summary | None:
-        """What becomes of a summary of rows; None where they must be read again."""
+        """The summary of normal rows; None if the rows must be read again."""
         return summary if self.are_plain else None
 
     def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
-        """Log-density of each cell in input units minus log-density of what the networks see of it; 0 where it is missing."""
+        """Log-density of each cell in input units minus that of its normal cells; 0 if it is missing."""
         result = np.zeros(rows.shape)
         for j, column in self._transformed():
             result[:, j] = np.nan_to_num(column.log_jacobian(rows[:, j].astype(np.float64)))
         return result
 
     def folded(self, cells: np.ndarray) -> np.ndarray:
-        """What is said of normal cells, as sums over those of each column of the table."""
+        """Values of normal cells, summed over the normal columns of each column of the table."""
         result = cells[:, : len(self.columns)].copy()
         for place, (j, _) in enumerate(self._spikes(), start=len(self.columns)):
             result[:, j] += cells[:, place]
         return result
 
     def inverse(self, normal: np.ndarray, deviations: np.ndarray | None = None) -> np.ndarray:
-        """Cells in the units of the input, from normal ones and the probabilities of spikes.
+        """Cells in the units of the input, from normal cells and probabilities of spikes.
 
-        With the standard deviations of normal cells around what is given, they are the means of cells, else the medians.
+        They are medians, or means if the standard deviations of normal cells are given.
         """
         if self.are_plain:
             return normal
@@ -347,7 +347,7 @@ class Marginals:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """Cells of a column that are there, what the others of their rows say, and how often each row stands in the data."""
+    """Observed cells of a column, features of the other cells of their rows, and the weights of the rows."""
 
     cells: np.ndarray
     others: np.ndarray
@@ -358,9 +358,9 @@ class _Cells:
 
 
 def _telling(table: Table, n_levels: np.ndarray) -> np.ndarray:
-    """Features of the rows that may tell of other cells: numbers by their quantiles, and ones and zeros for levels.
+    """Features of rows that may predict other cells: numbers by their quantiles, and indicators of categories.
 
-    They are standardised, and 0 where a cell is missing.
+    They are standardised, and 0 for missing cells.
     """
     normal = table.rows.astype(np.float64)
     for j in np.flatnonzero(n_levels == 0):
@@ -374,7 +374,7 @@ def _telling(table: Table, n_levels: np.ndarray) -> np.ndarray:
 
 
 def _likeliest(column: _Cells, shapes: tuple[Shape, ...]) -> tuple[bool, Shape]:
-    """The simplest kind of marginal but for those that are clearly likelier, on cells that it was not fitted to."""
+    """The simplest kind of marginal, unless another one is clearly likelier on held-out cells."""
     best, *others = [(with_spike, shape) for with_spike in (False, True) for shape in shapes]
     if len(column.cells) < LEAST_CELLS or len(np.unique(column.cells)) < 3 or np.abs(column.cells).max() < 1 / SQUARABLE:
         return best
@@ -387,7 +387,7 @@ def _likeliest(column: _Cells, shapes: tuple[Shape, ...]) -> tuple[bool, Shape]:
 
 
 def _fitted(table: Table, j: int, with_spike: bool, shape: Shape) -> Marginal | None:
-    """The marginal of this kind for all cells of a column; None where they stay as they are."""
+    """The marginal of this kind for all cells of a column; None if they are unchanged."""
     seen = ~np.isnan(table.rows[:, j])
     if not seen.any():
         return None
@@ -402,9 +402,9 @@ def _is_clear(gain: np.ndarray, weights: np.ndarray) -> bool:
 
 
 def _held_out(column: _Cells, with_spike: bool, shape: Shape) -> np.ndarray | None:
-    """Log-density of each cell under the marginal of the other folds; None where there is no such marginal.
+    """Log-density of each cell under the marginal of the other folds; None if there is no such marginal.
 
-    Rows stand in the order of their hashes, so that every fifth cell is a random one.
+    Rows are ordered by hash, so every fifth cell is a random choice.
     """
     scores, fold_of = np.empty(len(column.cells)), np.arange(len(column.cells)) % N_FOLDS
     for fold in range(N_FOLDS):
@@ -417,7 +417,7 @@ def _held_out(column: _Cells, with_spike: bool, shape: Shape) -> np.ndarray | No
 
 
 def _log_density(marginal: Marginal, seen: _Cells, held_out: _Cells) -> np.ndarray:
-    """Of cells, if normal ones lie around a linear regression on what the others of their rows say."""
+    """Log-density of cells, if normal cells follow a linear regression on the features of their rows."""
     normal, cells = marginal.scored(seen.cells), marginal.scored(held_out.cells)
     rest, is_spike = ~np.isnan(normal), np.isnan(cells)
     expected, variance = _regression(normal[rest], seen.take(rest), held_out.others)
@@ -430,7 +430,7 @@ def _log_density(marginal: Marginal, seen: _Cells, held_out: _Cells) -> np.ndarr
 
 
 def _regression(normal: np.ndarray, seen: _Cells, others: np.ndarray) -> tuple[np.ndarray, float]:
-    """What is expected next to others, by ridge regression, and the variance around it."""
+    """Expected cells given other features, by ridge regression, and the residual variance."""
     weights = seen.weights
     centre, mean = np.average(normal, weights=weights), np.average(seen.others, axis=0, weights=weights)
     features = seen.others - mean

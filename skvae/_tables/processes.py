@@ -1,4 +1,4 @@
-"""Processes that each have a part of the rows of a table."""
+"""Processes that each hold a part of the rows of a table."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -7,23 +7,23 @@ Own = TypeVar("Own")
 
 
 class Processes(Protocol):
-    """All of them make the same calls in the same order."""
+    """Group of processes; all make the same calls in the same order."""
 
-    rank: int  # number of this one
-    size: int  # how many there are
+    rank: int  # number of this process
+    size: int  # number of processes
 
     def gathered(self, own: Own) -> list[Own]:
-        """What each of them has, in their order."""
+        """The objects of all processes, in their order."""
 
     def of_first(self, own: Own) -> Own:
-        """What the first of them has."""
+        """The object of the first process."""
 
     def together(self, work: Callable[[], Own]) -> Own:
-        """What a piece of work gives in this one; where it fails in one of them, it fails in all."""
+        """The result of a function in this process; an error in one process is raised in all."""
 
 
 class Alone:
-    """The only process, which has all rows."""
+    """A single process, which holds all rows."""
 
     rank = 0
     size = 1

@@ -1,4 +1,4 @@
-"""What the columns of a frame are taken for: kinds, levels and the rare ones among them."""
+"""Recognise the columns of a frame: their kinds, their categories, and which of these are rare."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,20 +12,20 @@ from skvae._tables.libraries import OBJECT, declaring, present, series_of, tool_
 from skvae._tables.remedies import assignment, conversion, expression, without
 from skvae._tables.texts import Text, text_of
 
-KEPT_WHOLE = 20  # a column of no more levels has no rare ones
-MOST_LEVELS = 100  # that have a code of their own
-MOST_COUNTED = 1 << 20  # levels of a column that is read block by block; one of more names rows
-RARE = 10  # rows; a hundredth of the column's where that is less
-NAMES = 0.8  # share of the rows whose level no other row has, from which on levels are names of rows
-NEARLY_ALL = 0.9  # share of the rows, for which no level is to stand
-FEWEST_TICKS = 20  # moments, in fewer the order may be chance
-IN_ORDER = 0.95  # share of the steps from row to row that go one way, or of moments that differ, which makes a clock
+KEPT_WHOLE = 20  # a column of at most so many categories has no rare ones
+MOST_LEVELS = 100  # categories with a code of their own
+MOST_COUNTED = 1 << 20  # categories counted in a column that is read block by block; more are identifiers of rows
+RARE = 10  # rows, or 1 % of the column if that is less, below which a category is rare
+NAMES = 0.8  # share of rows with a unique category from which on a column identifies rows
+NEARLY_ALL = 0.9  # share of the rows that no single category may represent
+FEWEST_TICKS = 20  # datetimes; the order of fewer may be chance
+IN_ORDER = 0.95  # share of steps between rows in one direction, or of distinct datetimes, that makes a clock
 FEW_TEXTS = 5  # a column of fewer distinct strings is not searched for numbers
-TO_FRAME = "make a frame of it, whose columns may be of any kind, `X = pd.DataFrame(X).infer_objects()`"
+TO_FRAME = "convert it to a frame, whose columns may be of any kind, with `X = pd.DataFrame(X).infer_objects()`"
 
 
 def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
-    """What a column of a frame is; ``is_declared`` says that the caller calls it a category."""
+    """Recognise a column of a frame; ``is_declared`` says that the caller declares it categorical."""
     tool, name, dtype = tool_of(series), series.name, series.dtype
     missing = tool.missing(series)
     is_object = tool.library == "pandas" and dtype == OBJECT
@@ -38,14 +38,14 @@ def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
     if kind == "category":
         if not is_declared and not by_dtype:
             raise ValueError(
-                f"Column {name!r} has dtype {dtype} but is not among categorical_features; name it there, "
-                f"use categorical_features='from_dtype', or drop it, {without([name], tool.library)}."
+                f"Column {name!r} has dtype {dtype} but is not among categorical_features; add it there, "
+                f"use categorical_features='from_dtype', or drop it with {without([name], tool.library)}."
             )
         return _category(column, series, is_declared)
     if kind in {"number", "boolean"}:
         return _number(replace(column, kind=kind), series)
     moments = tool.moments(series)[~missing]
-    ticks = np.unique(moments.astype(np.int64))  # so that the origin does not know how often rows stand in the table
+    ticks = np.unique(moments.astype(np.int64))  # so that the origin does not depend on repeated rows
     origin = int(ticks[(len(ticks) - 1) // 2]) if len(ticks) else 0
     is_clock = kind == "datetime" and _are_of_clock(moments)
     column = replace(column, kind=kind, unit=unit_of(dtype), origin=origin, is_clock=is_clock)
@@ -53,7 +53,7 @@ def recognise(series: Any, is_declared: bool, by_dtype: bool) -> Column:
 
 
 def _are_of_clock(moments: np.ndarray) -> bool:
-    """Whether later rows have later moments: they go on with the rows, or hold times of day that hardly two rows share."""
+    """Whether datetimes rise or fall with the rows, or have times of day that hardly repeat."""
     if len(moments) < FEWEST_TICKS or _is_constant(moments):
         return False
     steps = np.diff(moments.astype(np.int64))
@@ -68,7 +68,7 @@ def _number(column: Column, series: Any) -> Column:
     tool = tool_of(series)
     numbers = tool.numbers(series)
     present = numbers[~np.isnan(numbers)]
-    if len(numbers) and not len(present):  # NaN is a number in some libraries
+    if len(numbers) and not len(present):  # some libraries do not treat NaN as missing
         return replace(column, kind="ignored")
     column = replace(column, is_constant=_is_constant(present))
     return replace(column, levels=(False, True)) if column.kind == "boolean" else replace(column, limits=tool.limits(series))
@@ -83,7 +83,7 @@ def _category(column: Column, series: Any, is_declared: bool) -> Column:
 
 
 def counts_of(series: Any) -> dict[Any, int]:
-    """How often each level of a column is there, in the order in which they come."""
+    """Counts of the categories of a column, in order of appearance."""
     try:
         codes, levels = tool_of(series).factorize(series)
         return dict(zip(levels, np.bincount(codes[codes >= 0], minlength=len(levels)).tolist(), strict=True))
@@ -92,7 +92,7 @@ def counts_of(series: Any) -> dict[Any, int]:
 
 
 def category_of(column: Column, series: Any, counts_by_level: dict[Any, int], is_declared: bool) -> Column:
-    """A column of these levels in their declared order, else sorted, and the rare ones among them; ``series`` is part of it."""
+    """A column of these categories, in declared order or else sorted, with rare ones grouped; ``series`` is a part of it."""
     tool, levels, counts = tool_of(series), list(counts_by_level), np.array([*counts_by_level.values()], dtype=np.int64)
     try:
         rank = {level: i for i, level in enumerate(tool.declared(series.dtype) or sorted(levels))}
@@ -115,14 +115,14 @@ def category_of(column: Column, series: Any, counts_by_level: dict[Any, int], is
 
 @dataclass
 class Counted:
-    """A column that is read block by block, and how often each of its levels is there.
+    """Counts of the categories of a column that is read block by block.
 
     Attributes
     ----------
     counts : dict
-        By level.
+        Count of each category.
     first : series or None
-        The first block that holds a value, whose dtype declares what those of all blocks declare.
+        The first block with a value. Its dtype is extended by the categories that other blocks declare.
     """
 
     counts: dict[Any, int] = field(default_factory=dict)
@@ -130,11 +130,11 @@ class Counted:
 
     @classmethod
     def of(cls, series: Any) -> Self:
-        """Of a block."""
+        """Counts in a block."""
         return cls() if tool_of(series).missing(series).all() else cls(counts_of(series), series)
 
     def add(self, later: Self) -> None:
-        """Count the rows of further blocks."""
+        """Add the counts of further blocks."""
         for level, count in later.counts.items():
             if level in self.counts or len(self.counts) < MOST_COUNTED:
                 self.counts[level] = self.counts.get(level, 0) + count
@@ -144,7 +144,7 @@ class Counted:
             self.first = declaring(self.first, later.first.dtype)
 
     def column(self, head: Column, is_declared: bool, by_dtype: bool) -> Column:
-        """What the column is, which is ``head`` by its first rows."""
+        """The column by all its rows; ``head`` is the column by its first rows."""
         if self.first is None:
             return head
         column = recognise(self.first, is_declared, by_dtype)
@@ -153,11 +153,10 @@ class Counted:
 
 
 def _are_rare(counts: np.ndarray) -> np.ndarray:
-    """Which levels have no code of their own: equally frequent ones all have one, or none of them has.
+    """Which categories have no code of their own. Equally frequent ones are treated alike, so that the alphabet never decides.
 
-    The alphabet must not decide. All are rare where too many are frequent and the others would be most of the rows, because
-    what they share would look more frequent than what is; and where the others are nearly all rows, for which one of them would
-    stand.
+    All are rare in two cases: if too many are frequent and the rest would be most of the rows, because their shared code would
+    look more frequent than any category; and if the rest is nearly all rows, which one category would represent.
     """
     if len(counts) <= KEPT_WHOLE:
         return np.zeros(len(counts), dtype=bool)
@@ -168,11 +167,11 @@ def _are_rare(counts: np.ndarray) -> np.ndarray:
         rare |= counts <= np.sort(counts)[-MOST_LEVELS - 1]
         rare |= counts[rare].sum() > counts.sum() / 2
     rare |= counts[rare].sum() >= NEARLY_ALL * counts.sum()
-    return rare if rare.sum() > 1 else np.zeros_like(rare)  # a group of one is a level
+    return rare if rare.sum() > 1 else np.zeros_like(rare)  # a single rare category keeps its code
 
 
 def _are_names(counts: np.ndarray) -> bool:
-    """Whether nearly each row has a level of its own."""
+    """Whether nearly every row has a unique category."""
     return bool((counts == 1).sum() >= NAMES * counts.sum())
 
 
@@ -181,14 +180,14 @@ def _are_many(counts: np.ndarray) -> bool:
 
 
 def note_of_levels(columns: Iterable[Column], library: str) -> str:
-    """What users should know about rare levels and text, and what to do about them; empty where there is none."""
+    """A note for users on rare categories and text, with advice; empty if there are none."""
     told = [column for column in columns if column.text or column.grouped or _is_left_out(column)]
     names = [column.name for column in told if _names_rows(column) and not column.text]
     notes = [_note(column, library) for column in told]
     if any(not column.text and not _names_rows(column) for column in told):
-        notes.append("Merge levels that belong together.")
+        notes.append("Merge categories that belong together.")
     if names:
-        notes.append("Drop columns that only name rows" + (f", {without(names, library)}." if library != "numpy" else "."))
+        notes.append("Drop columns that identify rows" + (f" with {without(names, library)}." if library != "numpy" else "."))
     return " ".join(notes)
 
 
@@ -201,42 +200,42 @@ def _names_rows(column: Column) -> bool:
 
 
 def _note(column: Column, library: str) -> str:
-    note = f"Column {column.name!r} has {column.n_distinct} levels"
+    note = f"Column {column.name!r} has {column.n_distinct} categories"
     if _names_rows(column):
-        note += f" in {column.n_rows} rows, {column.n_single} of them in a single row: it is ignored and comes back missing."
+        note += f" in {column.n_rows} rows, {column.n_single} of which occur once. It is ignored, and missing in all output."
     elif _is_left_out(column):
-        note += f" in {column.n_rows} rows, too many for a code each: it is ignored and comes back missing."
+        note += f" in {column.n_rows} rows, too many to learn from. It is ignored, and missing in all output."
     elif column.grouped:
-        note += f", and {len(column.grouped)} of them are rare: these share one code and come back as {column.levels[-1]!r}."
+        note += f". {len(column.grouped)} of them are rare: they share one code and are returned as {column.levels[-1]!r}."
     else:
-        note += " and is taken for a category."
+        note += " and is treated as categorical."
     return f"{note} {_note_of_text(column, column.text, library)}" if column.text else note
 
 
 def _note_of_text(column: Column, text: Text, library: str) -> str:
     examples, blanks = ", ".join(map(repr, text.examples)), shortened(", ".join(map(repr, text.blanks[:3])), 40)
     line = assignment(column.name, text.converted(expression(column.name, library), library), library)
-    note = f"Its values look like {text.meaning} written as text, such as {examples}; convert them, {line}"
+    note = f"Its values look like {text.meaning} written as text, such as {examples}; convert them with {line}"
     return f"{note}, where {blanks} becomes missing." if blanks else f"{note}."
 
 
 def check_columns_of(frame: Any, library: str) -> None:
-    """Refuse frames without columns, and names that do not tell columns apart."""
+    """Refuse frames without columns, or with names that are not unique."""
     if frame.shape[1] == 0:
         raise ValueError("X has no columns; pass at least one.")
     if getattr(frame.columns, "nlevels", 1) > 1:
         line = "X.columns = ['_'.join(map(str, name)) for name in X.columns]"
-        raise ValueError(f"X has a MultiIndex of columns; flatten it, `{line}`.")
+        raise ValueError(f"X has a MultiIndex of columns; flatten it with `{line}`.")
     if library == "numpy" and not all(tool_of(series).kind(series) in {"number", "boolean"} for series in series_of(frame)):
-        raise ValueError(f"X is an array, but not one of numbers; {TO_FRAME}.")
+        raise ValueError(f"X is an array that does not hold numbers; {TO_FRAME}.")
     if isinstance(frame, pd.DataFrame) and not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
         line = "X = X.loc[:, ~X.columns.duplicated()]"
-        raise ValueError(f"X has several columns of the name {name!r}; rename them, or drop all but the first, `{line}`.")
+        raise ValueError(f"X has several columns named {name!r}; rename them, or keep only the first with `{line}`.")
 
 
 def declared_as_categories(features: Any, frame: Any, library: str) -> set[int]:
-    """Positions of the columns that the caller names as categories."""
+    """Positions of the columns that the caller declares categorical."""
     n_columns, names = frame.shape[1], [] if library == "numpy" else list(frame.columns)
     if features is None:
         return set()
@@ -245,27 +244,27 @@ def declared_as_categories(features: Any, frame: Any, library: str) -> set[int]:
     if items and all(isinstance(item, bool | np.bool_) for item in items):
         if len(items) != n_columns:
             raise ValueError(
-                f"categorical_features is a mask of {len(items)} columns, but X has {n_columns}; give one for each."
+                f"categorical_features is a mask of {len(items)} columns, but X has {n_columns}; pass one entry per column."
             )
         return {i for i, item in enumerate(items) if item}
     if is_list and all(isinstance(item, int | np.integer) for item in items):
         beyond = [item for item in items if not 0 <= item < n_columns]
         if beyond:
-            raise ValueError(f"categorical_features holds {beyond[0]}; indices of the columns of X are 0 to {n_columns - 1}.")
+            raise ValueError(f"categorical_features holds {beyond[0]}; valid column indices of X are 0 to {n_columns - 1}.")
         return {int(item) for item in items}
     if not is_list or not all(isinstance(item, str) for item in items):
         raise ValueError(
-            f"categorical_features={features!r}; it must be 'from_dtype', None, or a list of names, of indices or of booleans."
+            f"categorical_features={features!r}; it must be 'from_dtype', None, or a list of names, indices or booleans."
         )
     unknown = [item for item in items if item not in names]
     if unknown:
-        remedy = f"the columns of X are {listed(names)}" if names else "an array has no names, so give indices"
-        raise ValueError(f"categorical_features holds {unknown[0]!r}, which is no column of X; {remedy}.")
+        remedy = f"the columns of X are {listed(names)}" if names else "an array has no column names, so pass indices"
+        raise ValueError(f"categorical_features holds {unknown[0]!r}, which is not a column of X; {remedy}.")
     return {names.index(item) for item in items}
 
 
 def refusal(series: Any) -> str:
-    """Why a column cannot be taken in and what to do."""
+    """Why a column cannot be used, and what to do about it."""
     library, values = tool_of(series).library, present(series)
     found, example = str(series.dtype).lower(), ""
     if isinstance(series, pd.Series):
@@ -277,12 +276,12 @@ def refusal(series: Any) -> str:
     size = max(map(len, values), default=0) if found.startswith(("list", "array")) else 0
     return (
         f"Column {series.name!r} has dtype {series.dtype}{example}, which is neither a number, a category nor a date; "
-        f"{conversion(series.name, found, library, size)}, or drop it, {without([series.name], library)}."
+        f"{conversion(series.name, found, library, size)}, or drop it with {without([series.name], library)}."
     )
 
 
 def _kind_of_objects(values: pd.Series) -> str:
-    """What a column of objects holds, in a word."""
+    """The kind of the objects in a column, in a word."""
     if values.map(lambda value: isinstance(value, Mapping)).all():
         return "struct"
     if values.map(lambda value: isinstance(value, list | tuple | np.ndarray)).all():

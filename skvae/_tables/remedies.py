@@ -1,4 +1,4 @@
-"""Lines of code that make a table one that can be read, in the library of the table."""
+"""Lines of code that repair a table, in the library of the table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from skvae._tables.columns import Column
 from skvae._tables.texts import text_of
 
-PANDAS = {  # what a column becomes, by what its dtype, or the kind of its objects, starts with
+PANDAS = {  # conversion of a column, by the start of its dtype or of the kind of its objects
     "period": "{column}.dt.to_timestamp()",
     "interval": "{column}.astype('category')",
     "sparse": "{column}.sparse.to_dense()",
@@ -24,7 +24,7 @@ POLARS = {
 }
 EXPANDED = "pd.concat([X.drop(columns=[{name!r}]), {column}.apply(pd.Series).add_prefix({prefix!r})], axis=1)"
 HALVES = "{{{prefix!r} + part: getattr(np, part)({column}.astype(complex)) for part in ['real', 'imag']}}"
-PARTS = {  # what a table becomes whose column is split into several
+PARTS = {  # split of a column into several
     "complex": f"X.assign(**{HALVES}).drop(columns=[{{name!r}}])",
     "list": EXPANDED,
     "struct": EXPANDED,
@@ -37,7 +37,7 @@ POLARS_PARTS = {
     "array": ELEMENTS.replace(".list.", ".arr."),
     "struct": "X.unnest({name!r})",
 }
-PANDAS_KINDS = {  # what makes a column of a kind of another one
+PANDAS_KINDS = {  # conversion of a column to another kind
     "text": "{column}.map(str, na_action='ignore')",
     "number": "pd.to_numeric({column}, errors='coerce')",
     "boolean": "{column} == {value!r}",
@@ -54,12 +54,12 @@ POLARS_KINDS = {
 
 
 def expression(name: Any, library: str, table: str = "X") -> str:
-    """A column."""
+    """An expression for a column."""
     return f"pl.col({name!r})" if library == "polars" else f"{table}[{name!r}]"
 
 
 def assignment(name: Any, value: str, library: str, table: str = "X") -> str:
-    """A line that gives a column other values."""
+    """A line that replaces the values of a column."""
     return f"`{table} = {table}.with_columns({value})`" if library == "polars" else f"`{table}[{name!r}] = {value}`"
 
 
@@ -69,21 +69,21 @@ def without(names: Sequence[Any], library: str, table: str = "X") -> str:
 
 
 def conversion(name: Any, found: str, library: str, size: int = 0) -> str:
-    """What to do with a column of no use, and the line that does it.
+    """Advice for an unusable column, with a line of code.
 
-    ``found`` is what the column holds and ``size`` how many elements each cell has, at most.
+    ``found`` is the kind of its values, and ``size`` the largest number of elements in a cell.
     """
     column = expression(name, library)
     whole, parts = (POLARS, POLARS_PARTS) if library == "polars" else (PANDAS, PARTS)
     for start, line in parts.items():
         if found.startswith(start):
-            return f"split it, `X = {line.format(column=column, name=name, prefix=f'{name} ', size=size)}`"
+            return f"split it with `X = {line.format(column=column, name=name, prefix=f'{name} ', size=size)}`"
     value = next(value for start, value in whole.items() if found.startswith(start))
-    return f"convert it, {assignment(name, value.format(column=column, name=name), library)}"
+    return f"convert it with {assignment(name, value.format(column=column, name=name), library)}"
 
 
 def reading(fitted: Column, values: Sequence[Any], library: str, table: str) -> str:
-    """A line that converts a column, which holds some values, to what it was at fit."""
+    """A line that converts a column with these values to its kind at fit."""
     column, kind, is_text = expression(fitted.name, library, table), fitted.kind, isinstance(values[0], str)
     if kind == "category":
         kind = "text" if isinstance(fitted.levels[0], str) else "number"
@@ -98,7 +98,7 @@ def reading(fitted: Column, values: Sequence[Any], library: str, table: str) -> 
 
 
 def zoned(name: Any, zone: Any, library: str, table: str) -> str:
-    """A line that gives a column of datetimes a zone, or takes it away."""
+    """A line that adds a time zone to a column of datetimes, or removes it."""
     column = expression(name, library, table)
     method, gaps = "dt.tz_localize", ", ambiguous='NaT', nonexistent='NaT'"
     if library == "polars":
@@ -108,14 +108,14 @@ def zoned(name: Any, zone: Any, library: str, table: str) -> str:
 
 
 def with_levels(name: Any, levels: Sequence[Any], library: str) -> str:
-    """A line that lets a column of a declared dtype hold further levels."""
+    """A line that adds categories to the dtype of a column."""
     column = expression(name, library)
     value = f"{column}.cast(pl.String)" if library == "polars" else f"{column}.cat.add_categories({list(levels)!r})"
     return assignment(name, value, library)
 
 
 def finite(library: str, table: str) -> str:
-    """A line that makes missing cells of infinities."""
+    """A line that replaces infinite numbers by missing values."""
     values = {
         "pandas": f"{table}.replace([np.inf, -np.inf], np.nan)",
         "polars": f"{table}.with_columns(pl.col(pl.Float32, pl.Float64).replace([np.inf, -np.inf], None))",

@@ -1,4 +1,4 @@
-"""A random sample of all rows of a stream, kept while they go by."""
+"""A random sample of all rows of a stream."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -7,24 +7,24 @@ import numpy as np
 
 from skvae._tables.libraries import joined, rows_at
 
-MOST_ROWS = 20_000  # what is learned from more is hardly better, and is kept with the estimator
-STALE = 0.25  # share of the sample that has changed
+MOST_ROWS = 20_000  # more rows hardly improve the model, and the estimator stores them
+STALE = 0.25  # share of new rows from which on the model is refitted
 
 
 @dataclass(frozen=True, eq=False)
 class Reservoir:
-    """The rows with the least of random numbers, in the order in which they came (A. Vitter, ACM TOMS 11, 1985).
+    """The rows with the smallest random keys, in order of arrival (A. Vitter, ACM TOMS 11, 1985).
 
     Attributes
     ----------
     table : array or frame, or None
         The rows, as users pass them.
     keys : ndarray of shape (n_rows,)
-        Their random numbers.
+        Random keys of the rows.
     n_seen : int
-        Rows so far.
+        Number of rows of the stream so far.
     n_new : int
-        Rows of the sample that came since it was used.
+        Number of rows in the sample that arrived after its last use.
     """
 
     table: Any = None
@@ -33,7 +33,7 @@ class Reservoir:
     n_new: int = 0
 
     def with_rows(self, table: Any, n_rows: int, seed: int) -> Self:
-        """The sample after so many further rows have come."""
+        """The sample after ``n_rows`` further rows."""
         keys = np.concatenate([self.keys, np.random.default_rng([seed, self.n_seen]).random(n_rows)])
         kept = np.sort(np.argsort(keys, kind="stable")[:MOST_ROWS])
         table = table if self.table is None else joined(self.table, table)
@@ -42,9 +42,9 @@ class Reservoir:
 
     @property
     def is_stale(self) -> bool:
-        """Whether so many rows are new that what was learned from it should be learned anew."""
+        """Whether so many rows are new that the model should be refitted."""
         return self.n_new >= STALE * len(self.keys)
 
     def used(self) -> Self:
-        """The same, with no row new."""
+        """The sample, with no row marked as new."""
         return replace(self, n_new=0)

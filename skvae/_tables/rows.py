@@ -1,7 +1,7 @@
-"""The rows of a table, weighted, with their exact statistics in float64.
+"""Weighted rows of a table, with exact statistics in float64.
 
-Cells may be missing, NaN, where not said otherwise; statistics are then those of the cells that are there. A weight counts
-repetitions of its row: a weight of 2 is the row twice, a weight of 0 its absence.
+Unless stated otherwise, cells may be missing (NaN), and statistics are those of the observed cells. A weight is a number of
+repetitions: a weight of 2 equals a repeated row, a weight of 0 an absent one.
 """
 
 from abc import ABC, abstractmethod
@@ -15,39 +15,39 @@ import pandas as pd
 from skvae._tables.processes import Own
 from skvae._tables.summary import CONSTANT, Summary
 
-BLOCK_ROWS = 1 << 15  # rows that are worked on at once, so that memory beyond the result does not grow with the table
-SAMPLE_ROWS, SAMPLE_CELLS = 100_000, 1 << 23  # the most that stand for all rows in what need not be exact, or cannot be
+BLOCK_ROWS = 1 << 15  # rows processed at once, so that memory beyond the result does not grow with the table
+SAMPLE_ROWS, SAMPLE_CELLS = 100_000, 1 << 23  # maximum size of a sample, for what need not or cannot use all rows
 SQUARABLE = 1e150  # the largest scale whose square is a float64
 EPS = float(np.finfo(np.float64).eps)
 
 
 class Change(Protocol):
-    """Something that is done to the cells of rows."""
+    """A transformation of the cells of rows."""
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """The rows after it."""
+        """The transformed rows."""
 
     def summarised(self, summary: Summary) -> Summary | None:
-        """What becomes of a summary of the rows; None where it takes the rows to tell."""
+        """The summary of the transformed rows; None if it does not follow from the summary of the rows."""
 
 
 class Rows(ABC):
-    """The rows of a table, weighted: those that are held in memory as they are, and those that are made when they are read."""
+    """Base class of weighted rows, in memory or transformed when they are read."""
 
     @property
     def is_streamed(self) -> bool:
-        """Whether memory does not hold them."""
+        """Whether the rows are not in memory."""
         return False
 
     @property
     @abstractmethod
     def n_rows(self) -> int:
-        """How many there are, whatever their weights."""
+        """Number of rows, regardless of weights."""
 
     @property
     @abstractmethod
     def n_columns(self) -> int:
-        """How many cells each has."""
+        """Number of columns."""
 
     @property
     @abstractmethod
@@ -61,19 +61,19 @@ class Rows(ABC):
 
     @abstractmethod
     def blocks(self) -> Iterator["Table"]:
-        """All rows, some at a time."""
+        """All rows, block by block."""
 
     def from_each_process(self, own: Own) -> list[Own]:
-        """What each process that has a part of the rows made of its own; there is only this one where memory holds all."""
+        """The objects of all processes that share the rows; for rows in memory, only this one."""
         return [own]
 
     @abstractmethod
     def sample(self) -> "Table":
-        """Rows that stand for all, which they are where there are few."""
+        """A sample of the rows; all rows if there are few."""
 
     @abstractmethod
     def take(self, index: np.ndarray) -> "Rows":
-        """Rows at some places."""
+        """The rows at these places."""
 
     @abstractmethod
     def gathered(self) -> "Table":
@@ -81,22 +81,22 @@ class Rows(ABC):
 
     @abstractmethod
     def changed(self, change: Change) -> "Rows":
-        """The rows after a change of their cells."""
+        """The rows after a transformation of their cells."""
 
     @abstractmethod
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each column; exactly (value, 0) where all agree, (NaN, 0) where no cell is there."""
+        """Mean and standard deviation of each column; exactly (value, 0) if all cells are equal, (NaN, 0) if there are none."""
 
     @abstractmethod
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest cell of each column; NaN where no cell is there."""
+        """Lowest and highest cell of each column; NaN if there are none."""
 
 
 @dataclass(frozen=True)
 class Table(Rows):
-    """Distinct rows in a canonical order, and how often each stands in the data.
+    """Distinct rows in a canonical order, and their weights.
 
-    Weights that are all one are None, which spares the training loop a multiplication.
+    Weights that are all one are None, which saves a multiplication in training.
     """
 
     rows: np.ndarray
@@ -131,7 +131,7 @@ class Table(Rows):
 
     def sample(self) -> "Table":
         most = sample_rows(self.n_columns)
-        return self if len(self.rows) <= most else self.take(slice(most))  # in an order that has nothing to do with the rows
+        return self if len(self.rows) <= most else self.take(slice(most))  # rows are ordered by hash, thus at random
 
     def gathered(self) -> "Table":
         return self
@@ -143,7 +143,7 @@ class Table(Rows):
         X, counts = np.asarray(self.rows, dtype=np.float64), self.counts
         lowest, highest = self.extremes()
         magnitude = np.fmax(np.abs(lowest), np.abs(highest))
-        magnitude[~(magnitude > 0)] = 1.0  # columns are taken relative to it, so that squares neither over- nor underflow
+        magnitude[~(magnitude > 0)] = 1.0  # columns are divided by it, so that squares neither overflow nor underflow
         unit = X / magnitude
         if self.is_complete:
             mean = np.average(unit, axis=0, weights=counts)
@@ -160,15 +160,15 @@ class Table(Rows):
 
 
 def sample_rows(n_columns: int) -> int:
-    """How many rows of so many cells stand for all."""
+    """Maximum number of rows in a sample."""
     return min(SAMPLE_ROWS, max(1, SAMPLE_CELLS // max(1, n_columns)))
 
 
 def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
-    """Sum the weights of equal rows, drop those of weight zero, and order the rest by a hash of the row.
+    """Sum the weights of equal rows, drop rows of weight zero, and order the rest by a hash of the row.
 
-    Then repeated rows and integer weights are one and the same table to the last bit, the order in which rows came is
-    forgotten, and no copy of a training row can sit among the validation rows.
+    Repeated rows and integer weights then give bitwise equal tables, the original order of rows has no effect, and no copy of a
+    training row can be among the validation rows.
     """
     if weights is not None:
         X, weights = X[weights > 0], weights[weights > 0]
@@ -188,13 +188,13 @@ def merge_equal_rows(X: np.ndarray, weights: np.ndarray | None) -> Table:
 
 
 def stacked(tables: list[Table]) -> Table:
-    """The rows of all, one after the other."""
+    """Concatenate the rows of tables."""
     weights = None if all(table.weights is None for table in tables) else np.concatenate([table.counts for table in tables])
     return Table(np.concatenate([table.rows for table in tables]), weights)
 
 
 def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """``function(rows)``, block by block; it maps ``(n, ...)`` to ``(n, ...)``."""
+    """Apply ``function``, which maps ``(n, ...)`` to ``(n, ...)``, block by block."""
     first = function(rows[:BLOCK_ROWS])
     if len(rows) <= BLOCK_ROWS:
         return first
@@ -206,7 +206,7 @@ def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) ->
 
 
 def hashed(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows with one kind of zero and one of NaN, of which there are many, and a hash of each, the same for equal rows."""
+    """The rows with unique representations of zero and NaN, and a hash of each; equal rows have equal hashes."""
     X = X + 0.0
     X[np.isnan(X)] = np.nan
     return X, pd.util.hash_pandas_object(pd.DataFrame(X, copy=False), index=False).to_numpy()

@@ -1,4 +1,4 @@
-"""Columns on scales that networks can learn on, and what of a column's variance is noise for sure."""
+"""Scaling of columns for networks, and lower bounds of their noise variance."""
 
 from dataclasses import dataclass
 
@@ -7,30 +7,30 @@ import numpy as np
 from skvae._tables.rows import SQUARABLE, Rows
 from skvae._tables.summary import Summary
 
-FLOOR = 1e-6  # least variance of the noise, of a column of unit variance
+FLOOR = 1e-6  # smallest noise variance of a column of unit variance
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(x - mean) / scale`` per column, and back; a column that never ``varies`` comes back as its one value, exactly.
+    """``(x - mean) / scale`` per column, and back. A column that does not vary is restored exactly to its single value.
 
-    The value of a column of which every cell is missing is NaN.
+    That value is NaN if all cells of the column are missing.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     varies: np.ndarray
-    error_unit: float = 1.0  # what a squared error of 1 on scaled columns is outside; 1 where each column has its own unit
+    error_unit: float = 1.0  # squared error in input units per squared error on scaled columns; 1 if scales differ by column
 
     @classmethod
     def standard(cls, rows: Rows, numbers: np.ndarray | bool = True) -> "Scaling":
-        """To zero mean and unit variance; a column without variance is only centred, and what is no number left as it is."""
+        """Scale numbers to zero mean and unit variance. Constant columns are only centred; other columns are unchanged."""
         mean, std = rows.moments()
         return cls._of_numbers(numbers, mean, np.where(std > 0, std, 1.0), std > 0)
 
     @classmethod
     def common(cls, rows: Rows, numbers: np.ndarray | bool = True) -> "Scaling":
-        """To zero mean, and all columns by one factor, so that their proportions stay and the networks see numbers near 1."""
+        """Centre numbers and divide all by one factor, so that proportions are kept and networks see numbers near 1."""
         mean, std = rows.moments()
         std_of_numbers = np.where(numbers, std, 0.0)
         largest = std_of_numbers.max()
@@ -39,7 +39,7 @@ class Scaling:
 
     @classmethod
     def none(cls, rows: Rows) -> "Scaling":
-        """Cells as they are."""
+        """Leave all cells unchanged."""
         mean, std = rows.moments()
         return cls._of_numbers(False, mean, np.ones(len(mean)), std > 0)
 
@@ -63,25 +63,25 @@ class Scaling:
         return np.where(self.varies, Z * self.scale + self.mean, self.mean)
 
     def log_jacobians(self, rows: np.ndarray) -> np.ndarray:
-        """Log density in input units minus log density on the scaled columns, of each row, over the cells that it has."""
+        """Log-density of each row in input units minus that on scaled columns, over its observed cells."""
         return -np.where(np.isnan(rows), 0.0, np.log(self.scale)).sum(axis=1)
 
 
 def least_variances(rows: Rows) -> np.ndarray:
-    """Below which no noise is learned, per column: a share of its variance, and no less than rounding in float32 makes."""
+    """Smallest noise variance per column: a share of its variance, and at least the rounding error of float32."""
     variances = rows.moments()[1] ** 2
     return FLOOR * np.maximum(np.where(variances > 0, variances, 1.0), FLOOR)
 
 
 def resolutions(rows: Rows) -> np.ndarray:
-    """Variance, per column, of what rounding takes from cells of the usual distance between neighbouring values.
+    """Variance of the rounding error per column, from the median distance of neighbouring values.
 
-    A density that is sharper than its cells are written down says nothing about other cells.
+    A density that is sharper than the resolution of the cells does not generalise.
     """
     return np.array([median_gap(cells) for cells in rows.sample().rows.T]) ** 2 / 12
 
 
 def median_gap(cells: np.ndarray) -> float:
-    """Usual distance between neighbouring values; 0 where there is one value at most."""
+    """Median distance between neighbouring values; 0 if there is at most one value."""
     gaps = np.diff(np.unique(cells[~np.isnan(cells)]))
     return float(np.median(gaps)) if len(gaps) else 0.0

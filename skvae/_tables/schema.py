@@ -1,4 +1,4 @@
-"""What the columns of a table are, so that what comes out is what went in: array for array, frame for frame."""
+"""Schema of a table: it converts tables to cells, and cells back to tables of the original type."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -19,8 +19,8 @@ from skvae._tables.sources import Source
 from skvae._tables.summary import Summary
 from skvae._warnings import warn
 
-HEAD_ROWS = 100_000  # that kinds of columns are recognised by, of tables that are read block by block
-READABLE = {  # fitted: of what it can be read
+HEAD_ROWS = 100_000  # rows that determine the kinds of columns, of tables that are read block by block
+READABLE = {  # kinds that can be read as each fitted kind
     "number": ("number", "boolean"),
     "boolean": ("boolean", "number"),
     "datetime": ("datetime",),
@@ -30,25 +30,25 @@ READABLE = {  # fitted: of what it can be read
 
 @dataclass(frozen=True, repr=False)
 class Schema:
-    """Container and columns of the table that an estimator was fitted on.
+    """Type and columns of the table that an estimator was fitted on.
 
-    Its *cells* are numbers: codes of categories, 0 and 1 of booleans, distances of datetimes and durations from their origin;
-    NaN where one is missing.
+    The *cells* of a table are numbers: codes of categories, 0 and 1 for booleans, and differences from an origin for datetimes
+    and durations. Missing values are NaN.
 
-    Frames of other libraries are converted to pandas first, and what comes back is a pandas frame: tables of pyarrow with the
-    dtypes of Arrow, as ``X.to_pandas(types_mapper=pd.ArrowDtype)`` has them, those of modin and cuDF as their own conversion
-    has them. Lines of code in messages are for the converted frame.
+    Frames of other libraries are converted to pandas, and pandas frames are returned for them. Tables of pyarrow keep the
+    dtypes of Arrow, as in ``X.to_pandas(types_mapper=pd.ArrowDtype)``; modin and cuDF use their own conversion. Code in
+    messages refers to the converted frame.
 
     Attributes
     ----------
     library : {"numpy", "pandas", "polars"}
-        "numpy" stands for everything that is no frame.
+        Library of the table; "numpy" for everything that is not a frame.
     columns : tuple of Column
-        Empty for arrays without categories.
+        Types of the columns; empty for arrays without categories.
     axis_name : hashable
-        Of the columns of a pandas frame.
+        Name of the column index of a pandas frame.
     axis_dtype : object
-        Of the names of a pandas frame's columns.
+        dtype of the column index of a pandas frame.
     """
 
     library: str
@@ -64,17 +64,17 @@ class Schema:
         ----------
         X : array-like or frame
         categorical_features : "from_dtype", None, or array-like of names, indices or booleans
-            Which columns are categories, as in scikit-learn's ``HistGradientBoostingClassifier``.
+            Which columns are categorical, as in scikit-learn's ``HistGradientBoostingClassifier``.
 
         Raises
         ------
         ValueError
-            Where a column is of no use, with its name.
+            If a column cannot be used; the message names it.
 
         Warns
         -----
         UserWarning
-            Where rare levels share a code, a column is ignored for having no others, or its text looks like numbers or dates.
+            If rare categories share a code, if a column is ignored, or if its text looks like numbers or dates.
         """
         X = as_table(X)
         library = library_of(X)
@@ -105,8 +105,8 @@ class Schema:
     ) -> "Schema":
         """Read the schema of a table that is read block by block, as ``of`` does.
 
-        Kinds are those of the first rows; levels are counted in a pass over all, where there are any. ``over`` goes through the
-        numbers of the blocks. ``processes`` each have a part of the rows.
+        The first rows determine kinds. If there are categorical columns, a pass over all rows counts their categories. ``over``
+        iterates over the numbers of the blocks. ``processes`` each hold a part of the rows.
         """
 
         def of_head() -> "HeadSchema":
@@ -122,7 +122,7 @@ class Schema:
         return of_first_rows.with_counts(pooled(processes.gathered(processes.together(counts))))
 
     def with_constants(self, summary: Summary) -> "Schema":
-        """The same, with what a summary of all rows says about which columns of numbers, dates and booleans are constant."""
+        """The schema, with columns of numbers, dates and booleans marked as constant by a summary of all rows."""
         constant = summary.lowest == summary.highest
         columns = [
             column if column.kind in {"category", "ignored"} else replace(column, is_constant=bool(is_constant))
@@ -131,27 +131,27 @@ class Schema:
         return replace(self, columns=tuple(columns))
 
     def with_marginals(self, marginals: Marginals) -> "Schema":
-        """The same, with what the fit has found out about columns of numbers."""
+        """The schema, with the fitted marginals of numeric columns."""
         pairs = zip(self.columns, marginals.columns, strict=True) if self.columns else ()
         return replace(self, columns=tuple(replace(column, marginal=marginal) for column, marginal in pairs))
 
     @property
     def names(self) -> tuple[Any, ...]:
-        """Of the columns."""
+        """Names of the columns."""
         return tuple(column.name for column in self.columns)
 
     @property
     def n_levels(self) -> np.ndarray:
-        """Per column the number of codes; 1 for booleans and 0 for all that is measured or ignored."""
+        """Number of codes per column; 1 for booleans, and 0 for numeric and ignored columns."""
         counts = [{"boolean": 1, "category": len(column.levels)}.get(column.kind, 0) for column in self.columns]
         return np.array(counts, dtype=np.int64)
 
     def n_levels_of(self, n_columns: int) -> np.ndarray:
-        """The same for a table of so many columns, which an array without categories does not know."""
+        """``n_levels`` for a table of ``n_columns`` columns, which the schema of a plain array does not know."""
         return self.n_levels if self.columns else np.zeros(n_columns, dtype=np.int64)
 
     def clocks_of(self, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which of so many columns are clocks, and how many units of their cells make up a day."""
+        """Which of ``n_columns`` columns are clocks, and how many units of their cells make up a day."""
         is_clock, per_day = np.zeros(n_columns, dtype=bool), np.full(n_columns, np.nan)
         for i, column in enumerate(self.columns):
             if column.is_clock:
@@ -159,14 +159,14 @@ class Schema:
         return is_clock, per_day
 
     def widened(self, n_columns: int) -> "Schema":
-        """The same with columns of numbers behind, so that there are so many."""
+        """The schema, extended by numeric columns to ``n_columns``."""
         if not self.columns:
             return self
         return replace(self, columns=self.columns + (Column(None, None, "number"),) * (n_columns - len(self.columns)))
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is nothing but numbers and booleans."""
+        """Whether all columns are numbers or booleans."""
         return all(column.kind in {"number", "boolean"} for column in self.columns)
 
     def cells(self, X: Any, handle_unknown: str = "ignore", name: str = "X") -> np.ndarray:
@@ -175,16 +175,16 @@ class Schema:
         Parameters
         ----------
         X : array-like or frame
-            Of the fitted columns in their order; of any library.
+            A table with the fitted columns in their order, of any library.
         handle_unknown : {"ignore", "error"}
-            Whether a level that was not there at fit is taken for a missing cell.
+            What to do with a category that was not seen at fit: treat it as missing, or raise an error.
         name : str
-            What errors call the table.
+            Name of the table in error messages.
 
         Returns
         -------
         cells : ndarray of shape (n_rows, n_columns)
-            In float32 where all columns are, else float64; NaN where a cell is missing. An array of numbers is passed on.
+            float32 if all columns are, else float64, with NaN for missing values. A numeric array is returned unchanged.
         """
         X = as_table(X)
         if not self.columns and library_of(X) == "numpy":
@@ -201,7 +201,7 @@ class Schema:
         return cells
 
     def unknown(self, X: Any, cells: np.ndarray) -> np.ndarray:
-        """Which cells hold a level that was not there at fit; ``cells`` is what ``X`` was read as."""
+        """Which cells hold a category that was not seen at fit; ``cells`` are the cells of ``X``."""
         if not any(column.kind == "category" for column in self.columns):
             return np.broadcast_to(False, cells.shape)
         unknown, frame = np.zeros(cells.shape, dtype=bool), frame_of(X)
@@ -211,7 +211,7 @@ class Schema:
         return unknown
 
     def single_levels(self, X: Any) -> list[frozenset[Any]]:
-        """The levels of each column of categories that a single row has, rare ones that share a code among them."""
+        """The categories of each column that occur in one row only, including rare ones that share a code."""
         if not any(column.kind == "category" for column in self.columns):
             return []
         frame = frame_of(X)
@@ -219,17 +219,17 @@ class Schema:
         return [_single(series) if column.kind == "category" else frozenset() for column, series in pairs]
 
     def holding(self, levels: list[frozenset[Any]], X: Any, cells: np.ndarray) -> np.ndarray:
-        """Which cells hold one of the levels of their column; ``cells`` is what ``X`` was read as."""
+        """Which cells hold one of ``levels`` of their column; ``cells`` are the cells of ``X``."""
         if not any(levels):
             return np.broadcast_to(False, (len(cells), len(self.columns) or cells.shape[1]))
         series = series_of(frame_of(X))
         return np.stack([_among(each, some) for each, some in zip(series, levels, strict=True)], axis=1)
 
     def restore(self, cells: np.ndarray, index: Any = None) -> Any:
-        """Put cells back into the container that the estimator was fitted on.
+        """Convert cells to a table of the type that the estimator was fitted on.
 
-        Integers are rounded, booleans decided at one half, and codes taken for the nearest one. ``index`` is that of a pandas
-        frame.
+        Integers are rounded, booleans are True from one half on, and categories are those of the nearest code. ``index`` is the
+        index of a pandas frame.
         """
         if self.library == "numpy":
             return _restore_array(self.columns, cells)
@@ -245,20 +245,20 @@ class Schema:
         return frame
 
     def complete(self, X: Any, cells: np.ndarray) -> Any:
-        """Fill the missing cells of a table with restored ones; all others stay what they are, to the last bit.
+        """Fill the missing values of a table; observed values are returned unchanged.
 
         Parameters
         ----------
         X : array-like or frame
             As for ``cells``.
         cells : ndarray of shape (n_rows, n_columns)
-            Of which only those are read that are missing in X.
+            Cells to fill in; only those that are missing in X are used.
 
         Returns
         -------
         table : array or frame
-            A new one, of X's library, dtypes and index. A column without any value whose dtype could not hold what fills it
-            takes the fitted one.
+            A new table with the library, dtypes and index of X. If the dtype of an empty column cannot hold the filled-in
+            values, the column takes its dtype at fit.
         """
         X = as_table(X)
         if library_of(X) == "numpy":
@@ -276,10 +276,10 @@ class Schema:
         return frame
 
     def _columns_for(self, frame: Any, name: str = "X") -> Sequence[Column]:
-        """The fitted columns; where there was an array, one of numbers for each of the frame."""
+        """The fitted columns; if an array was fitted, one numeric column per column of the frame."""
         if self.columns and len(self.columns) != frame.shape[1]:
             n_fitted = len(self.columns)
-            raise ValueError(f"{name} has {frame.shape[1]} columns, but there were {n_fitted} at fit; pass the same columns.")
+            raise ValueError(f"{name} has {frame.shape[1]} columns, but there were {n_fitted} at fit; pass the fitted columns.")
         return self.columns or [Column(label, None, "number") for label in frame.columns]
 
     def __repr__(self) -> str:
@@ -296,7 +296,7 @@ Counts = dict[int, Counted]  # by the number of the column
 
 
 def pooled(parts: Iterable[Counts]) -> Counts:
-    """Of the rows of all parts of a table, in their order."""
+    """Counts over all parts of a table, in their order."""
     total: Counts = {}
     for part in parts:
         for j, counted in part.items():
@@ -306,15 +306,15 @@ def pooled(parts: Iterable[Counts]) -> Counts:
 
 @dataclass(frozen=True)
 class HeadSchema:
-    """What the first rows of a table say of its columns, which the levels of all rows complete.
+    """Schema by the first rows of a table; the categories of all rows complete it.
 
     Attributes
     ----------
     schema : Schema
     declared : frozenset of int
-        Columns that the caller names as categories.
+        Columns that the caller declares categorical.
     by_dtype : bool
-        Whether the caller leaves that to dtypes.
+        Whether dtypes decide which columns are categorical.
     """
 
     schema: Schema
@@ -325,7 +325,7 @@ class HeadSchema:
     def of(cls, head: Any, categorical_features: Any) -> "HeadSchema":
         head = as_table(head)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of levels that are rare in the head
+            warnings.simplefilter("ignore")  # categories may be rare in the first rows only
             schema = Schema.of(head, categorical_features)
         by_dtype = isinstance(categorical_features, str) and categorical_features == "from_dtype"
         is_known = by_dtype or not schema.columns
@@ -334,7 +334,7 @@ class HeadSchema:
 
     @property
     def is_open(self) -> bool:
-        """Whether there are columns whose levels must be counted."""
+        """Whether there are columns whose categories must be counted."""
         return bool(self._open)
 
     @property
@@ -342,16 +342,16 @@ class HeadSchema:
         return [i for i, column in enumerate(self.schema.columns) if column.kind in {"category", "ignored"}]
 
     def count(self, X: Any) -> Counts:
-        """The levels of some rows."""
+        """Count the categories of some rows."""
         return {j: Counted.of(series) for j, series in enumerate(series_of(frame_of(X))) if j in self._open}
 
     def with_counts(self, counts: Counts) -> Schema:
-        """What the columns are, by the levels of all rows.
+        """The schema by the categories of all rows.
 
         Warns
         -----
         UserWarning
-            As ``Schema.of``.
+            In the same cases as ``Schema.of``.
         """
         columns = list(self.schema.columns)
         for j, counted in counts.items():
@@ -388,10 +388,10 @@ def _mismatch(column: Column, series: Any, table: str) -> str:
         line = zoned(column.name, zone_of(column.dtype), tool.library, table)
     else:
         line = reading(column, present(series).to_list(), tool.library, table)
-    lenient = ", where all else becomes missing" if "coerce" in line or "strict=False" in line else ""
+    lenient = ", which makes all other values missing" if "coerce" in line or "strict=False" in line else ""
     return (
-        f"Column {column.name!r} of {table} has dtype {series.dtype}, but at fit it was a {column.kind}{fitted}, "
-        f"and one cannot be read as the other; convert it to the dtype that it had, e.g. {line}{lenient}."
+        f"Column {column.name!r} of {table} has dtype {series.dtype}, but at fit it was a {column.kind}{fitted}; "
+        f"convert it to the dtype at fit, for example with {line}{lenient}."
     )
 
 
@@ -407,8 +407,8 @@ def _known_codes(column: Column, series: Any, handle_unknown: str, table: str) -
         raise ValueError(_mismatch(column, series, table))
     if unknown and handle_unknown == "error":
         raise ValueError(
-            f"Column {column.name!r} of {table} holds levels that were not there at fit: {listed(unknown)}. "
-            "Fit on rows that hold them, or use handle_unknown='ignore' to accept them."
+            f"Column {column.name!r} of {table} holds categories that were not seen at fit: {listed(unknown)}. "
+            "Fit on rows that hold them, or use handle_unknown='ignore' to treat them as missing."
         )
     return cells[codes]  # the code of a missing cell, -1, is the last entry
 
@@ -438,11 +438,11 @@ def _fill(column: Column, series: Any, values: np.ndarray, library: str) -> Any:
     tool = tool_of(series)
     missing = tool.missing(series)
     if column.kind == "ignored" and tool.kind(series) == "number" and not np.isnan(values).all():
-        column = replace(column, kind="number")  # that had no cell at fit
+        column = replace(column, kind="number")  # it was empty at fit
     if column.kind == "number" and not missing.all():
-        missing = np.isnan(tool.numbers(series))  # NaN is a number in some libraries
+        missing = np.isnan(tool.numbers(series))  # some libraries do not treat NaN as missing
     if column.kind == "ignored" or not missing.any():
-        return series.copy() if isinstance(series, pd.Series) else series  # polars shares memory with no harm
+        return series.copy() if isinstance(series, pd.Series) else series  # polars series are immutable
     filling = values[missing]
     if column.kind == "category":
         column = _narrowed(column, series, filling)
@@ -458,7 +458,7 @@ def _holds(series: Any, column: Column) -> bool:
 
 
 def _narrowed(column: Column, series: Any, values: np.ndarray) -> Column:
-    """The column with those levels only that the dtype of a series can hold."""
+    """The column, with only those categories that the dtype of a series can hold."""
     tool, dtype = tool_of(series), series.dtype
     allowed = tool.declared(dtype)
     if allowed is None:
@@ -468,6 +468,7 @@ def _narrowed(column: Column, series: Any, values: np.ndarray) -> Column:
     if lacking:
         line = with_levels(column.name, lacking, tool.library)
         raise ValueError(
-            f"Column {column.name!r} has dtype {dtype}, which lacks levels that fill it: {listed(lacking)}; add them, {line}."
+            f"Column {column.name!r} has dtype {dtype}, which lacks categories to be filled in: {listed(lacking)}; add them "
+            f"with {line}."
         )
     return replace(column, levels=tuple(level if level in allowed else None for level in column.levels))

@@ -1,4 +1,4 @@
-"""Tables that are read block by block: arrays, sparse matrices, and datasets of Arrow."""
+"""Tables that are read block by block: arrays, sparse matrices and Arrow datasets."""
 
 import math
 import sys
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-BLOCK_BYTES = 1 << 19  # of an array that are read at once: much less than is mixed, and enough to be read fast
-FRAME_ROWS = 1 << 15  # of a frame that are read at once
+BLOCK_BYTES = 1 << 19  # of an array, read at once: much smaller than the pool, and large enough to be read fast
+FRAME_ROWS = 1 << 15  # of a frame, read at once
 LARGEST_BLOCK = 1 << 29  # bytes of a file that can only be read as a whole
 BYTES_OF_CELL = 8  # of a dataset
 TO_PARQUET = "`pyarrow.dataset.write_dataset(X, 'X', format='parquet'); X = pyarrow.dataset.dataset('X')`"
@@ -21,7 +21,7 @@ TO_COMMON_TYPES = (
 
 
 class Source(ABC):
-    """A table as blocks of rows, each of which is a table as users pass them.
+    """A table as blocks of rows; each block is a table as users pass it.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Source(ABC):
 
     sizes: list[int]
     n_columns: int
-    is_decoded = False  # whether reading takes much more than copying
+    is_decoded = False  # whether reading costs much more than copying
 
     @cached_property
     def n_rows(self) -> int:
@@ -53,24 +53,21 @@ class Source(ABC):
 
     @abstractmethod
     def take(self, places: np.ndarray) -> Any:
-        """Rows at some places, which rise."""
+        """Rows at these places, in rising order."""
 
     def sample(self, n_rows: int, rng: np.random.Generator) -> Any:
-        """Random rows in their order, or all where there are no more."""
+        """Random rows in their order; all if there are at most ``n_rows``."""
         n_drawn = min(n_rows, self.n_rows)
         return self.take(np.sort(rng.choice(self.n_rows, n_drawn, replace=False, shuffle=False)))
 
     def in_words(self, i: int) -> str:
-        """Which rows a block holds."""
+        """Description of a block and its rows."""
         start = self.starts[i]
         return f"block {i} of X, rows {start} to {start + self.sizes[i] - 1}"
 
 
 class ArrayBlocks(Source):
-    """Rows of what has a shape and can be sliced: arrays, files that are mapped into memory, sparse matrices.
-
-    Rows of sparse matrices become dense block by block.
-    """
+    """Rows of arrays, memory-mapped files and sparse matrices, which become dense block by block."""
 
     def __init__(self, X: Any, block_bytes: int = BLOCK_BYTES) -> None:
         self.X = X.tocsr() if sparse.issparse(X) else X
@@ -116,7 +113,7 @@ class FrameBlocks(Source):
 
 
 class DatasetBlocks(Source):
-    """Row groups of a dataset of Arrow; of files without row groups, whole files."""
+    """Row groups of an Arrow dataset, or whole files if they have no row groups."""
 
     is_decoded = True
 
@@ -129,23 +126,23 @@ class DatasetBlocks(Source):
         names = self.schema.names
         for i, column in enumerate(self.schema):
             if names.count(column.name) > 1:
-                raise ValueError(f"X has several columns of the name {column.name!r}; write it with names that differ.")
+                raise ValueError(f"X has several columns named {column.name!r}; write it with unique names.")
             if pa.types.is_nested(column.type):
                 raise ValueError(
-                    f"Column {column.name!r} of X has type {column.type}, whose cells hold several values; leave it out, "
+                    f"Column {column.name!r} of X has type {column.type}, whose cells hold several values; drop it with "
                     f"`X = X.replace_schema(X.schema.remove({i}))`, or write it as columns of single values."
                 )
         try:
             fragments = list(dataset.get_fragments())
         except ValueError as error:
             raise ValueError(
-                f"X is a dataset whose files cannot be read one by one ({error}). Write what it selects first, {TO_PARQUET}."
+                f"X is a dataset whose files cannot be read one by one ({error}). Write its rows first with {TO_PARQUET}."
             ) from error
         parts = [(part, _n_rows(part)) for fragment in fragments for part in self._parts(fragment)]
         self.fragments = [part for part, n_rows in parts if n_rows]
         self.sizes = [n_rows for _, n_rows in parts if n_rows]
         if self.n_rows == 0:
-            raise ValueError(f"X is a dataset of {len(fragments)} files without a row; a fit takes at least two.")
+            raise ValueError(f"X is a dataset of {len(fragments)} files without any rows; a fit needs at least two.")
         if not names:
             raise ValueError("X has no columns; pass at least one.")
 
@@ -155,8 +152,8 @@ class DatasetBlocks(Source):
         n_bytes = fragment.count_rows() * self.n_columns * BYTES_OF_CELL
         if n_bytes > LARGEST_BLOCK:
             raise ValueError(
-                f"X has a file that can only be read as a whole, {getattr(fragment, 'path', 'in memory')!r}, and takes "
-                f"{n_bytes / 2**20:.0f} MB then. Files of parquet can be read in parts: {TO_PARQUET}."
+                f"X has a file that can only be read as a whole, {getattr(fragment, 'path', 'in memory')!r}, which takes "
+                f"{n_bytes / 2**20:.0f} MB. Parquet files can be read in parts: {TO_PARQUET}."
             )
         return [fragment]
 
@@ -174,7 +171,7 @@ class DatasetBlocks(Source):
         return pa.concat_tables(tables)
 
     def _read(self, i: int, n_rows: int | None = None) -> Any:
-        """A block, or its first rows, checked to have all columns, with cells of their types."""
+        """Read a block, or its first rows; check that it has all columns, with their types."""
         import pyarrow as pa
 
         fragment = self.fragments[i]
@@ -182,22 +179,22 @@ class DatasetBlocks(Source):
         lacking = [name for name in self.schema.names if name not in present]
         if lacking:
             raise ValueError(
-                f"Column {lacking[0]!r} is missing in {self._file(i)}, which other files of the dataset have. Write the files "
-                f"with the same columns, or leave it out, `X = X.replace_schema(X.schema.remove("
+                f"Column {lacking[0]!r} is missing in {self._file(i)}, but present in other files of the dataset. Write the "
+                f"files with equal columns, or drop it with `X = X.replace_schema(X.schema.remove("
                 f"{self.schema.names.index(lacking[0])}))`."
             )
         try:
-            pa.default_memory_pool().release_unused()  # what the last block took
+            pa.default_memory_pool().release_unused()  # memory of the last block
             scanner = fragment.scanner(schema=self.schema)
             return scanner.to_table() if n_rows is None else scanner.head(n_rows)
         except (pa.ArrowException, OSError, ValueError) as error:
             words = self._file(i)
             raise ValueError(
-                f"{words[0].upper()}{words[1:]}, cannot be read as the dataset's columns are: {error}. {self._common_types()}"
+                f"{words[0].upper()}{words[1:]}, cannot be read with the schema of the dataset: {error}. {self._common_types()}"
             ) from error
 
     def _of_partitions(self, fragment: Any) -> set[str]:
-        """Columns that the places of files stand for."""
+        """Columns that are encoded in the paths of files."""
         from pyarrow.dataset import get_partition_keys
 
         partitioning = getattr(self.dataset, "partitioning", None)
@@ -205,11 +202,11 @@ class DatasetBlocks(Source):
         return {*names, *get_partition_keys(fragment.partition_expression)}
 
     def _file(self, i: int) -> str:
-        """A block in words, with its file."""
+        """Description of a block and its file."""
         return f"{self.in_words(i)}, of {getattr(self.fragments[i], 'path', 'a table in memory')!r}"
 
     def _common_types(self) -> str:
-        """What to do about columns whose types differ between files."""
+        """Advice for columns whose types differ between files."""
         import pyarrow as pa
 
         schemas = [fragment.physical_schema for fragment in self.fragments]
@@ -218,8 +215,8 @@ class DatasetBlocks(Source):
         except pa.ArrowException:
             common = self.schema
         if common.equals(self.schema):
-            return "Give it a schema that all files can be read by, or write the files anew."
-        return f"Give it types that hold the cells of all files, {TO_COMMON_TYPES}."
+            return "Pass a schema with which all files can be read, or rewrite the files."
+        return f"Use types that hold the cells of all files: {TO_COMMON_TYPES}."
 
     def take(self, places: np.ndarray) -> Any:
         import pyarrow as pa
@@ -235,7 +232,7 @@ def _n_rows(fragment: Any) -> int:
 
 
 def source_of(X: Any, largest: float, block_bytes: int = BLOCK_BYTES) -> Source | None:
-    """Blocks of what is not to be held in memory: datasets, and arrays of more bytes than the largest; None for all else."""
+    """Blocks of a table to be read block by block: a dataset, or an array of more than ``largest`` bytes; else None."""
     if is_dataset(X):
         return DatasetBlocks(X)
     if not _can_be_sliced(X):
@@ -244,13 +241,13 @@ def source_of(X: Any, largest: float, block_bytes: int = BLOCK_BYTES) -> Source 
 
 
 def is_dataset(X: Any) -> bool:
-    """Whether X is a dataset of Arrow; only where that is imported can it be, by whatever name: a pickle imports a part."""
+    """Whether X is an Arrow dataset; possible only if its extension module is loaded, which unpickling does, too."""
     module = sys.modules.get("pyarrow._dataset")
     return module is not None and isinstance(X, module.Dataset)
 
 
 def _can_be_sliced(X: Any) -> bool:
-    """Whether X is an array of numbers with rows: numpy's, scipy's, or one on disk that works like them."""
+    """Whether X is a two-dimensional array of numbers: of numpy or scipy, or on disk with their interface."""
     if isinstance(X, np.ndarray):
         return X.ndim == 2 and X.dtype.kind in "fiub"
     if sparse.issparse(X):

@@ -1,4 +1,4 @@
-"""A smooth rising function through given points, with its derivative and its inverse."""
+"""Smooth increasing functions through given points, with derivative and inverse."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Spline:
-    """A function that rises everywhere: rational quadratic between its knots, logarithmic beyond them.
+    """A strictly increasing function: rational quadratic between its knots, logarithmic beyond them.
 
     Attributes
     ----------
     knots, heights : ndarray of shape (n_knots,)
-        Points of the function, both rising; at least two.
+        Arguments and values at the knots, both increasing; at least two.
     slopes : ndarray of shape (n_knots,)
-        Its derivative there.
+        Derivatives at the knots.
     tail : float
-        How far beyond the outermost heights a straight line would be where the function has half its slope.
+        Scale of the logarithm: the slope is halved where a straight line would be this far beyond the outermost height.
 
     References
     ----------
@@ -33,13 +33,13 @@ class Spline:
 
     @classmethod
     def through(cls, knots: np.ndarray, heights: np.ndarray, tail: float) -> "Spline":
-        """With the harmonic mean of the slopes of the two lines that meet at each knot (Fritsch and Butland, 1984)."""
+        """Use the harmonic mean of the slopes of the two lines that meet at a knot as its slope (Fritsch and Butland, 1984)."""
         lines = np.diff(heights) / np.diff(knots)
         inner = 2 * lines[1:] * lines[:-1] / (lines[1:] + lines[:-1])
         return cls(knots, heights, np.concatenate([lines[:1], inner, lines[-1:]]), tail)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Heights; NaN where x is."""
+        """Values of the function; NaN if x is NaN."""
         bins, share, steepness, first, last = self._within(x)
         bend = steepness + (last + first - 2 * steepness) * share * (1 - share)
         rise = np.diff(self.heights)[bins] * (steepness * share**2 + first * share * (1 - share)) / bend
@@ -53,7 +53,7 @@ class Spline:
         return 2 * np.log(steepness / bend) + np.log(slope) - np.log1p(self._beyond(x) / self.tail)
 
     def inverse(self, heights: np.ndarray) -> np.ndarray:
-        """Where the function has these heights."""
+        """Arguments at which the function has these values."""
         inside = np.clip(heights, self.heights[0], self.heights[-1])
         bins = _bins(inside, self.heights)
         rise, steepness, first, last = self._of_bins(bins)
@@ -66,7 +66,7 @@ class Spline:
         return between + _side(heights, self.heights) * beyond / np.where(heights < inside, self.slopes[0], self.slopes[-1])
 
     def _within(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Bin of each x, the share of it that lies below x, and the bin's steepness as a whole, at its start and at its end."""
+        """Bin of each x, the relative position of x in it, and the bin's slope: on average, at its start and at its end."""
         bins = _bins(x, self.knots)
         share = np.clip((x - self.knots[bins]) / np.diff(self.knots)[bins], 0, 1)
         return (bins, share, *self._of_bins(bins)[1:])
@@ -76,7 +76,7 @@ class Spline:
         return rise[bins], (rise / np.diff(self.knots))[bins], self.slopes[bins], self.slopes[bins + 1]
 
     def _beyond(self, x: np.ndarray) -> np.ndarray:
-        """How high above the last knot, or below the first, a straight line would be."""
+        """Distance of a straight continuation above the last height, or below the first."""
         return np.maximum(x - self.knots[-1], 0) * self.slopes[-1] + np.maximum(self.knots[0] - x, 0) * self.slopes[0]
 
 

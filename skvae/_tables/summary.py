@@ -1,4 +1,4 @@
-"""Sums over the rows of a table that are taken block by block: weights, means, co-moments and extremes, in float64."""
+"""Statistics of the rows of a table, block by block in float64: weights, means, co-moments and extremes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from functools import reduce
 
 import numpy as np
 
-CONSTANT = 10 * float(np.finfo(np.float64).eps)  # share of a column's largest cell below which its deviation is rounding
+CONSTANT = 10 * float(np.finfo(np.float64).eps)  # deviation, relative to the largest cell, below which it is rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """What a pass over rows leaves.
+    """Statistics from one pass over rows.
 
     Summaries of blocks are merged in the order of the blocks (Chan, Golub and LeVeque, 1979). Every column has a unit, a power
-    of two that no cell exceeds, so that squares of cells neither over- nor underflow and are the same numbers in any unit.
+    of two that no cell exceeds. Squares of cells in it neither overflow nor underflow, and do not depend on the input unit.
 
     Attributes
     ----------
@@ -22,16 +22,16 @@ class Summary:
         Weight of the rows.
     n_rows : int
     seen : ndarray of shape (n_columns,)
-        Weight of the cells that are there.
+        Total weight of the observed cells.
     lowest, highest : ndarray of shape (n_columns,)
-        NaN where no cell is there.
+        Extremes; NaN if a column has no observed cells.
     unit : ndarray of shape (n_columns,)
     mean : ndarray of shape (n_columns,)
-        In that unit.
+        Means in units of ``unit``.
     squares : ndarray of shape (n_columns,)
-        Sums of squared deviations from the mean, in that unit.
+        Sums of squared deviations from the mean, in units of ``unit``.
     products : ndarray of shape (n_columns, n_columns) or None
-        Sums of products of deviations; None where cells are missing.
+        Sums of products of deviations; None if cells are missing.
     """
 
     total: float
@@ -46,7 +46,7 @@ class Summary:
 
     @classmethod
     def of(cls, rows: np.ndarray, counts: np.ndarray | None) -> "Summary":
-        """Of one block, which is copied to float64; ``counts`` are the weights of the rows, None all ones."""
+        """Summary of one block, which is copied to float64; ``counts`` are the row weights, None for ones."""
         missing = np.isnan(rows)
         lowest, highest = np.fmin.reduce(rows, initial=np.nan), np.fmax.reduce(rows, initial=np.nan)
         unit = _power_of_two(np.fmax(np.abs(lowest), np.abs(highest)))
@@ -68,11 +68,11 @@ class Summary:
 
     @classmethod
     def over(cls, blocks: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> "Summary":
-        """Of blocks of rows and their weights."""
+        """Summary of blocks of rows and their weights."""
         return reduce(cls.merged, (cls.of(*block) for block in blocks))
 
     def merged(self, other: "Summary") -> "Summary":
-        """Of the rows of both."""
+        """Summary of the rows of both."""
         unit = np.maximum(self.unit, other.unit)
         first, second = self.in_unit(unit), other.in_unit(unit)
         seen = first.seen + second.seen
@@ -96,7 +96,7 @@ class Summary:
         )
 
     def in_unit(self, unit: np.ndarray) -> "Summary":
-        """The same in other units."""
+        """The summary in other units."""
         ratio = self.unit / unit
         if (ratio == 1).all():
             return self
@@ -104,7 +104,7 @@ class Summary:
         return self._moved(self.lowest, self.highest, unit, self.mean * ratio, self.squares * ratio**2, products)
 
     def scaled(self, mean: np.ndarray, scale: np.ndarray) -> "Summary":
-        """Of ``(x - mean) / scale`` of each column; a column whose mean is NaN has no cells."""
+        """Summary of ``(x - mean) / scale`` per column; a column with mean NaN is empty."""
         mean, ratio = np.nan_to_num(mean), self.unit / scale
         products = None if self.products is None else self.products * np.outer(ratio, ratio)
         moved = (self.mean - mean / self.unit) * ratio
@@ -128,7 +128,7 @@ class Summary:
         return self.products is not None
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each column; exactly (value, 0) where all agree, (NaN, 0) where no cell is there."""
+        """Mean and standard deviation of each column; exactly (value, 0) if all cells are equal, (NaN, 0) if there are none."""
         std = np.sqrt(np.maximum(self.squares, 0) / np.maximum(self.seen, np.finfo(np.float64).tiny))
         constant = ~(self.lowest < self.highest) | (std <= CONSTANT)
         return np.where(constant, self.lowest, self.mean * self.unit), np.where(constant, 0.0, std * self.unit)
@@ -139,15 +139,15 @@ class Summary:
         Raises
         ------
         ValueError
-            Where cells are missing.
+            If cells are missing.
         """
         if self.products is None:
-            raise ValueError("Cells are missing, so that there are no products of all columns.")
+            raise ValueError("Cells are missing, so there is no covariance of all columns.")
         covariance: np.ndarray = self.products / divisor * np.outer(self.unit, self.unit)
         return covariance
 
 
 def _power_of_two(magnitude: np.ndarray) -> np.ndarray:
-    """The least that is no less; 1 for zero and NaN."""
+    """The smallest power of two that is at least the magnitude; 1 for zero and NaN."""
     exponent = np.frexp(np.where(magnitude > 0, magnitude, 0.5).astype(np.float64))[1]
     return np.ldexp(1.0, np.minimum(exponent, 1023))

@@ -1,4 +1,4 @@
-"""A first pass over a table that is read block by block: which rows are held out, a sample, and what follows from all."""
+"""First pass over a table that is read block by block: held-out rows, a sample, and statistics of all rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from skvae._tables.rows import Table, in_blocks, merge_equal_rows, sample_rows, 
 from skvae._tables.sources import BYTES_OF_CELL, Source
 from skvae._tables.summary import Summary
 
-SUMMARISED = 1 << 22  # bytes that are added up at once, so that products of columns cost more than their sums
-KEPT_BYTES = 1 << 27  # of all blocks, whose cells are kept then
-MOST_COLUMNS = 1 << 13  # whose products take half a gigabyte
-NEARLY = 0.98  # share of the most rows that are drawn, so that chance does not exceed it
+SUMMARISED = 1 << 22  # bytes per summary, so that its overhead is small
+KEPT_BYTES = 1 << 27  # size of all blocks up to which their cells are kept
+MOST_COLUMNS = 1 << 13  # columns whose cross-products take half a gigabyte
+NEARLY = 0.98  # expected share of the maximum number of drawn rows, so that chance does not exceed it
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Which rows are held out and which are a sample, by the places of their hashes in [0, 1).
+    """Which rows are held out or sampled, by their hashes in [0, 1).
 
     Attributes
     ----------
     held_out, drawn : float
-        Rows below the first are held out; the rows between both are the sample.
+        Rows below ``held_out`` are held out; those from there to ``drawn`` are the sample.
     """
 
     held_out: float
@@ -32,11 +32,11 @@ class Shares:
 
     @classmethod
     def of(cls, n_rows: int, n_columns: int, share_held_out: float) -> "Shares":
-        """Of a table of so many rows; of a large one no more than can stand for all are held out, and no more are drawn."""
-        if n_columns > MOST_COLUMNS:  # whose products with each other are added up
+        """Shares for a table of ``n_rows`` rows; both sets have at most the size of a sample."""
+        if n_columns > MOST_COLUMNS:  # their cross-products would not fit
             raise ValueError(
-                f"X has {n_columns} columns; a table that is read block by block may have {MOST_COLUMNS}. "
-                "Make fewer of them first, e.g. with sklearn.decomposition.TruncatedSVD."
+                f"X has {n_columns} columns; a table that is read block by block may have at most {MOST_COLUMNS}. "
+                "Reduce their number first, for example with sklearn.decomposition.TruncatedSVD."
             )
         most = NEARLY * sample_rows(n_columns) / n_rows
         held_out = min(share_held_out, most)
@@ -45,13 +45,13 @@ class Shares:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What a pass over rows leaves, whatever table or part of a table they are.
+    """Results of a pass over the rows of a table or of a part of it.
 
     Attributes
     ----------
     of_training, of_held_out : Summary
     drawn : Table
-        A sample of the rows that are not held out.
+        Sample of the rows that are not held out.
     held_out : Table
     """
 
@@ -62,7 +62,7 @@ class Findings:
 
     @classmethod
     def of(cls, blocks: Iterable[tuple[Table, np.ndarray]], shares: Shares) -> "Findings":
-        """Of blocks of rows, and the places of these; they are read one by one."""
+        """Findings over blocks of rows and their hashes, which are read one by one."""
         of_training, of_held_out, drawn, held_out = _Total(), _Total(), _Gathered(), _Gathered()
         for block, places in blocks:
             is_held = places < shares.held_out
@@ -74,7 +74,7 @@ class Findings:
         return cls(of_training.summary(), of_held_out.summary(), drawn.table(), held_out.table())
 
     def merged(self, other: "Findings") -> "Findings":
-        """Of the rows of both."""
+        """Findings over the rows of both."""
         return Findings(
             self.of_training.merged(other.of_training),
             self.of_held_out.merged(other.of_held_out),
@@ -89,27 +89,27 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known of a stream after a pass over it. A row is known by a hash of its cells, as are its copies.
+    """Knowledge of a stream after one pass. Rows are identified by a hash of their cells.
 
-    So which rows are held out does not depend on blocks and order, and no copy of a row that is trained on is among them.
+    Therefore the choice of held-out rows does not depend on blocks and order, and no copy of a training row is held out.
 
     Attributes
     ----------
     source : Source
     cells : callable
-        From the number of a block to its rows, ``(n_rows, n_columns)``.
+        Function from the number of a block to its rows, ``(n_rows, n_columns)``.
     weights : ndarray of shape (n_rows,) or None
-        None stands for all ones.
+        Weights of the rows; None means ones.
     held : list of ndarray of uint8
-        Of each block, which rows are held out, eight to a byte.
+        Which rows of each block are held out, eight per byte.
     sums : list of int
-        Of the bytes of each block.
+        Checksum of each block.
     kept : dict of int to ndarray
-        Cells of all blocks, by their number, where reading is costly and they are few.
+        Cells of all blocks, by number, if reading is costly and they are few.
     findings : Findings
-        Of all of the table, of which this may be a part.
+        Findings over the whole table, of which this may be a part.
     n_training, n_held_out : int
-        Rows of this part.
+        Numbers of rows in this part.
     """
 
     source: Source
@@ -140,7 +140,7 @@ class Survey:
         weights : ndarray of shape (n_rows,) or None
         shares : Shares
         over : callable
-            Goes through the numbers of the blocks, and may show how far it is.
+            Iterates over the numbers of the blocks, and may show progress.
         """
         starts = source.starts
         held: list[np.ndarray] = []
@@ -174,33 +174,33 @@ class Survey:
         return self.weights is not None
 
     def read(self, i: int) -> tuple[Table, np.ndarray]:
-        """A block again, and which of its rows are held out.
+        """Read a block again; its rows, and which of them are held out.
 
         Raises
         ------
         ValueError
-            Where it is not what it was.
+            If the block has changed.
         """
         rows = self.kept[i] if i in self.kept else self.cells(i)
         start = self.source.starts[i]
         if len(rows) != self.source.sizes[i] or _sum_of_bytes(rows) != self.sums[i]:
             raise ValueError(
-                f"X has changed while it was read: {self.source.in_words(i)}, is not what it was in the first pass. Fit to a "
-                "copy that nothing writes to."
+                f"X has changed during the fit: {self.source.in_words(i)}, differs from the first pass. Fit to a copy that "
+                "nothing writes to."
             )
         counts = None if self.weights is None else self.weights[start : start + len(rows)]
         return Table(rows, counts), np.unpackbits(self.held[i], count=len(rows)).astype(bool)
 
 
 class Parts:
-    """Parts of a table in memory, of which all of the table is known.
+    """Parts of a table in memory, with the findings over the whole table.
 
     Parameters
     ----------
     tables : sequence of Table
     shares : Shares
     findings : Findings
-        Of all of the table.
+        Findings over the whole table.
     """
 
     def __init__(self, tables: Sequence[Table], shares: Shares, findings: Findings) -> None:
@@ -219,9 +219,9 @@ class Parts:
 
 
 class Streamed:
-    """Rows of which a survey tells, all of them or those to train on, read anew each time.
+    """Rows of a survey, either all or those to train on, which are read each time.
 
-    ``processes`` are those that each have a part of the rows.
+    ``processes`` each hold a part of the rows.
     """
 
     is_streamed = True
@@ -248,21 +248,21 @@ class Streamed:
         return with_weight(block, ~is_held if self.of_training else np.ones_like(is_held))
 
     def take(self, index: np.ndarray) -> "Streamed":
-        raise NotImplementedError("Rows of a stream have no places.")
+        raise NotImplementedError("Rows of a stream have no positions.")
 
     def split(self) -> tuple["Streamed", Table]:
         return Streamed(self.surveyed, of_training=True, processes=self.processes), self.surveyed.findings.held_out
 
 
 class _Total:
-    """A summary of many blocks, of which some are added up at once."""
+    """A summary of many blocks; several blocks are summarised at once."""
 
     def __init__(self) -> None:
         self.waiting: list[Table] = []
         self.so_far: Summary | None = None
 
     def add(self, block: Table) -> None:
-        for part in list(block.blocks()) or [block]:  # which may have no rows
+        for part in list(block.blocks()) or [block]:  # it may have no rows
             self.waiting.append(part)
             if sum(table.rows.nbytes for table in self.waiting) >= SUMMARISED:
                 self._add_up()
@@ -282,7 +282,7 @@ class _Total:
 
 
 class _Gathered:
-    """Rows that are kept, copies of a row once."""
+    """A collection of rows, with copies merged."""
 
     def __init__(self) -> None:
         self.parts: list[Table] = []
@@ -299,21 +299,21 @@ class _Gathered:
 
 
 def with_weight(block: Table, which: np.ndarray) -> Table:
-    """Some rows of a block, without those of no weight."""
+    """Some rows of a block, without those of weight zero."""
     return block.take(which if block.weights is None else which & (block.weights > 0))
 
 
 def joined(tables: list[Table]) -> Table:
-    """Distinct rows of all, in an order that has nothing to do with what they are."""
+    """Distinct rows of all tables, ordered by hash."""
     rows = stacked(tables)
     return merge_equal_rows(rows.rows, rows.weights)
 
 
 def places_of(rows: np.ndarray) -> np.ndarray:
-    """A number in [0, 1) for each row, the same for equal rows and as good as random else.
+    """A hash of each row in [0, 1), equal for equal rows and otherwise practically random.
 
-    The cells' bits, in pieces of 32, times random keys are added up (multilinear hashing: D. Lemire, O. Kaser, The Computer
-    Journal 57, 2014), and mixed.
+    It is a mixed sum of the cells' bits, in pieces of 32, times random keys (multilinear hashing: D. Lemire, O. Kaser, The
+    Computer Journal 57, 2014).
     """
     cells = rows + rows.dtype.type(0)  # one kind of zero, ...
     cells[np.isnan(cells)] = np.nan  # ... and of NaN
@@ -327,6 +327,6 @@ def places_of(rows: np.ndarray) -> np.ndarray:
 
 
 def _sum_of_bytes(rows: np.ndarray) -> int:
-    """Which hardly any change of the rows, or of their order, leaves as it is."""
+    """A checksum that depends on the rows and their order."""
     of_rows = np.add.reduce(np.ascontiguousarray(rows).view(np.uint32), axis=1, dtype=np.uint32)
     return int(of_rows @ np.arange(1, len(rows) + 1, dtype=np.uint32))

@@ -1,15 +1,15 @@
-"""Numbers and dates that are written as text: how, and what turns them into numbers and dates."""
+"""Numbers and dates that are written as text: their format, and code that converts them."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-SAMPLE = 1000  # distinct texts that are looked at
+SAMPLE = 1000  # number of distinct texts that are examined
 BLANKS = {"", "-", "--", ".", "?", "na", "n/a", "#n/a", "nan", "nil", "none", "null", "missing", "unknown"}
 SPACES = " \t\n\r\xa0\u202f"
 SYMBOLS = "$€£¥₹%"
-STYLES = (  # of numbers: what parts thousands, and what decimals
+STYLES = (  # of numbers: separators of thousands, and decimal separator
     *(("", "."), (",", "."), ("'", "."), (SPACES, ".")),
     *(("", ","), (".", ","), ("'", ","), (SPACES, ",")),
 )
@@ -22,20 +22,21 @@ MOMENT = re.compile(
 
 @dataclass(frozen=True)
 class Text:
-    """How numbers or dates are written as text.
+    """Format of numbers or dates that are written as text.
 
     Attributes
     ----------
     kind : {"number", "datetime"}
     examples : tuple of str
-        The first three, if there are as many.
+        The first texts, at most three.
     blanks : tuple of str
-        Texts that stand for a missing cell.
+        Texts that mark missing values.
     dropped : str
-        Characters that are no part of the number: symbols, spaces and what parts thousands. Of dates the spaces around them.
+        Characters that are not part of the number: symbols, spaces and separators of thousands. For dates, spaces around them.
     decimal : {".", ","}
+        Decimal separator.
     format : str
-        Of dates, as ``datetime.strptime`` reads it.
+        Format of dates for ``datetime.strptime``.
     """
 
     kind: str
@@ -47,11 +48,11 @@ class Text:
 
     @property
     def meaning(self) -> str:
-        """What is written, in a word."""
+        """The kind of values, in a word."""
         return {"number": "numbers", "datetime": "dates"}[self.kind]
 
     def converted(self, column: str, library: str) -> str:
-        """An expression that converts a column, which is an expression itself, in the library of its frame."""
+        """An expression that converts a column, given as an expression, in the library of its frame."""
         if library == "polars":
             return self._converted_by_polars(column)
         lenient = ", errors='coerce'" if self.blanks else ""
@@ -75,10 +76,10 @@ class Text:
 
 
 def text_of(levels: Sequence[str]) -> Text | None:
-    """How the levels of a column write numbers or dates; None where they write something else.
+    """Format in which the categories of a column are numbers or dates; None if they are not.
 
-    All levels of a sample must do so, but for blanks. Digits that are the name of something are no number: with leading zeros,
-    such as codes, or as long as each other or as telephone numbers.
+    All categories of a sample must have the format, except for blanks. Digits that are identifiers are not numbers: they have
+    leading zeros, equal lengths, or the length of telephone numbers.
     """
     values = [level for level in levels[:: -(-len(levels) // SAMPLE) or 1] if not _is_blank(level)]
     text = (_moments(values) or _numbers(values)) if values else None
@@ -111,7 +112,7 @@ def _pattern(thousands: str, decimal: str) -> re.Pattern[str]:
 
 
 def _are_names(values: list[str]) -> bool:
-    """Whether texts of digits alone are names: all of one length, years excepted, or all as long as telephone numbers."""
+    """Whether texts of digits are identifiers: all of one length (except years), or all as long as telephone numbers."""
     digits = [re.sub(f"[{SPACES}+]", "", value) for value in values]
     if not all(map(str.isdecimal, digits)):
         return False

@@ -1,4 +1,4 @@
-"""Rows dealt out in batches of one size: of a table that stays on the device, or of blocks that are read again and again."""
+"""Batches of one size, from a table on the device or from blocks that are read repeatedly."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -7,35 +7,34 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-PIECE_ROWS = 1 << 13  # that change places in a pool at once
-EPOCH_ROWS = 1 << 20  # the most that an epoch deals, so that a large table is judged more often than once a pass
+PIECE_ROWS = 1 << 13  # rows exchanged in a pool at once
+EPOCH_ROWS = 1 << 20  # maximum rows per epoch, so that a large table is evaluated more often than once per pass
 
 
 class Batches:
-    """An epoch is one permutation of the rows and a batch an index slice of it, copied into memory that never moves.
+    """Batches of a table. An epoch is one permutation of the rows, and batches are copied into a fixed buffer.
 
-    All batches have the same number of rows, as a recorded step needs: the table is dealt into the fewest batches of at most
-    ``batch_size`` rows, as evenly as can be, and the last one is filled up from the start of the permutation. A table that fits
-    in one batch is that batch, uncopied. Of more than ``EPOCH_ROWS`` rows an epoch deals that many, and the next one goes on
-    from there.
+    All batches have an equal number of rows, as a recorded step requires. The table is divided evenly into the fewest batches
+    of at most ``batch_size`` rows, and the last one is filled up from the start of the permutation. A table that fits into one
+    batch is not copied. If there are more than ``EPOCH_ROWS`` rows, an epoch has that many, and the next one continues there.
 
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_columns)
     weights : Tensor of shape (n_members, n_rows) or None
-        Of the rows for each of the models that learn from them; None stands for all ones.
+        Weights of the rows for each model; None means ones.
     batch_size : int
     shuffle : bool
-        Whether each epoch has a permutation of its own.
+        Whether each epoch draws a new permutation.
     generator : torch.Generator
         Source of the permutations, on the CPU.
 
     Attributes
     ----------
     x, weight : Tensor
-        The current batch, always the same memory.
+        The current batch, always in one buffer.
     is_whole : bool
-        Whether all rows are in every batch, in one order.
+        Whether every batch consists of all rows, in one order.
     """
 
     def __init__(
@@ -52,12 +51,12 @@ class Batches:
         if not self.is_whole:
             self.x = rows[: self.batch_size].clone()
             self.weight = None if weights is None else weights[:, : self.batch_size].clone()
-        self.left = torch.empty(0, dtype=torch.int64)  # of a permutation that the last epoch did not end
+        self.left = torch.empty(0, dtype=torch.int64)  # rest of a permutation that the last epoch did not use
         self.new_epoch(shuffle=False)
         self.left = self.left[:0]
 
     def new_epoch(self, shuffle: bool | None = None) -> None:
-        """Deal the rows anew."""
+        """Start a new epoch."""
         if self.is_whole:
             return
         n, n_dealt = len(self.rows), self.n_batches * self.batch_size
@@ -83,24 +82,24 @@ class Batches:
 class StreamedBatches:
     """Batches of rows that are read block by block, for tables that are larger than memory.
 
-    Blocks are read in random order, and their rows take the places of random ones in a pool, which are dealt. So a batch holds
-    rows of many blocks, and a file in which like rows lie together trains like a shuffled one (CorgiPile: L. Xu et al., SIGMOD
-    2022). A pass over the blocks deals as many rows as it reads; an epoch may end in the midst of it.
+    Blocks are read in random order. Their rows replace random rows of a pool, and the replaced rows form the batches. A batch
+    therefore contains rows of many blocks, and a file with similar rows next to each other trains like a shuffled one
+    (CorgiPile: L. Xu et al., SIGMOD 2022). An epoch may end in the middle of a pass over the blocks.
 
     Parameters
     ----------
     read : callable
-        From the number of a block to its rows, of any number.
+        Function from the number of a block to its rows.
     weighted : bool
-        Whether the last column of what is read is no cell but the weight of the row, with mean 1 over the table.
+        Whether the last column of a block holds the weights of the rows, with mean 1 over the table.
     n_blocks : int
     pool_rows : int
-        Rows that are mixed, at most all.
+        Number of rows in the pool, at most all.
     n_batches : int
-        Of an epoch.
+        Number of batches per epoch.
     batch_size : int
     shuffle : bool
-        Whether blocks and rows are dealt in random order, and not in their own.
+        Whether blocks and rows are drawn in random order.
     generator : torch.Generator
         Source of the orders, on the CPU.
     device : torch.device
@@ -108,7 +107,7 @@ class StreamedBatches:
     Attributes
     ----------
     x, weight : Tensor
-        The current batch, always the same memory.
+        The current batch, always in one buffer.
     """
 
     is_whole = False
@@ -137,7 +136,7 @@ class StreamedBatches:
         self.weight = None if weight is None else weight.to(device, copy=True)
 
     def new_epoch(self) -> None:
-        """Go on where the last epoch ended."""
+        """Continue where the last epoch ended."""
 
     def load(self, i: int) -> None:
         """Make the next batch the current one."""
@@ -152,14 +151,14 @@ class StreamedBatches:
 
 
 def _blocks(read: Callable[[int], Tensor], n_blocks: int, generator: torch.Generator | None) -> Iterator[Tensor]:
-    """The rows of all blocks, again and again, in their order where no generator draws another."""
+    """The rows of all blocks, repeated without end, in random order if there is a generator."""
     while True:
         order = torch.arange(n_blocks) if generator is None else torch.randperm(n_blocks, generator=generator)
         yield from map(read, order.tolist())
 
 
 def _mixed(blocks: Iterator[Tensor], pool_rows: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Random rows of a pool, as many at once as it takes in."""
+    """Random rows of a pool, which are replaced by new ones."""
     parts = _pieces(blocks, min(PIECE_ROWS, pool_rows))
     pool, n_filled = torch.empty(0), 0
     while n_filled < pool_rows:
@@ -178,7 +177,7 @@ def _mixed(blocks: Iterator[Tensor], pool_rows: int, generator: torch.Generator)
 
 
 def _pieces(blocks: Iterator[Tensor], n_rows: int) -> Iterator[Tensor]:
-    """The rows of all blocks, so many at once or fewer, copied so that no block stays while the next one is read."""
+    """The rows of all blocks in pieces of at most ``n_rows``, copied so that a block is freed before the next one is read."""
     for block in blocks:
         for start in range(0, len(block), n_rows):
             yield block[start : start + n_rows].clone()
@@ -186,7 +185,7 @@ def _pieces(blocks: Iterator[Tensor], n_rows: int) -> Iterator[Tensor]:
 
 
 def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
-    """The rows of all parts, so many at once."""
+    """The rows of all parts, in pieces of ``n_rows``."""
     left: Tensor | None = None
     for part in parts:
         rows = part if left is None else torch.cat([left, part])
@@ -197,7 +196,7 @@ def _of_one_size(parts: Iterable[Tensor], n_rows: int) -> Iterator[Tensor]:
 
 
 def dealt(n_rows: int, batch_size: int) -> tuple[int, int]:
-    """How many batches an epoch has, and how many rows each has: at most ``batch_size``."""
+    """Number of batches per epoch, and number of rows per batch, which is at most ``batch_size``."""
     n_dealt = min(n_rows, EPOCH_ROWS)
     n_batches = math.ceil(n_dealt / batch_size)
     return n_batches, math.ceil(n_dealt / n_batches)

@@ -1,7 +1,7 @@
-"""What is done at the code: from the encoder's output ``h`` to the code ``z`` that the decoder sees.
+"""Bottlenecks: from the encoder's output ``h`` to the code ``z`` that the decoder sees.
 
-A bottleneck is a frozen dataclass. ``expansion`` is the number of encoder outputs per component; ``bottleneck(h, generator)``
-is the code, ``(n_rows, n_components)``, and None for the generator means inference, where nothing is random.
+A bottleneck is a frozen dataclass. ``expansion`` is the number of encoder outputs per component. ``bottleneck(h, generator)``
+returns the code, ``(n_rows, n_components)``. A generator of None means inference, where nothing is random.
 """
 
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-OFF = 0.99  # variance of a posterior from which on its component says nothing
+OFF = 0.99  # variance of the posterior from which on a component carries no information
 
 
 class Bottleneck:
-    """What every bottleneck offers; ``moments``, ``divergence`` and ``at`` only where ``has_posterior``."""
+    """Base class of bottlenecks; ``moments``, ``divergence`` and ``at`` exist only if ``has_posterior``."""
 
     expansion: ClassVar[int] = 1
     has_posterior: ClassVar[bool] = False
-    keeps_largest: ClassVar[bool] = False  # whether components compete by size, and so must be in one unit
+    keeps_largest: ClassVar[bool] = False  # whether components compete by size, and must share one unit
 
     def __call__(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         raise NotImplementedError
 
     def drawn(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
-        """The code and, where there is a posterior, its divergence from the prior."""
+        """The code and, if there is a posterior, its divergence from the prior."""
         return self(h, generator), None
 
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,9 +47,10 @@ class Dense(Bottleneck):
 
 @dataclass(frozen=True)
 class TopK(Bottleneck):
-    """The encoder's output with all but the ``n_nonzero`` entries of a row that are largest in magnitude set to zero.
+    """The code is the encoder's output with all but the ``n_nonzero`` largest entries in magnitude of each row set to zero.
 
-    Exactly that many are kept, also where entries are equal, and gradients pass through those alone (Makhzani and Frey, 2014).
+    Exactly ``n_nonzero`` entries are kept even if entries are equal. Gradients pass through these only (Makhzani and Frey,
+    2014).
     """
 
     keeps_largest: ClassVar[bool] = True
@@ -64,8 +65,8 @@ class TopK(Bottleneck):
 class GaussianPosterior(Bottleneck):
     """The code is drawn from ``q(z | x) = N(mean, diag(variance))``; its prior is ``p(z) = N(0, I)``.
 
-    Drawn as ``mean + deviation * noise``, so that gradients pass through the draw (Kingma and Welling, 2014). Inference takes
-    the mean.
+    The draw is ``mean + deviation * noise``, so that gradients pass through it (Kingma and Welling, 2014). Inference uses the
+    mean.
     """
 
     expansion: ClassVar[int] = 2
@@ -82,23 +83,23 @@ class GaussianPosterior(Bottleneck):
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, ``(n_rows, n_components)`` each.
 
-        The second half of h is the log-variance itself where it is negative, and ``log(1 + h)`` where it is positive. Almost
-        every posterior is narrower than the prior; one that is not grows with h and not with exp(h), so that nothing
-        overflows, and unlike under a clamp no gradient is lost.
+        The second half of h is the log-variance if it is negative; a positive entry h gives ``log(1 + h)``. Almost every
+        posterior is narrower than the prior. The variance of a wider one grows with h rather than exp(h), so nothing
+        overflows and, unlike with a clamp, no gradient is lost.
         """
         mean, a = h.chunk(2, dim=-1)
         return mean, _Flattened.apply(a)
 
     def divergence(self, h: Tensor) -> Tensor:
-        """Kullback-Leibler divergence of the posterior from the prior, in nats, per component and row."""
+        """Kullback-Leibler divergence of the posterior from the prior per row and component, in nats."""
         return _divergence(*self.moments(h))
 
     def at(self, h: Tensor, noise: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The codes at given noise, and ``log p(z) - log q(z | x)`` of each, summed over components.
+        """Codes for given noise, and ``log p(z) - log q(z | x)`` of each, summed over components.
 
-        A posterior that was trained with another beta than 1 is as narrow or as wide as if each row had been seen 1 / beta
-        times. With beta the codes are drawn from what it is when the row is seen once. Components that say nothing stay as
-        they are, as there is nothing in them but the encoder's error.
+        A posterior trained with ``beta`` other than 1 is as wide as if each row had been seen 1 / beta times. It is converted
+        to the posterior of a row seen once. Components that carry no information are not converted, because they contain
+        nothing but the encoder's error.
         """
         mean, log_variance = self.moments(h)
         if beta not in (0, 1):
@@ -115,7 +116,7 @@ def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class _Flattened(torch.autograd.Function):
-    """The number itself where it is negative, ``log(1 + a)`` where it is positive; its slope is ``1 / (1 + relu(a))``."""
+    """``a`` if negative and ``log(1 + a)`` if positive; the slope is ``1 / (1 + relu(a))``."""
 
     @staticmethod
     def forward(a: Tensor) -> Tensor:

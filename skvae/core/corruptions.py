@@ -1,8 +1,8 @@
-"""What is done to the input: a denoising autoencoder sees a damaged row and is to put out the clean one (Vincent et al., 2008).
+"""Corruptions: a denoising autoencoder sees a corrupted row and learns to output the clean one (Vincent et al., 2008).
 
-A corruption is a frozen dataclass, ``corruption(x, generator, columns)``; bound to the columns of the training rows it is
-``(x, generator) -> (damaged x, level of each row)``. The level is None where the encoder is not told of it. Every cell is
-damaged, or not, by itself.
+A corruption is a frozen dataclass, ``corruption(x, generator, columns)``. Bound to the columns of the training rows it is
+``(x, generator) -> (corrupted x, level of each row)``. The level is None if the encoder is not told the level. Each cell is
+corrupted independently of the others.
 """
 
 import math
@@ -17,16 +17,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Columns:
-    """What a corruption may know of each column of the training rows, on the scale of the networks; ``(n_columns,)`` each."""
+    """Facts about each column of the training rows, on the scale of the networks; ``(n_columns,)`` each."""
 
-    blank: Tensor  # what stands for a cell that is not known: NaN where the model can tell, else the mean
+    blank: Tensor  # value of a hidden cell: NaN if the model marks missing values, else the mean
     lowest: Tensor
     highest: Tensor
-    numbers: Tensor | None = None  # 1 where the cells are numbers, 0 where they stand for levels; None where all are numbers
-    together: Tensor | None = None  # first of the columns that a column is damaged together with; None where each is by itself
+    numbers: Tensor | None = None  # 1 for numbers, 0 for codes of categories; None if all columns are numbers
+    together: Tensor | None = None  # first column of the group that is corrupted jointly; None if all are independent
 
     def joined(self, draws: Tensor) -> Tensor:
-        """Draws for each cell, the same for columns that belong together."""
+        """Draws for each cell, with one shared draw per group of columns that are corrupted jointly."""
         return draws if self.together is None else draws.index_select(1, self.together)
 
 
@@ -36,29 +36,31 @@ BoundCorruption = Callable[[Tensor, torch.Generator | None], Damaged]
 
 @dataclass(frozen=True)
 class Corruption:
-    """Damage to the input of which ``level`` says how much, a share of the cells where not said otherwise."""
+    """Base class of corruptions; ``level`` is the share of corrupted cells unless a subclass says otherwise."""
 
     level: float | tuple[float, float] = 0.1
     highest_level: ClassVar[float] = 1.0
-    hides: ClassVar[bool] = False  # whether damaged cells are blank, so that a model can be told which they are
+    hides: ClassVar[bool] = False  # whether corrupted cells are blank, so that a model can be told which they are
 
     @property
     def hidden_only(self) -> bool:
-        """Whether cells that stay visible are not scored."""
+        """Whether only hidden cells are scored."""
         return False
 
     @property
     def typical_level(self) -> float | None:
-        """Level that an encoder is told of clean rows; None where it is told of none."""
+        """Level that the encoder is told for clean rows; None if it is told no level."""
         return None
 
     def __post_init__(self) -> None:
         bounds = self.bounds
         name = type(self).__name__
         if not all(_is_number(bound) for bound in bounds):
-            raise TypeError(f"{name}: level={self.level!r} must be a number, or two in a tuple, the lowest and the highest.")
+            raise TypeError(f"{name}: level={self.level!r} must be a number or a tuple (lowest, highest).")
         if not (0 <= bounds[0] <= bounds[1] <= self.highest_level and bounds[1] < math.inf):
-            raise ValueError(f"{name}: level={self.level!r} must lie between 0 and {self.highest_level:g}, the lowest first.")
+            raise ValueError(
+                f"{name}: level={self.level!r} must lie between 0 and {self.highest_level:g}, with the lowest first."
+            )
 
     @property
     def bounds(self) -> tuple[Any, Any]:
@@ -66,7 +68,7 @@ class Corruption:
         return self.level if isinstance(self.level, tuple) and len(self.level) == 2 else (self.level, self.level)
 
     def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor | float:
-        """The level of each row, ``(n_rows, 1)``, between the lowest and the highest; or the one that all have."""
+        """The level of each row, ``(n_rows, 1)``, drawn between the bounds; or the single level of all rows."""
         if not isinstance(self.level, tuple):
             return self.level
         lowest, highest = self.level
@@ -81,21 +83,24 @@ class Corruption:
 
 @dataclass(frozen=True)
 class GaussianNoise(Corruption):
-    """Add normal noise to every cell.
+    """Add Gaussian noise to the numbers of each row.
+
+    Categories and booleans are not changed.
 
     Parameters
     ----------
     level : float or tuple of two, default=0.1
-        Standard deviation of the noise, of standardised columns. With ``standardize=False`` in root mean square deviations of
-        all columns, with ``likelihood="bernoulli"`` in units of the input. Of a tuple, each row has a level of its own, uniform
-        between the two. Categories and booleans see no noise.
+        Standard deviation of the noise, in standard deviations of the column. With ``standardize=False`` the unit is the root
+        mean square deviation over all columns; with ``likelihood="bernoulli"`` it is the unit of the input. With a tuple
+        ``(lowest, highest)``, each row draws its own level uniformly between the two.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, GaussianNoise
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(2, corruption=GaussianNoise(0.5), **options)
+    >>> noise = GaussianNoise(0.5)
+    >>> model = AutoencoderTransformer(2, corruption=noise, **options)
     >>> model.fit_transform(load_iris().data).shape
     (150, 2)
     """
@@ -109,17 +114,18 @@ class GaussianNoise(Corruption):
 
 @dataclass(frozen=True)
 class Masking(Corruption):
-    """Replace cells by the mean of their column, as if they were not known.
+    """Hide random cells of each row.
 
-    In a model of a table with missing cells or categories they are marked as missing instead.
+    Hidden cells are marked as missing if the table has missing values or categories, or with ``hidden_only``. Otherwise they
+    are replaced by the mean of their column.
 
     Parameters
     ----------
     level : float or tuple of two, default=0.1
-        Share of the cells. Of a tuple, each row has a level of its own, uniform between the two.
+        Share of the cells to corrupt. With a tuple ``(lowest, highest)``, each row draws its own share uniformly between the
+        two.
     hidden_only : bool, default=False
-        Whether cells that stay visible are not scored, so that nothing is learned but to tell the hidden ones: for filling in,
-        not for compression. Only where the model marks what is missing.
+        Whether only hidden cells are scored. The model then learns to predict missing values rather than to compress rows.
 
     Examples
     --------
@@ -140,19 +146,23 @@ class Masking(Corruption):
 
 @dataclass(frozen=True)
 class SaltAndPepper(Corruption):
-    """Replace cells by the lowest or the highest value of their column among the training rows, with equal odds.
+    """Replace random cells by the minimum or the maximum of their column.
+
+    Both are those of the training rows, and each is chosen with probability 1/2.
 
     Parameters
     ----------
     level : float or tuple of two, default=0.1
-        Share of the cells. Of a tuple, each row has a level of its own, uniform between the two.
+        Share of the cells to corrupt. With a tuple ``(lowest, highest)``, each row draws its own share uniformly between the
+        two.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, SaltAndPepper
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(2, corruption=SaltAndPepper(0.2), **options)
+    >>> noise = SaltAndPepper(0.2)
+    >>> model = AutoencoderTransformer(2, corruption=noise, **options)
     >>> model.fit_transform(load_iris().data).shape
     (150, 2)
     """
@@ -165,16 +175,17 @@ class SaltAndPepper(Corruption):
 
 @dataclass(frozen=True)
 class SwapNoise(Corruption):
-    """Replace cells by those of other rows, in the same column.
+    """Replace random cells by the value of another row in that column.
 
-    What comes in is plausible for the column, whatever its distribution; only its row is wrong. Each cell has a donor of its
-    own, drawn from the rows of the batch, so that no two swapped cells of a row tell of each other. It may draw itself: in a
-    batch of n rows a share of 1 / n of the swaps changes nothing.
+    Values remain plausible for their column, whatever its distribution, but no longer fit their row. Each cell draws its own
+    donor from the rows of the batch, so swapped cells of one row are unrelated. A cell may draw its own row: in a batch of n
+    rows, a share of 1 / n of the swaps changes nothing.
 
     Parameters
     ----------
     level : float or tuple of two, default=0.1
-        Share of the cells. Of a tuple, each row has a level of its own, uniform between the two.
+        Share of the cells to corrupt. With a tuple ``(lowest, highest)``, each row draws its own share uniformly between the
+        two.
 
     References
     ----------
@@ -197,20 +208,21 @@ class SwapNoise(Corruption):
 
 @dataclass(frozen=True)
 class DiffusionNoise(Corruption):
-    """Noise of all sizes at once, of which the encoder is told how much there is: that of a diffusion model at a random time.
+    """Add noise of a random level, as in a diffusion model, and tell the encoder the level.
 
-    Numbers get normal noise of the row's level. Categories and booleans are swapped for those of other rows, as often as noise
-    makes up the variance of a number: with a probability of ``level**2 / (1 + level**2)``. Applied to clean rows the model is
-    told the geometric mean of the lowest and the highest level.
+    Numbers get Gaussian noise of the level of their row. Categories and booleans are replaced by those of other rows with
+    probability ``level**2 / (1 + level**2)``, the share that the noise has in the variance of a number. For clean rows, the
+    encoder is told the geometric mean of the two bounds.
 
-    The best answer to normal noise of level s is ``x + s**2`` times the gradient of the log-density of noisy rows (Vincent,
-    2011), so that what a model takes off a clean row says how far, in its own units, the row is from where rows are common.
+    The best reconstruction under Gaussian noise of level s is ``x + s**2`` times the gradient of the log-density of noisy rows
+    (Vincent, 2011). The correction that a model makes to a clean row therefore shows how far the row is from regions where
+    rows are common.
 
     Parameters
     ----------
     level : tuple of two floats, default=(0.05, 2.0)
-        The lowest and the highest standard deviation of the noise, of standardised columns. Each row has a level of its own,
-        its logarithm uniform between the two.
+        Lowest and highest standard deviation of the noise, in standard deviations of the column. Each row draws its own level,
+        with a uniform logarithm between the two.
 
     References
     ----------
@@ -225,7 +237,8 @@ class DiffusionNoise(Corruption):
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, DiffusionNoise
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(16, corruption=DiffusionNoise((0.1, 1.0)), **options)
+    >>> noise = DiffusionNoise((0.1, 1.0))
+    >>> model = AutoencoderTransformer(16, corruption=noise, **options)
     >>> model.fit_transform(load_iris().data).shape
     (150, 16)
     """
@@ -236,7 +249,7 @@ class DiffusionNoise(Corruption):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.level, tuple) or self.level[0] <= 0:
-            raise ValueError(f"DiffusionNoise: level={self.level!r} must be two positive numbers in a tuple, the lowest first.")
+            raise ValueError(f"DiffusionNoise: level={self.level!r} must be a tuple of two positive numbers, the lowest first.")
 
     @property
     def typical_level(self) -> float:
@@ -258,7 +271,7 @@ class DiffusionNoise(Corruption):
 
 
 def _swapped(x: Tensor, generator: torch.Generator | None, share: Tensor | float, columns: Columns) -> Tensor:
-    """The rows with a share of their cells replaced by those of other rows."""
+    """Rows with a share of their cells replaced by those of other rows."""
     donors = columns.joined(torch.randint(len(x), x.shape, generator=generator, device=x.device))
     return torch.where(columns.joined(_uniform(x, generator)) < share, x.gather(0, donors), x)
 

@@ -1,4 +1,4 @@
-"""Where the arithmetic runs."""
+"""Devices and threads."""
 
 import math
 from collections.abc import Iterator
@@ -6,34 +6,34 @@ from contextlib import contextmanager
 
 import torch
 
-PARALLEL_WORK = 1e8  # multiplications and additions in one go; below it a second thread waits more than it helps
-GPU_WORK = 1e8  # the same of a training step; a core does these in the time in which a GPU is told to, kernel by kernel
+PARALLEL_WORK = 1e8  # operations per call, below which a second thread costs more than it saves
+GPU_WORK = 1e8  # operations per training step; a core does these in the time that it takes to launch a GPU's kernels
 
 
 def resolve_device(name: str, work: float = math.inf) -> torch.device:
-    """The device that a name stands for; "auto" is CUDA where there is one and it pays, else the CPU.
+    """The device of a name; "auto" is CUDA if it is available and pays, else the CPU.
 
-    ``work`` is the number of multiplications and additions in one go; the bound for it is by arithmetic, not by measurement.
-    Apple's "mps" is taken on request only: it has no float64, and small networks are faster on the CPU there.
+    ``work`` is the number of operations per call; its bound is calculated, not measured. Apple's "mps" is used on request only:
+    it has no float64, and small networks are faster on the CPU.
 
     Raises
     ------
     ValueError
-        Where the name is none of torch's, or the device is not on this machine.
+        If torch does not know the name, or the device is not on this machine.
     """
     if name == "auto":
         return torch.device("cuda" if work >= GPU_WORK and torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device={name!r} is no device that torch knows; use 'auto', 'cpu', 'cuda' or 'mps'.") from error
+        raise ValueError(f"device={name!r} is not a device of torch; use 'auto', 'cpu', 'cuda' or 'mps'.") from error
     if not is_available(device):
         raise ValueError(f"device={name!r} is not available on this machine; use device='auto' or device='cpu'.")
     return device
 
 
 def is_available(device: torch.device) -> bool:
-    """Whether tensors can be put on the device here and now."""
+    """Whether the device is available on this machine."""
     if device.type == "cuda":
         return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     if device.type == "mps":
@@ -42,17 +42,17 @@ def is_available(device: torch.device) -> bool:
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """The floating-point numbers with the most digits that a device has."""
+    """The floating-point dtype with the highest precision on a device."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 @contextmanager
 def threads_for(work: float) -> Iterator[None]:
-    """Run small operations in one thread and large ones in as many as torch is set to.
+    """Run small operations in one thread, and large ones in torch's number of threads.
 
-    Threads meet after every kernel. In a step of some tens of microseconds that costs as much as it saves, and a hundred times
-    more where another process holds one of the cores. torch keeps the number per calling thread, so fits that run side by side
-    do not disturb each other.
+    Threads synchronise after every kernel. In a step of some tens of microseconds that costs as much as it saves, and a hundred
+    times more if another process uses one of the cores. torch keeps the number per calling thread, so concurrent fits do not
+    affect each other.
     """
     before = torch.get_num_threads()
     if work >= PARALLEL_WORK or before == 1:

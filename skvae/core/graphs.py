@@ -1,9 +1,9 @@
-"""A computation recorded once and replayed into the same memory.
+"""Computations that are recorded once and replayed into the same memory.
 
-Python and the dispatcher cost more than the arithmetic of a small network. Both are paid once: the computation runs under a
-dispatch mode that notes every kernel with its operands, and a replay calls those kernels again, each writing into the tensor
-that it made the first time. It is to the CPU what a captured CUDA graph is to the GPU, with the same rules: constant shapes,
-no branch that depends on data, inputs changed in place.
+For small networks, Python and the dispatcher take longer than the arithmetic. A recording pays for them once: the computation
+runs under a dispatch mode that records every kernel with its operands. A replay calls these kernels again, and each writes into
+the tensor that it created the first time. A recording is to the CPU what a CUDA graph is to the GPU, with the same rules:
+constant shapes, no branches on data, and inputs that are changed in place.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
-WARM_UP_CALLS = 3  # before a capture, in which libraries set themselves up
+WARM_UP_CALLS = 3  # before a capture, so that libraries are initialised
 DRAWS = {"randn": "normal_", "rand": "uniform_"}  # and the methods that draw the same numbers in place
 
 
@@ -27,9 +27,9 @@ def compiled(
     constants: Sequence[Tensor] = (),
     generator: torch.Generator | None = None,
 ) -> Callable[[], None]:
-    """One call that runs ``function``, as fast as the device allows, and writes the tensors it returns into ``outputs``.
+    """A fast version of ``function`` that writes the tensors it returns into ``outputs``.
 
-    ``constants`` are tensors that it reads and nothing changes between two calls; ``generator`` is the one that it draws from.
+    ``constants`` are tensors that do not change between calls. ``generator`` is the generator of its draws.
     """
     if outputs[0].device.type == "cpu":
         return Recording(function, outputs, constants).replay
@@ -42,9 +42,9 @@ def compiled(
 
 
 def captured(function: Callable[[], None], generator: torch.Generator | None) -> Callable[[], None]:
-    """The kernels of ``function`` as one CUDA graph, or the function itself where one of them cannot be captured.
+    """The kernels of ``function`` as one CUDA graph, or the function itself if a kernel cannot be captured.
 
-    The generator is left where it was: what is called before the capture draws from it, too.
+    The state of the generator is restored, because the calls before the capture draw from it.
     """
     state = None if generator is None else generator.get_state()
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
@@ -59,7 +59,7 @@ def captured(function: Callable[[], None], generator: torch.Generator | None) ->
     try:
         with torch.cuda.graph(graph):
             function()
-    except RuntimeError:  # such as of a decomposition that the device hands back to the CPU
+    except RuntimeError:  # for example from a decomposition that runs on the CPU
         return function
     return graph.replay
 
@@ -72,9 +72,9 @@ class Recording:
     function : callable
         Takes nothing and returns tensors; reads and writes tensors that outlive it (parameters, batches) in place.
     outputs : sequence of Tensor
-        Where each returned tensor is to be written. A result that a kernel makes is written there directly, without a copy.
+        Destination of each returned tensor. The result of a kernel is written there directly, without a copy.
     constants : sequence of Tensor
-        Tensors that nothing changes between replays, so that what is computed from them alone is computed once.
+        Tensors that do not change between replays. Results that only depend on them are computed once.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Recording:
 
 
 class _Tape(TorchDispatchMode):
-    """Notes every kernel that runs, with its operands and its result."""
+    """Records every kernel with its operands and its result."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class _Tape(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from wrapping the method below: the wrapper imports the compiler, which takes a second."""
+        """Prevent torch from wrapping the method below: the wrapper imports the compiler, which takes a second."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -127,9 +127,9 @@ class _Tape(TorchDispatchMode):
 
 
 def _needed(calls: list[tuple[Call, Any]], constants: set[int]) -> list[tuple[Call, Any]]:
-    """Leave out views, whose memory the replay fills anyway, and what is constant, which already has its values.
+    """Drop views, whose memory the replay fills anyway, and constants, which already have their values.
 
-    ``constants`` is the memory that nothing changes.
+    ``constants`` is the memory that does not change.
     """
     mutated = {_memory(t) for call, _ in calls if call[0]._schema.is_mutable for t in _tensors(call[1:])}
     constants = constants - mutated
@@ -150,7 +150,7 @@ def _needed(calls: list[tuple[Call, Any]], constants: set[int]) -> list[tuple[Ca
 
 
 def _read_later(calls: list[tuple[Call, Any]], results: Sequence[Tensor]) -> list[tuple[Call, Any]]:
-    """Leave out what no result depends on. Draws stay, so that a generator is where the computation would leave it."""
+    """Drop calls on which no result depends. Draws stay, so that the generator ends in the correct state."""
     wanted = {_memory(t) for t in results}
     kept = []
     for call, result in reversed(calls):
@@ -166,7 +166,7 @@ def _reads_shape_only(func: Any) -> bool:
 
 
 def _depends_on_data(func: Any, args: Any) -> bool:
-    """Whether a number read on the host, or the shape of the result, depends on the values of the operands."""
+    """Whether the result is read on the host, or has a shape that depends on the values of the operands."""
     if func.overloadpacket is torch.ops.aten.index:
         return any(t.dtype in (torch.bool, torch.uint8) for t in _tensors(args[1]))
     return not set(func.tags).isdisjoint({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
@@ -179,7 +179,7 @@ def _is_random(func: Any) -> bool:
 def _homes(
     calls: list[tuple[Call, Any]], needed: list[tuple[Call, Any]], results: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> dict[int, Tensor]:
-    """Which memory can be replaced by an output: made anew in each replay and filled by a result, in the output's layout."""
+    """Memory that an output can replace: created in each replay and filled by one result, in the layout of the output."""
     made = {_memory(t) for call, result in needed for t in _tensors(result) if not call[0]._schema.is_mutable}
     operands = {_memory(t) for call, _ in calls for t in _tensors(call[1:])}
     homes: dict[int, Tensor] = {}
@@ -197,7 +197,7 @@ def _are_laid_out_alike(first: Tensor, second: Tensor) -> bool:
 
 
 def _into(call: Call, result: Any, home: Callable[[Tensor], Tensor]) -> Call:
-    """The call with its result written where the recorded one lies."""
+    """The call, with its result written to the memory of the recorded result."""
     func, args, kwargs = call
     args, kwargs = tree_map_only(Tensor, home, (args, kwargs))
     if func._schema.is_mutable:
@@ -219,7 +219,7 @@ def _into(call: Call, result: Any, home: Callable[[Tensor], Tensor]) -> Call:
 
 
 def _faster(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    """The call by torch's function of the same name, where it takes these arguments: it reads them in half the time."""
+    """The call through torch's function of this name, if it takes these arguments: it parses them in half the time."""
     function = getattr(torch, kernel.overloadpacket.__name__, None)
     if function is not None and not _is_random(kernel):
         with suppress(TypeError), torch.no_grad():
@@ -229,7 +229,7 @@ def _faster(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
 
 
 def _out_variant(func: Any) -> tuple[Any, str] | None:
-    """The overload of a kernel that takes the same arguments and the tensor to write into, and that argument's name."""
+    """The overload of a kernel with an additional output argument, and the name of that argument."""
     signature = [(a.name, str(a.type)) for a in func._schema.arguments]
     for name in func.overloadpacket.overloads():
         overload = getattr(func.overloadpacket, name)

@@ -1,4 +1,4 @@
-"""Applying a model to any number of rows."""
+"""Application of a model to any number of rows."""
 
 from collections.abc import Callable
 
@@ -8,22 +8,22 @@ from torch.quasirandom import SobolEngine
 
 from skvae.core.model import Autoencoder
 
-CHUNK_ROWS = 64  # on the CPU, where a single row must stay cheap
+CHUNK_ROWS = 64  # on the CPU, so that a single row stays cheap
 POINT_SPACING = 2.0**-30  # of Sobol points, which may be zero
-CHUNK_CELLS = 1 << 21  # of wide rows, whose chunks must not fill memory
-DEVICE_CHUNK_ROWS = 8192  # elsewhere, where a chunk must fill the device
+CHUNK_CELLS = 1 << 21  # limit for chunks of wide rows
+DEVICE_CHUNK_ROWS = 8192  # on other devices, which a chunk must keep busy
 
 
 @torch.inference_mode()
 def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.device) -> Tensor:
-    """``function(rows)`` on a device, the result where the rows are; a row gives the same bits alone and among a million.
+    """Compute ``function(rows)`` on a device, with the result on the device of the rows.
 
-    A matrix product rounds differently for different numbers of rows, so all chunks have one shape: the last is filled up with
-    zeros. Memory beyond the result does not grow with the rows.
+    The result of a row does not depend on other rows, to the last bit. The rounding of a matrix product depends on the number
+    of rows, so all chunks have one shape, and the last is padded with zeros. Memory beyond the result is constant.
     """
     chunk_rows = CHUNK_ROWS if device.type == "cpu" else DEVICE_CHUNK_ROWS
     buffer = torch.zeros(chunk_rows, *rows.shape[1:], dtype=rows.dtype, device=device)
-    result: Tensor | None = None  # one piece of memory: many small ones would keep that between them from being used again
+    result: Tensor | None = None  # one allocation: many small ones would fragment memory
     for start in range(0, max(1, len(rows)), chunk_rows):
         chunk = rows[start : start + chunk_rows]
         buffer[: len(chunk)].copy_(chunk)
@@ -37,10 +37,10 @@ def apply(function: Callable[[Tensor], Tensor], rows: Tensor, device: torch.devi
 
 
 def evenly_spread_noise(n_samples: int, n_components: int, seed: int) -> Tensor:
-    """Standard normal vectors that fill space more evenly than independent ones, which takes most of the error off a mean.
+    """Standard normal vectors that are more evenly spread than independent ones, which reduces the error of a mean.
 
-    Scrambled Sobol points (Owen, 1998), each of which is standard normal by itself. Beyond the most dimensions that they are
-    known for the vectors are independent.
+    They are scrambled Sobol points (Owen, 1998). Each is standard normal by itself. Beyond the maximum dimension of Sobol
+    points, vectors are independent.
     """
     if n_components > SobolEngine.MAXDIM:
         return torch.randn(n_samples, n_components, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -56,10 +56,10 @@ def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
 
 @torch.no_grad()
 def mean_squared_error(model: Autoencoder, seen: Tensor, rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Squared error of the reconstruction of each column, on the scale of the networks, and the weight of what it is a mean of.
+    """Mean squared reconstruction error of each column, on the scale of the networks, and the total weight of its cells.
 
-    Means over rows, weighted, of the cells that are observed, reconstructed from the rows that the model sees; a column without
-    any has an error and a weight of zero.
+    Means are weighted means over observed cells. ``seen`` are the rows that the model sees. A column without observed cells has
+    an error and a weight of zero.
     """
     weights = torch.ones(len(rows)) if weights is None else weights.cpu()
     total, squares = torch.zeros(2, rows.shape[1], dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""What the encoder sees of a table: numbers as they are, levels one by one, missing cells filled in and marked.
+"""Input of the encoder: numbers, indicators of categories, and missing cells filled in and marked.
 
-Cells come as ``(n_rows, n_columns)``, NaN where missing, the level of a category as its number. They become features: one per
-number, one per level, all centred and in like units, so that what is linear can be said about them. An encoder that is to know
-how noisy a row is gets the logarithm of the noise's level beside them.
+Cells are ``(n_rows, n_columns)``, with codes for categories and NaN for missing values. They become features: one per number
+and one per category, all centred and in comparable units, as linear models need. If the encoder is told the noise level of a
+row, its logarithm is one more input.
 """
 
 import torch
@@ -10,27 +10,27 @@ from torch import Tensor, nn
 
 
 class Inputs(nn.Module):
-    """Cells to features, without parameters that train.
+    """Conversion of cells to features, without trainable parameters.
 
-    A missing cell is filled in with what a linear Gaussian model expects of it given the row's other cells: the code that this
-    model would give to the filled row is then the one that it gives to the observed cells alone. Before ``start_`` it expects
-    the mean.
+    A missing cell is filled in with its expectation under a linear Gaussian model, given the other cells of the row. The code
+    of the filled row under that model then equals its code given the observed cells. Before ``start_`` the expectation is the
+    mean.
 
     Parameters
     ----------
     column : Tensor of shape (n_features,)
-        Which cell each feature is of.
+        Column of each feature.
     level : Tensor of shape (n_features,)
-        The level that a feature stands for; negative where it is the cell itself.
+        Category code of each feature; negative if the feature is the cell itself.
     mean, unit : Tensor of shape (n_features,)
-        A feature is ``(value - mean) / unit``, the value of a level being 1 or 0.
+        A feature is ``(value - mean) / unit``; the value of a category is 1 or 0.
     n_factors : int
-        Of the linear model that fills in.
+        Number of factors of the linear model.
     marked : bool
-        Whether the encoder is told what is missing, by one more input per column that is 1 where the cell was observed. A
-        model of a complete table is not, and while it trains its cells are taken as the features that they are.
+        Whether the encoder is told which cells are missing, by one more input per column that is 1 for observed cells. A model
+        of a complete table is not told; in training, its cells are its features.
     told_level : float or None
-        The level of noise that the encoder is told of rows that come without one; None where it is told of none.
+        Noise level that the encoder is told for rows without one; None if it is told none.
     """
 
     column: Tensor
@@ -83,13 +83,13 @@ class Inputs(nn.Module):
 
     @property
     def n_inputs(self) -> int:
-        """How many numbers the encoder sees of a row."""
+        """Number of inputs of the encoder."""
         n_columns = int(self.column.max()) + 1
         return len(self.column) + n_columns * self.marked + (self.told_level is not None)
 
     @torch.no_grad()
     def start_(self, centre: Tensor, loadings: Tensor, noise: Tensor) -> None:
-        """Fill in by the model ``features = centre + loadings @ z + e``, z ~ N(0, I), e ~ N(0, diag(noise)), from now on."""
+        """Set the linear model to ``features = centre + loadings @ z + e``, z ~ N(0, I), e ~ N(0, diag(noise))."""
         for buffer, values in ((self.centre, centre), (self.loadings, loadings), (self.noise, noise)):
             buffer.copy_(values)
 
@@ -108,12 +108,12 @@ class Inputs(nn.Module):
         return torch.cat([features, observed.to(x.dtype)], 1) if self.marked else features
 
     def features(self, x: Tensor) -> Tensor:
-        """Features of every cell; NaN or that of no level where it is missing."""
+        """Features of every cell; for a missing cell, NaN or no category."""
         cell = x.index_select(1, self.column)
         return (torch.where(self.is_cell, cell, (cell == self.level).to(x.dtype)) - self.mean) / self.unit
 
     def fill(self, features: Tensor, observed: Tensor) -> Tensor:
-        """Features with those that were not observed replaced by their conditional expectation."""
+        """Features, with unobserved ones replaced by their conditional expectation."""
         precision = observed / self.noise
         deviations = torch.where(observed, features - self.centre, 0.0)
         n_factors = self.loadings.shape[1]

@@ -1,9 +1,8 @@
-"""How a cell is scored.
+"""Likelihoods of cells given the output of the decoder.
 
-Conventions: ``log_prob(params, target)`` is per cell, shape ``(n_rows, n_columns)``, in nats; higher is likelier. ``params``
-is what the decoder puts out, ``(n_rows, n_params)``; ``mean(params)`` is the expected cell and
-``sample(params, generator)`` a drawn one. Nothing is averaged here: masks, row scores, explanations of single cells and the
-loss are sums of this one array.
+Conventions: ``log_prob(params, target)`` is per cell, of shape ``(n_rows, n_columns)``, in nats; higher is likelier. ``params``
+is the output of the decoder, ``(n_rows, n_params)``. ``mean(params)`` is the expected cell, and ``sample(params, generator)`` a
+drawn one. Nothing is averaged here: row scores, explanations of cells and the loss are sums over this array.
 """
 
 import math
@@ -15,14 +14,14 @@ from torch.nn import functional
 
 LARGEST_VARIANCE = 0.25  # of a cell that is 0 or 1
 LARGEST_CURVATURE = 0.5  # of a categorical cell's log-likelihood in its logits (Bohning, 1992); a boolean's is 0.25
-FLAGGED = 0.5  # from which on a cell that is 0 or 1 is taken for 1
-RAREST = 0.01  # least probability that a start gives to a level
+FLAGGED = 0.5  # value from which on a cell that is 0 or 1 counts as 1
+RAREST = 0.01  # smallest initial probability of a category
 
 
 class Likelihood(nn.Module):
-    """What every likelihood offers."""
+    """Base class of likelihoods."""
 
-    in_cell_units = True  # whether parameters may err by as much as cells do
+    in_cell_units = True  # whether errors of parameters have the size of errors of cells
 
     def __init__(self, n_columns: int, n_params: int | None = None) -> None:
         super().__init__()
@@ -40,7 +39,7 @@ class Likelihood(nn.Module):
 
     @property
     def variance(self) -> Tensor | None:
-        """Variance of the cells, one for all columns or one for each; None where cells are not normal."""
+        """Variance of the cells, one for all columns or one per column; None if cells are not normal."""
         return None
 
     @property
@@ -49,15 +48,15 @@ class Likelihood(nn.Module):
         return False
 
     def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
-        """Parameters at the mean of the cells, and how far a change of a cell moves its parameter.
+        """Parameters at the mean of the cells, and the change of a parameter per change of its cell.
 
-        ``mean`` has an entry per parameter: of a level, its probability. ``drawn`` says that codes are drawn, so that the
-        slope must bound the likelihood and not only be right at first order. By default parameters are cells.
+        ``mean`` has one entry per parameter; for a category it is its probability. ``drawn`` says that codes are drawn: the
+        slope must then bound the likelihood rather than be correct to first order. By default parameters are cells.
         """
         return mean, torch.ones_like(mean)
 
     def expectation(self, params: Tensor) -> Tensor:
-        """What is expected, one number per parameter: of levels, their probabilities."""
+        """The expectation, one number per parameter; for categories, their probabilities."""
         return self.mean(params)
 
     def scored(self, target: Tensor) -> Tensor:
@@ -65,22 +64,22 @@ class Likelihood(nn.Module):
         return ~target.isnan()
 
     def cells(self, expectation: Tensor) -> Tensor:
-        """The cells that an expectation, or the mean of several, stands for: of levels, the most probable."""
+        """The cells of an expectation, or of a mean of several; for categories, the most probable."""
         return expectation
 
     def squared_error(self, params: Tensor, target: Tensor) -> Tensor:
-        """Squared difference of each cell to what is expected."""
+        """Squared difference of each cell from its expectation."""
         return (self.mean(params) - target).square()
 
     def fit_(self, squared_error: Tensor | float, weight: Tensor | float = 1.0) -> None:
-        """Set what can be set in closed form, given the mean squared residual of the cells; nothing by default.
+        """Set the variance in closed form from the mean squared residual of the cells; does nothing by default.
 
-        Of all cells or of each column, with the weight of what each is a mean of.
+        The residual is over all cells or per column, and ``weight`` is the weight of its cells.
         """
 
 
 class NormalCells(Likelihood):
-    """Normal cells around the decoder's output; ``variance`` is one for all columns or one for each."""
+    """Normal cells around the decoder's output; ``variance`` is one for all columns or one per column."""
 
     @property
     def variance(self) -> Tensor:
@@ -100,7 +99,7 @@ class NormalCells(Likelihood):
 
 
 class UnitGaussian(NormalCells):
-    """Normal cells of a variance that is given, not learned: half the squared error over it, plus a constant."""
+    """Normal cells of given variance: half the squared error over the variance, plus a constant."""
 
     given: Tensor
 
@@ -116,24 +115,23 @@ class UnitGaussian(NormalCells):
 class Gaussian(NormalCells):
     """Normal cells of unknown variance: ``log N(x; mean, v)``, ``v = floor + exp(log_excess)``.
 
-    The floor keeps a table that is reconstructed exactly from an infinite likelihood, and ``exp`` keeps the variance positive
-    without a clamp, whose gradient would vanish.
+    The floor prevents an infinite likelihood if the table is reconstructed exactly. ``exp`` keeps the variance positive without
+    a clamp, whose gradient would vanish.
 
-    Columns that share one variance share its maximum-likelihood value, the mean squared residual, whatever the means are. So
-    where the code is exact the means are trained at a fixed variance and ``fit_`` then sets it, which maximises the likelihood
-    over both. Where the code is drawn, how far it spreads depends on the variance, and ``learned`` says that the two are
-    trained together.
+    The maximum-likelihood value of a shared variance is the mean squared residual, for any means. Without a posterior, the
+    means are therefore trained at a fixed variance, and ``fit_`` sets the variance afterwards; this maximises the likelihood
+    over both. If codes are drawn, their spread depends on the variance, and both are trained together (``learned``).
 
     Parameters
     ----------
     n_columns : int
     variance : float
-        To start from.
+        Initial variance.
     dtype : torch.dtype
     floor : float or Tensor of shape (n_columns,)
-        Least variance; a tensor makes it one variance per column.
+        Smallest variance; with a tensor, each column has its own variance.
     learned : bool
-        Whether training changes the variance.
+        Whether the variance is trained.
     """
 
     floor: Tensor
@@ -161,7 +159,7 @@ class Gaussian(NormalCells):
 
     @torch.no_grad()
     def fit_(self, squared_error: Tensor | float, weight: Tensor | float = 1.0) -> None:
-        """Set the variance that maximises the likelihood of cells with this mean squared residual, of all or per column."""
+        """Set the maximum-likelihood variance of cells with this mean squared residual, over all cells or per column."""
         floor = self.floor.double().cpu()
         errors = torch.as_tensor(squared_error, dtype=torch.float64)
         if errors.ndim and not floor.ndim:
@@ -172,12 +170,15 @@ class Gaussian(NormalCells):
 
 
 class Bernoulli(Likelihood):
-    """Cells in [0, 1] scored by the cross-entropy: ``x log p + (1 - x) log(1 - p)``, params are logits of p."""
+    """Cells in [0, 1] scored by the cross-entropy ``x log p + (1 - x) log(1 - p)``; params are logits of p."""
 
     in_cell_units = False
 
     def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
-        """Logits of the mean; a drawn code takes the slope of the largest variance, which never overshoots (Bohning, 1992)."""
+        """Logits of the mean. If codes are drawn, the slope is that of the largest variance, which never overshoots.
+
+        See Bohning (1992).
+        """
         p = mean.clamp(RAREST, 1 - RAREST)
         variance = torch.full_like(p, LARGEST_VARIANCE) if drawn else p * (1 - p)
         return torch.log(p / (1 - p)), 1 / variance
@@ -193,15 +194,14 @@ class Bernoulli(Likelihood):
 
 
 class Categorical(Likelihood):
-    """Cells that hold one of so many levels, scored by the cross-entropy; params are logits, those of a column side by side.
+    """Categorical cells, scored by the cross-entropy; params are logits, with those of a column side by side.
 
-    All columns are normalised at once: their logits are laid out as a block as wide as the widest column, filled up with minus
-    infinity.
+    All columns are normalised at once: their logits are padded with minus infinity to a block as wide as the widest column.
 
     Parameters
     ----------
     n_levels : sequence of int
-        Of each column. A cell is the number of its level, from 0.
+        Number of categories of each column. A cell is the code of its category, counting from 0.
     """
 
     place: Tensor
@@ -220,7 +220,7 @@ class Categorical(Likelihood):
         self.register_buffer("column", torch.repeat_interleave(sizes))
 
     def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
-        """Logits of the levels' probabilities; the slope is that of the largest curvature, which never overshoots."""
+        """Logits of the probabilities; the slope is that of the largest curvature, which never overshoots."""
         return torch.log(mean.clamp(min=RAREST)), torch.full_like(mean, 1 / LARGEST_CURVATURE)
 
     def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
@@ -228,7 +228,7 @@ class Categorical(Likelihood):
         return picked - self._block(params).logsumexp(2)
 
     def mean(self, params: Tensor) -> Tensor:
-        """The most likely level: levels have no mean."""
+        """The most likely category, because categories have no mean."""
         return self.cells(params)
 
     def cells(self, expectation: Tensor) -> Tensor:
@@ -243,19 +243,19 @@ class Categorical(Likelihood):
         return (params - self._block(params).logsumexp(2).index_select(1, self.column)).exp()
 
     def squared_error(self, params: Tensor, target: Tensor) -> Tensor:
-        """Squared distance between the probabilities of the levels and what is observed, one and zeros (Brier, 1950)."""
+        """Squared distance between the probabilities and the observed indicators of the categories (Brier, 1950)."""
         probabilities = self._block(params).softmax(2)
         picked = probabilities.gather(2, target.long()[:, :, None])[:, :, 0]
         return probabilities.square().sum(2) + 1 - 2 * picked
 
     def _block(self, params: Tensor) -> Tensor:
-        """``(n_rows, n_columns, n_levels of the widest)``."""
+        """Logits as a block, ``(n_rows, n_columns, largest number of categories)``."""
         block = params.index_select(1, self.place).view(len(params), *self.filled_up.shape)
         return block.masked_fill(self.filled_up, -math.inf)
 
 
 class Part(nn.Module):
-    """The columns of one kind: their likelihood, where their cells stand and where their params."""
+    """The columns of one kind: their likelihood, and the positions of their cells and params."""
 
     columns: Tensor
     params: Tensor
@@ -268,13 +268,13 @@ class Part(nn.Module):
 
 
 class Mixed(Likelihood):
-    """Columns of several kinds, each scored by the likelihood of its kind; a cell that is missing, NaN, scores zero.
+    """Columns of several kinds, each scored by the likelihood of its kind; missing cells score zero.
 
     Parameters
     ----------
     parts : sequence of Part
     flags : sequence of (column, flag)
-        Columns whose cells are not scored, either, where another column, the flag, is 1: the two are a hurdle model.
+        Pairs of columns that form a hurdle model: the cell of the first is not scored if the second, the flag, is 1.
     """
 
     back: Tensor
@@ -308,7 +308,7 @@ class Mixed(Likelihood):
         return self._of_params("sample", params, generator).index_select(1, self.back)
 
     def linear_start(self, mean: Tensor, drawn: bool) -> tuple[Tensor, Tensor]:
-        """Those of the parts; all take the slope that never overshoots, because the shared code is only approximate."""
+        """Start of each part; all use the slope that never overshoots, because the shared code is only approximate."""
         offset, slope = mean.clone(), torch.ones_like(mean)
         for part in self.parts:
             params = part.params.cpu()
@@ -325,7 +325,7 @@ class Mixed(Likelihood):
 
     @property
     def variance(self) -> Tensor:
-        """Of each column; NaN where cells are not normal."""
+        """Variance of each column; NaN if its cells are not normal."""
         variances = []
         for part in self.parts:
             variance = part.likelihood.variance

@@ -1,4 +1,4 @@
-"""Models of one form, trained as one."""
+"""Models of one architecture, trained as one."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from skvae.core.model import Autoencoder
 from skvae.core.networks import by_columns
 
-ALIGNMENT = 16  # elements: every parameter starts on a cache line, whose products are faster and the same on every run
+ALIGNMENT = 16  # elements: every parameter starts on a cache line, which makes products faster and reproducible
 
 OfModel = Callable[..., Tensor]
 
@@ -17,17 +17,16 @@ OfModel = Callable[..., Tensor]
 class Members:
     """The trainable parameters of all models in one vector, and their gradients in another.
 
-    Each parameter is a block ``(n_members, *shape)`` of the vector, and that of a model a view of the block. The optimiser then
-    makes one call however many layers and models there are, and a product of all members is one kernel. A matrix lies in memory
-    with the longer of its dimensions last.
+    Each parameter is a block ``(n_members, *shape)`` of the vector, and the parameter of a model is a view of the block. The
+    optimiser then makes a single call for any number of layers and models, and a product of all members is one kernel. A matrix
+    is stored with its longer dimension last.
 
-    ``release`` gives every parameter memory of its own again, without which a pickle would hold the whole vector once per
-    parameter.
+    ``release`` gives every parameter its own memory again. Otherwise a pickle would hold the whole vector once per parameter.
 
     Parameters
     ----------
     models : sequence of Autoencoder
-        Alike in everything but the values of parameters and buffers.
+        Models that only differ in the values of parameters and buffers.
     """
 
     def __init__(self, models: Sequence[Autoencoder]) -> None:
@@ -68,15 +67,15 @@ class Members:
         return {name: block.detach().requires_grad_() for name, block in self.parameters.items()}
 
     def call(self, function: OfModel, parameters: dict[str, Tensor], *args: Tensor | None, shared: int = 0) -> Tensor:
-        """``function(model, *args)`` of each of the first members, stacked.
+        """``function(model, *args)`` of the first members, stacked.
 
         Parameters
         ----------
         function : callable
         parameters : dict of Tensor
-            A block of each trainable parameter, of as many members as are called.
+            A block of each trainable parameter, for the members to call.
         *args : Tensor or None
-            The first so many as ``shared`` says are the same for all members, the others have an entry for each.
+            The first ``shared`` arguments are shared by all members; the others have one entry per member.
         """
         n = len(next(iter(parameters.values())))
         template = _Call(self.models[0], function)
@@ -91,7 +90,7 @@ class Members:
         return result
 
     def fixed(self) -> list[Tensor]:
-        """Every tensor that training leaves as it is."""
+        """All tensors that training does not change."""
         of_first = _fixed(self.models[:1])
         return [*self.constants.values(), *(values[0] for name, values in of_first.items())]
 
@@ -110,7 +109,7 @@ class _Call(nn.Module):
 
 
 def _fixed(models: Sequence[Autoencoder]) -> dict[str, list[Tensor]]:
-    """By name, the values of every buffer, and of every parameter that is not trained."""
+    """The values of all buffers and untrained parameters, by name."""
     states = [
         {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad} | dict(model.named_buffers())
         for model in models
@@ -123,7 +122,7 @@ def _are_equal(tensors: Sequence[Tensor]) -> bool:
 
 
 def _block(memory: Tensor, n: int, shape: torch.Size) -> Tensor:
-    """``(n, *shape)`` in so much memory, a matrix with the longer of its dimensions last."""
+    """A view ``(n, *shape)`` of memory, in which matrices are stored with their longer dimension last."""
     if len(shape) == 2 and by_columns(shape):
         return memory.view(n, shape[1], shape[0]).mT
     return memory.view(n, *shape)

@@ -1,4 +1,4 @@
-"""An autoencoder: inputs, an encoder, a bottleneck, a decoder and the likelihood that scores what the decoder says."""
+"""Autoencoder: inputs, an encoder, a bottleneck, a decoder and a likelihood."""
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,13 @@ from skvae.core.inputs import Inputs
 from skvae.core.likelihoods import Likelihood
 from skvae.core.networks import Network
 
-DECODED_CELLS = 1 << 20  # decoded in one go when many codes are weighed per row
+DECODED_CELLS = 1 << 20  # decoded at once if each row has many codes
 
 
 class Autoencoder(nn.Module):
     """``x -> inputs -> encoder -> bottleneck -> code -> decoder -> parameters of the likelihood of x``.
 
-    Rows are ``(n_rows, n_columns)`` on the scale that the networks see, NaN where cells are missing; codes are
+    Rows are ``(n_rows, n_columns)`` on the scale of the networks, with NaN for missing cells. Codes are
     ``(n_rows, n_components)``.
     """
 
@@ -37,7 +37,7 @@ class Autoencoder(nn.Module):
         return self.encode_inputs(self.inputs(x))
 
     def encode_inputs(self, inputs: Tensor) -> Tensor:
-        """The code of what the encoder sees of each row."""
+        """The code of each row of encoder inputs."""
         return self.bottleneck(self.encoder(inputs), None)
 
     def decode(self, code: Tensor) -> Tensor:
@@ -45,19 +45,19 @@ class Autoencoder(nn.Module):
         return self.likelihood.mean(self.decoder(code))
 
     def expect(self, code: Tensor) -> Tensor:
-        """What is expected of each code, one number per parameter of the likelihood: of levels, their probabilities."""
+        """The expectation given each code, one number per parameter of the likelihood; for categories, probabilities."""
         return self.likelihood.expectation(self.decoder(code))
 
     def expect_of(self, x: Tensor) -> Tensor:
-        """What is expected of each row's own code."""
+        """The expectation given each row's own code."""
         return self.expect(self.encode(x))
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The expected cells of each row's own code."""
+        """The expected cells given each row's own code."""
         return self.decode(self.encode(x))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-probability of every cell given the row's own code, ``(n_rows, n_columns)``; zero where it is missing."""
+        """Log-probability of every cell given the row's own code, ``(n_rows, n_columns)``; zero if it is missing."""
         return self.log_prob_given(x, x)
 
     def log_prob_given(self, x: Tensor, cells: Tensor) -> Tensor:
@@ -65,11 +65,11 @@ class Autoencoder(nn.Module):
         return self.likelihood.log_prob(self.decoder(self.encode(x)), cells).masked_fill(cells.isnan(), 0.0)
 
     def squared_error(self, x: Tensor) -> Tensor:
-        """Squared difference of every cell to what is expected of it, ``(n_rows, n_columns)``; zero where it is missing."""
+        """Squared difference of every cell from its expectation, ``(n_rows, n_columns)``; zero if it is missing."""
         return self.squared_error_given(x, x)
 
     def squared_error_given(self, x: Tensor, cells: Tensor) -> Tensor:
-        """Squared difference of cells to what is expected given the code of the row x."""
+        """Squared difference of cells from their expectation given the code of the row x."""
         return self.likelihood.squared_error(self.decoder(self.encode(x)), cells).masked_fill(cells.isnan(), 0.0)
 
     def reorder_components_(self, order: Tensor) -> None:
@@ -79,7 +79,7 @@ class Autoencoder(nn.Module):
         self.decoder.reorder_(inputs=order)
 
     def rescale_components_(self, scale: Tensor) -> None:
-        """Multiply each component of the code of a linear model by its scale, which may be zero; decoding undoes it."""
+        """Multiply each component of a linear model's code by a scale, which may be zero; the decoder compensates."""
         scale = scale.to(self.encoder.out.weight)
         with torch.no_grad():
             for tensor in (self.encoder.out.weight, self.encoder.out.bias):
@@ -99,16 +99,16 @@ class Autoencoder(nn.Module):
     def log_weights(self, x: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
         """``log p(x | z) + log p(z) - log q(z | x)`` per row and noise vector, ``(n_rows, n_samples)``.
 
-        Their mean estimates the evidence lower bound without bias, and without variance where the posterior is exact; the
+        Their mean estimates the evidence lower bound without bias, and without variance if the posterior is exact. The
         logarithm of the mean of their exponentials estimates log p(x).
 
         Parameters
         ----------
         x : Tensor of shape (n_rows, n_columns)
         noise : Tensor of shape (n_samples, n_components)
-            Standard normal, the same for all rows, so that a row's weights do not depend on the others.
+            Standard normal; shared by all rows, so that the weights of a row do not depend on other rows.
         beta : float
-            That the model was trained with, to draw from the posterior of a beta of 1; see ``Bottleneck.at``.
+            The beta of training, for conversion to the posterior of beta = 1; see ``Bottleneck.at``.
         """
         h = self.encoder(self.inputs(x))[:, None]
         n_at_once = max(1, DECODED_CELLS // max(1, x.numel()))
@@ -120,9 +120,9 @@ class Autoencoder(nn.Module):
         return torch.cat(weights, dim=1)
 
     def _log_prob_of_codes(self, code: Tensor, *versions: Tensor) -> list[Tensor]:
-        """Log-probability of the cells of each version of the rows given each of their codes, decoded once.
+        """Log-probability of the cells of each version of the rows given each of their codes, which are decoded once.
 
-        Each ``(n_rows, n_codes, n_columns)``.
+        Each result is ``(n_rows, n_codes, n_columns)``.
         """
         params = self.decoder(code.flatten(0, 1))
         results = []
@@ -133,13 +133,13 @@ class Autoencoder(nn.Module):
         return results
 
     def codes_at(self, x: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
-        """Codes at given noise, ``(n_rows, n_codes, n_components)``, which may differ from row to row."""
+        """Codes for given noise, ``(n_rows, n_codes, n_components)``; the noise may differ between rows."""
         return self.bottleneck.at(self.encoder(self.inputs(x))[:, None], noise, beta)[0]
 
     def log_predictive(self, x: Tensor, cells: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
-        """Log-probability of each cell given the observed cells of x, over the posterior of the code, ``(n_rows, n_columns)``.
+        """Predictive log-probability of each cell given the observed cells of x, ``(n_rows, n_columns)``.
 
-        A mean over codes weighed by importance, as those of ``log_weights``.
+        It averages over codes with the importance weights of ``log_weights``.
         """
         code, log_ratio = self.bottleneck.at(self.encoder(self.inputs(x))[:, None], noise, beta)
         given, scores = self._log_prob_of_codes(code, x, cells)

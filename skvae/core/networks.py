@@ -22,29 +22,29 @@ ACTIVATIONS = {
 class Network(nn.Module):
     """Fully connected layers, with or without a linear path from the input to the output.
 
-    ``y = b(W_out a(... a(W_1 x + b_1) ...) + b_out [+ L x])``, with b the identity where nothing else is said.
+    ``y = b(W_out a(... a(W_1 x + b_1) ...) + b_out [+ L x])``, where b is the identity by default.
 
-    The linear path L is what lets a network start exactly at a linear map: L is that map and W_out is zero. Without hidden
-    layers the network is ``W_out x + b_out``, and the path would be the same map twice, so there is none.
+    The linear path L lets a network start exactly at a linear map: L is that map, and W_out is zero. Without hidden layers
+    the network is ``W_out x + b_out`` and has no path, which would be redundant.
 
     Parameters
     ----------
     sizes : sequence of int
         Width of every layer, input first, output last.
     activation : str
-        A name in ``ACTIVATIONS``, applied after every layer but the last.
+        A name in ``ACTIVATIONS``, applied after every layer except the last.
     linear_path : bool
         Whether to add L x.
     generator : torch.Generator
         Source of the initial weights. They are drawn on the CPU, so that every device starts from the same ones.
     dtype : torch.dtype
-        Of all parameters.
+        dtype of all parameters.
     limited : bool
-        Whether the hidden layers see each input only between minus and plus ``limit``, a buffer that starts infinite, while a
-        linear path sees all of it. A cell of a hundred standard deviations would otherwise be all that they see of its row.
+        Whether inputs of the hidden layers are clipped to plus or minus ``limit``, a buffer that starts infinite. The linear
+        path sees unclipped inputs. Otherwise a cell of a hundred standard deviations would dominate its row.
     in_units : bool
-        Whether outputs are ``unit``, a buffer that starts at 1, times what the layers put out. Where some outputs may err by
-        1 and others by 0.001 only, one learning rate then suits both.
+        Whether the outputs of the layers are multiplied by ``unit``, a buffer that starts at 1. One learning rate then suits
+        outputs with errors of 1 and of 0.001.
     out_activation : str
         A name in ``ACTIVATIONS``, applied to the output.
     """
@@ -95,10 +95,9 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def start_linear_(self, weight: Tensor, bias: Tensor, unit: Tensor | None = None) -> None:
-        """Make the network equal to ``weight @ x + bias``, with the hidden layers ready to depart from it.
+        """Set the network to ``weight @ x + bias``, from where the hidden layers can be trained.
 
-        An activation of the output comes after it. ``unit`` is that of each output; it changes how the network departs, not
-        where it starts.
+        The output activation is applied to the result. ``unit`` is the unit of each output; it affects training, not the start.
         """
         if self.unit is not None:
             self.unit.copy_(torch.ones_like(bias) if unit is None else unit)
@@ -126,8 +125,8 @@ class Network(nn.Module):
 class Affine(torch.autograd.Function):
     """``x @ weight.T + start`` of one model, or of each member of several.
 
-    A weight may lie in memory by columns or by rows. Its gradient is computed the way round that the weight lies, so that it is
-    written where it belongs without a copy. Products of long rows are also the faster ones.
+    A weight is stored by columns or by rows. Its gradient is computed in the same layout, so that no copy is needed. Products
+    of long rows are also faster.
     """
 
     @staticmethod
@@ -157,7 +156,7 @@ class Affine(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
-        """The same of members, each with its own rows, weight and start or sharing them."""
+        """Products of several members; each input is shared or has one entry per member."""
         members_first = (
             tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
             for tensor, dim in zip(inputs, in_dims, strict=True)
@@ -166,21 +165,21 @@ class Affine(torch.autograd.Function):
 
 
 def by_columns(shape: torch.Size) -> bool:
-    """Whether a weight of this shape has more rows than columns, and so lies in memory by columns while it is trained."""
+    """Whether a weight of this shape has more rows than columns, and is therefore stored by columns in training."""
     return shape[-2] > shape[-1]
 
 
 def affine(x: Tensor, weight: Tensor, start: Tensor) -> Tensor:
-    """``x @ weight.T + start``, for training; ``start`` is a bias or has a row for each of x."""
+    """``x @ weight.T + start``, for training; ``start`` is a bias or has one row per row of x."""
     result: Tensor = Affine.apply(x, weight, start)
     return result
 
 
 def _aligned_affine(x: Tensor, weight: Tensor, start: Tensor) -> Tensor:
-    """``affine`` that rounds a row alike wherever in the batch it stands.
+    """``affine`` whose rounding of a row does not depend on its position in the batch.
 
-    Kernels treat the start of a row by its alignment in memory, which for odd widths depends on the row's place; so rows are
-    filled up with zeros to whole cache lines.
+    Kernels depend on the alignment of a row in memory, which for odd widths depends on its position. Rows are therefore padded
+    with zeros to whole cache lines.
     """
     excess = -x.shape[1] % 16
     if excess:
@@ -189,7 +188,7 @@ def _aligned_affine(x: Tensor, weight: Tensor, start: Tensor) -> Tensor:
 
 
 class Layer(nn.Linear):
-    """A linear layer that starts with torch's usual distribution, drawn from a private generator."""
+    """A linear layer with torch's default initial distribution, drawn from a private generator."""
 
     def __init__(self, n_in: int, n_out: int, generator: torch.Generator, dtype: torch.dtype) -> None:
         super().__init__(n_in, n_out, dtype=dtype)

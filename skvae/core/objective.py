@@ -1,11 +1,14 @@
-"""What training minimises: the mean over rows of the negative log-likelihood, summed over the cells of a row.
+"""Training objective: the mean over rows of the negative log-likelihood, summed over the cells of a row.
 
-Summed and not averaged over columns: an average would rescale everything that is ever added to it by the number of columns.
-With a posterior at the bottleneck its divergence from the prior is added, times beta: for beta = 1 the negative evidence lower
-bound (Kingma and Welling, 2014), else that of the beta-VAE (Higgins et al., 2017). A corruption stands between the row and the
-encoder, never between the row and the likelihood; penalties are added, each times its weight. Where the table may hold rows
-that are not to be learned, those of a batch that are reconstructed worst are left out of its mean (least trimmed squares,
-Rousseeuw, 1984).
+It is summed rather than averaged over columns, because an average would rescale all other terms by the number of columns. The
+other terms are:
+
+* the divergence of the posterior from the prior, times beta, if the bottleneck has a posterior. For beta = 1 the objective is
+  the negative evidence lower bound (Kingma and Welling, 2014), otherwise that of the beta-VAE (Higgins et al., 2017);
+* penalties, each times its weight.
+
+A corruption is applied to the input of the encoder, never to the target of the likelihood. If the table may contain anomalies,
+the rows of a batch that are reconstructed worst are left out of the mean (least trimmed squares, Rousseeuw, 1984).
 """
 
 from dataclasses import dataclass
@@ -20,12 +23,12 @@ from skvae.core.penalties import Pass, Penalty
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a model, with what is done to its input and what is charged beside its likelihood."""
+    """The loss of a model, with a corruption of its input and penalties."""
 
     corruption: BoundCorruption | None = None
     penalties: tuple[Penalty, ...] = ()
-    hidden_only: bool = False  # whether cells that the encoder sees are not scored; of models that mark what is missing
-    support_fraction: float = 1.0  # share of the rows that are learned from, those that are reconstructed best
+    hidden_only: bool = False  # whether only hidden cells are scored; for models that mark missing cells
+    support_fraction: float = 1.0  # share of the rows of a batch that are used: those reconstructed best
 
     def loss(
         self,
@@ -35,7 +38,7 @@ class Objective:
         beta: Tensor | float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Weighted mean of the rows' losses; ``weight`` has mean 1 over the table, None stands for all ones."""
+        """Weighted mean of the losses of the rows; ``weight`` has mean 1 over the table, and None means ones."""
         if self.support_fraction < 1:
             weight = self._of_support(model, x, weight)
         seen, target = self._corrupted(model, x, generator)
@@ -51,10 +54,10 @@ class Objective:
     def row_losses(
         self, model: Autoencoder, x: Tensor, beta: Tensor | float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Loss of each row in nats, ``(n_rows,)``, to judge a model by.
+        """Loss of each row in nats, ``(n_rows,)``, to evaluate a model.
 
-        The divergence is estimated by ``log q(z | x) - log p(z)`` at the drawn code, not by its closed form: the error cancels
-        that of the likelihood at the same code, completely where the posterior is exact, as it is at the start.
+        The divergence is estimated by ``log q(z | x) - log p(z)`` at the drawn code rather than in closed form, because its
+        error cancels that of the likelihood at this code. It cancels completely if the posterior is exact, as initially.
         """
         seen, target = self._corrupted(model, x, generator)
         *hidden, h = model.encoder.layers(seen)
@@ -70,7 +73,7 @@ class Objective:
         return losses
 
     def _corrupted(self, model: Autoencoder, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """What the encoder sees, and what the decoder is held against."""
+        """Input of the encoder, and target of the decoder."""
         damaged, level = (x, None) if self.corruption is None else self.corruption(x, generator)
         if not model.inputs.marked:
             return model.inputs(damaged, level), x
@@ -79,9 +82,9 @@ class Objective:
 
     @torch.no_grad()
     def _of_support(self, model: Autoencoder, x: Tensor, weight: Tensor | None) -> Tensor:
-        """Weights with those of the rows that are reconstructed worst set to zero, of the same mean.
+        """Weights, with those of the worst reconstructed rows set to zero and the others scaled to keep the mean.
 
-        Judged by the clean row and batch by batch, so that a row may come back that the model has learned to reconstruct.
+        Clean rows are compared, batch by batch, so a row returns when the model has learned to reconstruct it.
         """
         weight = x.new_ones(len(x)) if weight is None else weight
         order = model.log_prob(x).sum(1).argsort(descending=True)
@@ -99,7 +102,7 @@ class Objective:
         weight: Tensor | None,
         generator: torch.Generator | None,
     ) -> list[Tensor]:
-        """What each penalty charges each row, times its weight."""
+        """Each penalty per row, times its weight."""
         if not self.penalties:
             return []
         code = model.bottleneck(h, None)

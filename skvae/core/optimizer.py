@@ -7,8 +7,8 @@ from torch import Tensor
 class AdamW:
     """Adam with decoupled weight decay (Kingma & Ba, 2015; Loshchilov & Hutter, 2019), all parameters in one vector.
 
-    It makes the kernel call that ``torch.optim.AdamW(fused=True)`` makes, to the same bits. The class around that call costs
-    many times as much as the kernel on small networks, and its first use in a process imports torch's compiler.
+    It calls the kernel of ``torch.optim.AdamW(fused=True)``, with bitwise equal results. On small networks, the class around
+    that call takes many times longer than the kernel, and its first use in a process imports torch's compiler.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class AdamW:
         self.weight_decay = weight_decay
 
     def resume(self, mean: Tensor, mean_square: Tensor, n_steps: int) -> None:
-        """Go on from where another one was after so many steps."""
+        """Continue from the state of another optimiser after ``n_steps`` steps."""
         self.mean.copy_(mean)
         self.mean_square.copy_(mean_square)
         self.n_steps.fill_(n_steps)

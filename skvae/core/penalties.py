@@ -1,11 +1,11 @@
-"""What is charged beside the reconstruction.
+"""Penalties that are added to the reconstruction loss.
 
-A penalty is a frozen dataclass with a ``weight``; called with a ``Pass`` of rows through the networks it gives what each row is
-charged, ``(n_rows,)``, before the weight.
+A penalty is a frozen dataclass with a ``weight``. Called with a ``Pass`` of rows through the networks, it returns the penalty
+of each row, ``(n_rows,)``, before the weight.
 
-A charge on the size of the code alone would be evaded by a smaller code and a decoder that magnifies it. So no penalty here
-depends on the units of the code. Penalties on sizes measure what a component does to the reconstruction; penalties on slopes
-measure them in the component's own standard deviation.
+A penalty on the size of the code alone could be evaded by a smaller code and a decoder that magnifies it. Therefore no penalty
+here depends on the units of the code. Penalties on sizes measure how far a component moves the reconstruction. Penalties on
+slopes measure them in standard deviations of the component.
 """
 
 import math
@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-EXACT = 16  # components up to which a Jacobian is computed row by row of it
-SILENT = 1e-6  # rate of activation below which a unit counts as one of this rate
-STILL = 1e-6  # standard deviation, as a share of its size, below which a component does not move
+EXACT = 16  # number of components up to which the whole Jacobian is computed
+SILENT = 1e-6  # lower rates of activation count as this one
+STILL = 1e-6  # standard deviation, relative to its size, below which a component counts as constant
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What a penalty may look at, of the rows of a batch."""
+    """One forward pass of a batch, as far as penalties can see it."""
 
     input: Tensor  # (n_rows, n_columns), as the encoder saw it
     hidden: list[Tensor]  # activations of the encoder's hidden layers, input side first
@@ -35,7 +35,7 @@ class Pass:
     generator: torch.Generator | None
 
     def mean(self, values: Tensor) -> Tensor:
-        """Over rows, by their weights."""
+        """Weighted mean over rows."""
         if self.weight is None:
             return values.mean(0)
         return (values * self.weight[:, None]).sum(0) / self.weight.sum()
@@ -43,8 +43,8 @@ class Pass:
     def probe_decoder(self) -> Tensor:
         """``u' J`` of each row, with J the Jacobian of the decoder and u standard normal, ``(n_rows, n_components)``.
 
-        Normal with mean 0, and with the norm of each column of J as its standard deviation: how far the reconstruction moves
-        per unit of that component.
+        Each entry is normal with mean 0. Its standard deviation is the norm of that column of J: how far the reconstruction
+        moves per unit of the component.
         """
         params, pull_back = torch.func.vjp(self.decode, self.code)[:2]
         noise = torch.randn(params.shape, generator=self.generator, dtype=params.dtype, device=params.device)
@@ -53,7 +53,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Penalty:
-    """What every penalty offers."""
+    """Base class of penalties."""
 
     weight: float = 0.1
 
@@ -65,11 +65,11 @@ class Penalty:
 
     @property
     def bounded(self) -> tuple[str, ...]:
-        """Parameters that must name an activation between 0 and 1."""
+        """Parameters of the estimator that must be set to an activation between 0 and 1."""
         return ()
 
     def bound(self, n_components: int, n_hidden: int) -> "Penalty":
-        """What the penalty is for a code of this size and an encoder of so many hidden layers."""
+        """The penalty for a code of this size and this number of hidden layers in the encoder."""
         return self
 
     def __call__(self, of: Pass) -> Tensor:
@@ -78,14 +78,16 @@ class Penalty:
 
 @dataclass(frozen=True)
 class L1(Penalty):
-    """Sum over components of how far each moves the reconstruction, which leaves few of them in use per row.
+    """Penalise how far each component moves the reconstruction, so that each row uses few components.
 
-    ``sum_j |z_j| ||D_j||``, with D_j the derivative of the decoder by component j at the row's code. For a linear decoder that
-    is sparse coding with atoms of unit length. Entries become small; with ``code_activation="relu"`` most become exactly zero.
+    The penalty is ``sum_j |z_j| ||D_j||``, where D_j is the derivative of the decoder by component j at the code of the row.
+    For a linear decoder this is sparse coding with atoms of unit length. Entries of the code become small; with
+    ``code_activation="relu"`` most become exactly zero.
 
     Parameters
     ----------
     weight : float, default=0.1
+        Weight of the penalty relative to the reconstruction loss.
 
     References
     ----------
@@ -108,13 +110,14 @@ class L1(Penalty):
 
 @dataclass(frozen=True)
 class L2(Penalty):
-    """Sum over components of the square by which each moves the reconstruction, which shrinks what is uncertain.
+    """Penalise the squared distance by which each component moves the reconstruction, which shrinks uncertain components.
 
-    ``sum_j z_j^2 ||D_j||^2``, with D_j the derivative of the decoder by component j at the row's code.
+    The penalty is ``sum_j z_j^2 ||D_j||^2``, where D_j is the derivative of the decoder by component j at the code of the row.
 
     Parameters
     ----------
     weight : float, default=0.1
+        Weight of the penalty relative to the reconstruction loss.
 
     Examples
     --------
@@ -132,25 +135,26 @@ class L2(Penalty):
 
 @dataclass(frozen=True)
 class KLSparsity(Penalty):
-    """Divergence of each component's mean activation from a target rate, so that each is on in few rows.
+    """Penalise mean activations that differ from a target rate, so that each component is active in few rows.
 
-    ``sum_j t log(t / m_j) + (1 - t) log((1 - t) / (1 - m_j))``, with m_j the mean over the rows of the batch (Ng, 2011). The
-    code must be bounded, ``code_activation="logistic"``.
+    The penalty is ``sum_j t log(t / m_j) + (1 - t) log((1 - t) / (1 - m_j))``, where t is the target and m_j the mean
+    activation over the rows of the batch (Ng, 2011). The code must be bounded: use ``code_activation="logistic"``.
 
-    Codes that hardly move around the target would meet it as well, if the decoder magnified them. ``decay`` charges for that:
-    ``t (1 - t) sum_j ||D_j||^2`` is the variance that the reconstruction would have if every component were fully on or off,
-    on at the target rate, and stands for the weight decay that the method is used with.
+    A code that hardly varies around the target would also meet it if the decoder magnified the code. ``decay`` penalises this
+    with ``t (1 - t) sum_j ||D_j||^2``: the variance of the reconstruction if every component were fully on or off, and on at
+    the target rate. It replaces the weight decay that usually accompanies this method.
 
     Parameters
     ----------
     weight : float, default=10.0
+        Weight of the penalty relative to the reconstruction loss.
     target : float or tuple of float, default=0.05
-        Rate, between 0 and 1. A tuple has one for each of ``layer_weights``.
+        Target rate of activation, between 0 and 1. A tuple has one rate per entry of ``layer_weights``.
     layer_weights : tuple of float or None, default=None
-        Relative weights of the encoder's layers, hidden ones first, the code last. None charges the code alone. Hidden layers
-        must be bounded too then, ``activation="logistic"``.
+        Relative weights of the encoder's layers: hidden layers first, the code last. None penalises the code only. Penalised
+        hidden layers must also be bounded: use ``activation="logistic"``.
     decay : float, default=0.003
-        Weight of the charge for magnifying, relative to that of the divergence.
+        Weight of the penalty for magnification, relative to the divergence.
 
     References
     ----------
@@ -161,7 +165,10 @@ class KLSparsity(Penalty):
     >>> from sklearn.datasets import load_iris
     >>> from skvae import AutoencoderTransformer, KLSparsity
     >>> options = {"early_stopping": False, "random_state": 0}
-    >>> model = AutoencoderTransformer(10, penalty=KLSparsity(10, target=0.1), code_activation="logistic", **options)
+    >>> penalty = KLSparsity(10, target=0.1)
+    >>> model = AutoencoderTransformer(
+    ...     10, penalty=penalty, code_activation="logistic", **options
+    ... )
     >>> model.fit_transform(load_iris().data).shape
     (150, 10)
     """
@@ -178,13 +185,11 @@ class KLSparsity(Penalty):
         if not (self.layer_weights is None or _is_tuple(self.layer_weights)):
             raise TypeError(f"KLSparsity: layer_weights={self.layer_weights!r} must be a tuple of numbers or None.")
         if not all(0 < target < 1 for target in self.targets):
-            raise ValueError(
-                f"KLSparsity: target={self.target!r} must lie strictly between 0 and 1; it is a rate of activation."
-            )
+            raise ValueError(f"KLSparsity: target={self.target!r} must lie strictly between 0 and 1, as a rate of activation.")
         if len(self.targets) not in (1, len(self.layer_weights or [1])):
             raise ValueError(
                 f"KLSparsity: target={self.target!r} has {len(self.targets)} rates for {len(self.layer_weights or [1])} "
-                f"layers, layer_weights={self.layer_weights!r}; give one for each, or one number for all."
+                f"layers (layer_weights={self.layer_weights!r}). Pass one rate per layer, or one number for all."
             )
         if not all(0 <= weight < math.inf for weight in self.layer_weights or ()):
             raise ValueError(f"KLSparsity: layer_weights={self.layer_weights!r} must be finite numbers, 0 or more.")
@@ -205,7 +210,7 @@ class KLSparsity(Penalty):
         if len(weights) != n_hidden + 1:
             raise ValueError(
                 f"KLSparsity: layer_weights={self.layer_weights!r} has {len(weights)} weights, but the encoder has "
-                f"{n_hidden} hidden layer{'s' * (n_hidden != 1)} and the code; give {n_hidden + 1}."
+                f"{n_hidden} hidden layer{'s' * (n_hidden != 1)} and the code; pass {n_hidden + 1} weights."
             )
         targets = self.targets * len(weights) if len(self.targets) == 1 else self.targets
         return replace(self, target=targets, layer_weights=weights)
@@ -220,26 +225,28 @@ class KLSparsity(Penalty):
 
 
 def kl_of_rates(target: float, rate: Tensor) -> Tensor:
-    """Divergence of a Bernoulli variable of rate ``rate`` from one of rate ``target``, in nats."""
-    rate = rate + (rate.clamp(SILENT, 1 - SILENT) - rate).detach()  # the gradient goes on, so that a silent unit can come back
+    """Kullback-Leibler divergence of a Bernoulli variable of rate ``rate`` from one of rate ``target``, in nats."""
+    rate = rate + (rate.clamp(SILENT, 1 - SILENT) - rate).detach()  # the gradient passes, so that a silent unit can recover
     return target * (math.log(target) - rate.log()) + (1 - target) * (math.log1p(-target) - torch.log1p(-rate))
 
 
 @dataclass(frozen=True)
 class Contractive(Penalty):
-    """Squared slopes of the code, so that it moves little where the input moves off the data (Rifai et al., 2011).
+    """Penalise squared slopes of the encoder, so that the code changes little when the input leaves the data.
 
-    ``sum_j ||dz_j / dx||^2 / var(z_j)``, with x on the scale of the networks (standardised columns) and the variance over the
-    rows of the batch: the squared Frobenius norm of the encoder's Jacobian, with every component in its own standard deviation.
-    That wants batches of more than a few rows; a single one is charged nothing. A step takes two to four times as long.
+    The penalty is ``sum_j ||dz_j / dx||^2 / var(z_j)``, with x on the scale of the networks (standardised columns) and the
+    variance over the rows of the batch. It is the squared Frobenius norm of the encoder's Jacobian (Rifai et al., 2011), with
+    each component in units of its standard deviation. Use batches of more than a few rows; the penalty of a single row is
+    zero. A training step takes two to four times as long.
 
     Parameters
     ----------
     weight : float, default=0.1
+        Weight of the penalty relative to the reconstruction loss.
     n_probes : {"auto", "exact"} or int, default="auto"
-        ``"exact"`` computes the whole Jacobian, one pass backward per component. A number estimates the norm without bias from
-        that many random directions (Hutchinson, 1990). ``"auto"`` is exact up to 16 components, and one direction per row
-        beyond; the estimator's ``penalties_`` says which it was.
+        ``"exact"`` computes the whole Jacobian, with one backward pass per component. An integer estimates the norm without
+        bias from that many random directions per row (Hutchinson, 1990). ``"auto"`` is exact up to 16 components and uses one
+        direction beyond. The attribute ``penalties_`` of the estimator shows the choice.
 
     References
     ----------
@@ -264,7 +271,7 @@ class Contractive(Penalty):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_probes not in ("auto", "exact") and not _is_count(self.n_probes):
-            raise ValueError(f'Contractive: n_probes={self.n_probes!r} must be "auto", "exact" or an integer of at least 1.')
+            raise ValueError(f'Contractive: n_probes={self.n_probes!r} must be "auto", "exact" or a positive integer.')
 
     def bound(self, n_components: int, n_hidden: int) -> "Contractive":
         if self.n_probes != "auto":
@@ -273,7 +280,7 @@ class Contractive(Penalty):
 
     def __call__(self, of: Pass) -> Tensor:
         if len(of.input) == 1:
-            return 0 * of.code.sum(1)  # a single row has no deviation to measure slopes in
+            return 0 * of.code.sum(1)  # a single row has no standard deviation
         code, pull_back = torch.func.vjp(of.encode, of.input)[:2]
         variance = of.mean((code - of.mean(code)).square())
         unit = (variance + STILL**2 * of.mean(code.square()) + STILL**4).rsqrt()

@@ -10,8 +10,8 @@ from torch import Tensor
 class Ranks:
     """All processes of the default group, each with a part of the rows.
 
-    Every process makes the same calls in the same order, and waits in each until the others have made it. Tensors may be on any
-    device; where the group's backend knows CUDA alone, those of the CPU take the way over the current GPU.
+    All processes must make the same calls in the same order; each call waits for the others. Tensors may be on any device. If
+    the backend only supports CUDA, CPU tensors are sent through the current GPU.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Ranks:
         self._communicate(lambda here: dist.broadcast(here, src=0), tensor)
 
     def gathered(self, own: Any) -> list[Any]:
-        """An object of each rank, in their order."""
+        """The objects of all ranks, in their order."""
         objects: list[Any] = [None] * self.size
         dist.all_gather_object(objects, own)
         return objects
@@ -40,12 +40,12 @@ class Ranks:
         return objects[0]
 
     def together(self, work: Callable[[], Any]) -> Any:
-        """What a piece of work gives in this rank; where it fails in one, it fails in all with that error.
+        """The result of a function in this rank; an error in one rank is raised in all.
 
         Raises
         ------
         ValueError
-            Where it failed in another rank.
+            If it failed in another rank.
         """
         result, error = None, None
         try:

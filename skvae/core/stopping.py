@@ -4,10 +4,10 @@ import math
 
 
 class NoImprovement:
-    """Stop after ``n_iter_no_change`` losses in a row that do not undercut the best one by more than ``tol`` of its scale.
+    """Stop after ``n_iter_no_change`` consecutive losses without an improvement.
 
-    ``scale`` puts a loss in nats, which may be of any size and sign, on a footing with ``tol``: a loss counts as improved
-    when it is below ``best - tol * scale``.
+    A loss is an improvement if it is below ``best - tol * scale``. ``scale`` makes ``tol`` independent of the size and sign of
+    losses in nats.
     """
 
     def __init__(self, tol: float, n_iter_no_change: int, scale: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""The training loop. It never knows what it trains: a run is a model, rows and a step, and the loop advances runs."""
+"""The training loop. It advances a run, which consists of models, rows and a step, and knows nothing about the models."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,16 +20,16 @@ from skvae.core.optimizer import AdamW
 from skvae.core.ranks import Ranks
 from skvae.core.stopping import NoImprovement
 
-MANY_EPOCHS = 5  # to tell how much a loss goes up and down
-DIVERGED = 1e3  # times the first loss: nothing that anyone wants to keep
-MOST_JUDGED = 150  # epochs of a training; more choose no better
-JUDGED_ROWS = 2048  # at once, on the CPU; all that is computed of them is held
+MANY_EPOCHS = 5  # minimum to estimate fluctuations of the loss
+DIVERGED = 1e3  # ratio to the first loss from which on a training has failed
+MOST_JUDGED = 150  # evaluations per training; more do not improve the choice
+JUDGED_ROWS = 2048  # evaluated at once on the CPU, with all intermediate results in memory
 PLAIN = Objective()
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that the loop reads and never changes."""
+    """Constant settings of the training loop."""
 
     max_iter: int
     batch_size: int
@@ -39,27 +39,27 @@ class TrainingPlan:
     shuffle: bool
     tol: float
     n_iter_no_change: int
-    gradient_scale: float = 1.0  # brings the gradients of a loss in any unit to a size that Adam's eps and float32 can hold
-    warmup: float = 0.05  # share of the steps; Adam's first steps are of full size whatever the gradient's
+    gradient_scale: float = 1.0  # scales gradients to a range that suits Adam's eps and float32, for any unit of the loss
+    warmup: float = 0.05  # share of the steps; without it, Adam's first steps have full size for any gradient
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    beta: float = 1.0  # weight of the posterior's divergence from the prior, where there is a posterior
-    beta_warmup: int = 0  # epochs until it has this weight
+    beta: float = 1.0  # weight of the divergence of the posterior from the prior, if there is a posterior
+    beta_warmup: int = 0  # epochs until the divergence has this weight
 
     def rate(self, progress: float) -> float:
-        """Learning rate when this share of all steps is done."""
+        """Learning rate after this share of all steps."""
         ramp = progress / self.warmup if progress < self.warmup else 1.0
         decay = 0.5 * (1 + math.cos(math.pi * progress)) if self.learning_rate == "cosine" else 1.0
         return self.learning_rate_init * ramp * decay
 
     def beta_in(self, epoch: int) -> float:
-        """Weight of the divergence in an epoch; the first is 1."""
+        """Weight of the divergence in an epoch, counting from 1."""
         return self.beta * min(1.0, epoch / (self.beta_warmup + 1))
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Losses of all rows held out, at the start and at the best epoch, in nats."""
+    """Losses of all held-out rows, at the start and at the best epoch, in nats."""
 
     start: Tensor
     best: Tensor
@@ -68,25 +68,25 @@ class Judged:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What happened.
+    """Course of a training.
 
     Attributes
     ----------
     losses : list of float
-        Of each epoch, the mean over all members.
+        Training loss of each epoch, averaged over members.
     validation_losses : list of float
-        After each epoch, that of the last one that was judged; entry 0 is the start, before any step. Empty where nothing was
+        Held-out loss after each epoch, as of the last evaluation. Entry 0 is the start, before any step. Empty if no rows were
         held out.
     best_iter : int
         The best epoch, 0 for the start.
     stopped : bool
-        Whether it ended before the last epoch that it could have had.
+        Whether training ended before the maximum number of epochs.
     judged_every : int
-        How many epochs lie between two that were judged.
+        Number of epochs between evaluations.
     judged : Judged or None
-        None where nothing was held out.
+        None if no rows were held out.
     interrupted : bool
-        Whether the user ended it.
+        Whether the user interrupted the training.
     """
 
     losses: list[float]
@@ -99,10 +99,10 @@ class TrainingResult:
 
     @property
     def still_falling(self) -> bool:
-        """Whether it ran out of epochs with the loss falling: the last tenth of them brought over 1 % of the whole fall.
+        """Whether epochs ran out while the loss was falling: the last tenth brought over 1 % of the total decrease.
 
-        Where rows are corrupted or codes drawn the loss goes up and down, and must have fallen by more than that from the last
-        tenth but one. The loss is that of the validation rows where there are any.
+        With corruptions or drawn codes the loss fluctuates. The decrease from the second-to-last tenth must then exceed the
+        fluctuations. The held-out loss is used if there is one.
         """
         curve = self.validation_losses[:: -self.judged_every][::-1] or self.losses
         if self.stopped or len(curve) < 2:
@@ -117,23 +117,23 @@ class TrainingResult:
 
 
 class Run:
-    """Models on their way: their rows, their optimiser, their step and, where there are any, the rows that they are judged on.
+    """Models in training: their rows, optimiser and step, and held-out rows if there are any.
 
-    All see the same batches, each with its own weights of the rows, so that a row that is held out from a model has a weight of
-    0 there. A single model is the usual case of one member.
+    All members see the same batches, each with its own row weights: a row held out from a member has weight 0 there. A single
+    model is one member.
 
     Parameters
     ----------
     models : sequence of Autoencoder
         The members.
     batches : Batches or StreamedBatches
-        Of the rows to train on, with weights for each member. All noise comes from another generator than theirs.
+        Batches of training rows, with weights for each member. Noise is drawn from a separate generator.
     plan : TrainingPlan
     held_out : sequence of (Tensor, Tensor or None)
-        Rows that each of the first members is judged on, and their weights.
+        Held-out rows of each of the first members, and their weights.
     objective : Objective
     ranks : Ranks or None
-        Processes that train the same models on other rows: each step is of the mean gradient, and rank 0 judges.
+        Processes that train the same models on other rows. Each step uses the mean gradient, and rank 0 evaluates.
     share : float
         Weight of this process in means over ranks.
     """
@@ -156,7 +156,7 @@ class Run:
         self.members = Members(models)
         vector, gradient = self.members.vector, self.members.gradient
         self.optimizer = AdamW(vector, gradient, plan.betas, plan.eps, plan.weight_decay)
-        self.work = 6.0 * vector.numel() * self.batches.batch_size  # of a step: twice forward, four times back
+        self.work = 6.0 * vector.numel() * self.batches.batch_size  # operations per step: two forward, four backward
         self.n_steps = 0
         self.n_epochs = 0
         self.noise = torch.Generator(batches.x.device).manual_seed(batches.generator.initial_seed() + 1)
@@ -170,7 +170,7 @@ class Run:
         self.best = vector.clone()
 
     def _constants(self) -> list[Tensor]:
-        """What no step changes."""
+        """Tensors that no step changes."""
         constants = self.members.fixed()
         if not self.plan.beta_warmup:
             constants.append(self.beta)
@@ -192,7 +192,7 @@ class Run:
         return [losses, *torch.autograd.grad(total, list(parameters.values()))]
 
     def epoch(self) -> float:
-        """Go once through the rows; the mean loss of the steps, over all members."""
+        """Train for one epoch, and return the mean loss over steps and members."""
         with threads_for(self.work):
             return self._epoch()
 
@@ -202,7 +202,7 @@ class Run:
         self.beta.fill_(self.plan.beta_in(self.n_epochs))
         self.totals.zero_()
         if self.ranks is not None:
-            self.ranks.copy_from_first(self.members.vector)  # processors differ in how they round
+            self.ranks.copy_from_first(self.members.vector)  # processors may round differently
         all_steps = self.plan.max_iter * self.batches.n_batches
         for i in range(self.batches.n_batches):
             self.batches.load(i)
@@ -214,13 +214,13 @@ class Run:
             self.totals += self.losses
         if self.ranks is not None:
             self.ranks.average(self.totals, self.share)
-        return self.totals.mean().item() / self.batches.n_batches  # the epoch's only wait for the device
+        return self.totals.mean().item() / self.batches.n_batches  # the only synchronisation with the device per epoch
 
     def _judge(self) -> Callable[[], Tensor] | None:
-        """One call that gives the loss of each row held out, those of the first member first.
+        """A function that returns the loss of each held-out row, ordered by member.
 
-        The noise is the same in every call, so that two epochs differ by their weights alone. Members have as many rows each as
-        the one with the most: the others' start again from their first.
+        The noise is equal in every call, so that two epochs only differ in their weights. Members with fewer rows than the
+        largest are padded by repeating their rows.
         """
         if not self.held_out:
             return None
@@ -234,7 +234,7 @@ class Run:
         chunk, of_chunk = (stacked, losses) if n_chunks == 1 else (stacked[:, :size].clone(), losses[:, :size].clone())
         noise = torch.Generator(stacked.device)
         of_rows = partial(self.objective.row_losses, beta=self.plan.beta, generator=noise)
-        members, seed = self.members, self.noise.initial_seed() + 1  # not self, which holds what is made here: rows would stay
+        members, seed = self.members, self.noise.initial_seed() + 1  # not self: a reference cycle would keep the rows in memory
         parameters = {name: block[: len(stacked)] for name, block in members.parameters.items()}
         constants = [*members.fixed(), *([stacked] if n_chunks == 1 else [])]
 
@@ -259,7 +259,7 @@ class Run:
         return judge
 
     def _judge_of_first(self, ranks: Ranks) -> Callable[[], Tensor] | None:
-        """The same, worked out by rank 0 alone."""
+        """The function of ``_judge``, evaluated by rank 0 only."""
         if not self.held_out:
             return None
         n_rows = sum(len(rows) for rows, _ in self.held_out)
@@ -274,7 +274,7 @@ class Run:
 
     @property
     def held_out_weights(self) -> Tensor:
-        """Of the rows that ``judge`` gives the losses of."""
+        """Weights of the held-out rows, in the order of ``judge``."""
         weights = [rows.new_ones(len(rows)) if weight is None else weight for rows, weight in self.held_out]
         return torch.cat(weights).cpu().double()
 
@@ -283,7 +283,7 @@ class Run:
         self.best.copy_(self.members.vector)
 
     def finish(self, weights: Tensor | None) -> None:
-        """Leave the models with these weights, None for the current ones, in memory of their own."""
+        """Set the weights of the models, by default the current ones, and give them their own memory."""
         if weights is not None:
             self.members.vector.copy_(weights)
         self.members.release()
@@ -296,31 +296,30 @@ def train(
     report: Callable[[int, TrainingResult], bool | None] | None = None,
     is_futile: Callable[[float, Judged], bool] | None = None,
 ) -> TrainingResult:
-    """Train epoch by epoch, and leave all members with the weights of the epoch that was best for them jointly.
+    """Train epoch by epoch, and keep the weights of the epoch that is best for all members jointly.
 
-    1. Judge the start: it is epoch 0 and may stay the best.
-    2. Train for an epoch.
-    3. Judge by the weighted mean over all rows held out, at most ``MOST_JUDGED`` times; remember the weights where it is the
-       best yet.
-    4. Stop when it has not improved for long enough, or has no prospects; without rows held out the training loss decides.
-    5. Go back to the best epoch, which may be the start.
+    1. Evaluate the start, which is epoch 0.
+    2. Train for one epoch.
+    3. Evaluate the weighted mean over all held-out rows, at most ``MOST_JUDGED`` times. Keep the weights if it is the best.
+    4. Stop without improvement for long enough, or without prospects. Without held-out rows, the training loss decides.
+    5. Restore the best epoch, which may be the start.
 
-    An interruption by the user ends the training of one process. The models are then left with the weights of the best epoch
-    so far or, without rows held out, of the last one that is complete; these too may be those of the start.
+    An interruption by the user ends a training in one process. The models then have the weights of the best epoch so far or,
+    without held-out rows, of the last complete epoch. Either may be the start.
 
     Parameters
     ----------
     run : Run
     stopping : NoImprovement
     n_iter : int
-        Epochs to go, at most the plan's ``max_iter``, to which the learning rate's schedule refers.
+        Number of epochs, at most ``max_iter`` of the plan, on which the learning-rate schedule is based.
     report : callable, optional
-        Called before the first epoch and after each with ``n_iter`` and the result so far, whose lists grow; True ends the
-        training.
+        Called before the first epoch and after each epoch, with ``n_iter`` and the result so far, whose lists grow. If it
+        returns True, training ends.
     is_futile : callable, optional
-        Called with the share of the epochs that is done and what the best one has brought; True ends the training.
+        Called with the share of epochs done and the losses of the best one. If it returns True, training ends.
     """
-    warmup = run.plan.beta_warmup  # epochs in which the loss rises with its weights, and says nothing of progress
+    warmup = run.plan.beta_warmup  # epochs in which the loss rises with beta and does not measure progress
     ledger = _Ledger(run, n_iter)  # 1)
     stopped = interrupted = False
     try:
@@ -341,7 +340,7 @@ def train(
             if stopped:
                 break
     except KeyboardInterrupt:
-        if run.ranks is not None:  # which would wait for this one
+        if run.ranks is not None:  # the other ranks would wait for this one
             raise
         ledger.drop_unfinished()
         stopped = interrupted = True
@@ -351,10 +350,10 @@ def train(
 
 
 class _Ledger:
-    """Losses of the epochs, and of the rows held out: their mean after each epoch, and all at the start and at the best epoch.
+    """Losses of all epochs, and of the held-out rows: their mean per epoch, and all of them at the start and the best epoch.
 
-    One of ``every`` epochs is judged, the last among them; the others have the loss of the one before. Without rows held out
-    the last epoch is the best.
+    Every ``every``-th epoch is evaluated, including the last; the others repeat the previous loss. Without held-out rows, the
+    last epoch is the best.
     """
 
     judged: Judged
@@ -373,16 +372,16 @@ class _Ledger:
 
     @property
     def is_judging(self) -> bool:
-        """Whether there are rows held out."""
+        """Whether there are held-out rows."""
         return self.run.judge is not None
 
     @property
     def latest(self) -> float:
-        """The loss that tells of progress."""
+        """The loss that measures progress."""
         return self.validation_losses[-1] if self.is_judging else self.losses[-1]
 
     def enter(self, loss: float, candidate: bool) -> bool:
-        """Take the epoch that is done; whether it was judged."""
+        """Record an epoch, and return whether it was evaluated."""
         self.losses.append(loss)
         if not self.is_judging:
             self._keep()
@@ -394,13 +393,13 @@ class _Ledger:
         return True
 
     def enter_last(self) -> None:
-        """Judge the epoch that turns out to be the last, which may be the best, whichever it is."""
+        """Evaluate an epoch that turns out to be the last."""
         if self.is_judging:
             self.validation_losses.pop()
             self._judge(candidate=True)
 
     def drop_unfinished(self) -> None:
-        """Forget an epoch that was yet to be judged."""
+        """Drop an epoch that was not evaluated."""
         if self.is_judging:
             del self.losses[len(self.validation_losses) - 1 :]
 
@@ -416,17 +415,17 @@ class _Ledger:
         self.best_iter = len(self.losses)
 
     def check_converged(self) -> None:
-        """Refuse a loss that rose far; where rows are held out, the best epoch is no such one."""
+        """Raise an error if the loss rose far; with held-out rows, the best epoch cannot have done so."""
         if self.is_judging or not self.losses or self.losses[-1] <= DIVERGED * (1 + abs(self.losses[0])):
             return
         raise FloatingPointError(f"The loss rose from {self.losses[0]:.3g} to {self.losses[-1]:.3g}. Lower learning_rate_init.")
 
     def result(self, stopped: bool = False, interrupted: bool = False) -> TrainingResult:
-        """What happened so far."""
+        """The result so far."""
         judged = self.judged if self.is_judging else None
         return TrainingResult(self.losses, self.validation_losses, self.best_iter, stopped, self.every, judged, interrupted)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> float:
-    """Mean of values that stand for as many as their weights say."""
+    """Weighted mean."""
     return ((values * weights).sum() / weights.sum()).item()

@@ -172,7 +172,7 @@ def test_noise_of_infinite_size_is_refused(kind, level):
 
 @pytest.mark.parametrize("level", [0, 0.0, 0.5, 1, 3.0, (0, 1), (0.0, 0.5), (0.0, 0.0)])
 def test_a_diffusion_needs_two_levels_above_0(level):
-    with pytest.raises(ValueError, match=re.escape(f"DiffusionNoise: level={level!r} must be two positive numbers in a tuple")):
+    with pytest.raises(ValueError, match=re.escape(f"DiffusionNoise: level={level!r} must be a tuple of two positive numbers")):
         DiffusionNoise(level)
 
 
@@ -197,7 +197,7 @@ def test_it_is_a_value(kind):
 @each_corruption
 def test_a_level_is_a_number_or_two_in_a_tuple(kind):
     for level in [(0.1,), (), (0.1, 0.2, 0.3), ("0.1", "0.2"), (0.1, None), "0.1", None, [0.1, 0.2]]:
-        with pytest.raises(TypeError, match=re.escape(f"{kind.__name__}: level={level!r} must be a number, or two in a tuple")):
+        with pytest.raises(TypeError, match=re.escape(f"{kind.__name__}: level={level!r} must be a number or a tuple")):
             kind(level)
 
 
@@ -210,7 +210,7 @@ def test_levels_out_of_order_or_range_are_refused(kind):
 
 @each_of_shares
 def test_no_row_may_lose_more_than_all(kind):
-    with pytest.raises(ValueError, match=re.escape("must lie between 0 and 1, the lowest first")):
+    with pytest.raises(ValueError, match=re.escape("must lie between 0 and 1, with the lowest first")):
         kind((0.5, 1.01))
 
 

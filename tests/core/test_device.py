@@ -55,7 +55,7 @@ def test_a_gpu_beyond_the_last_is_refused(machine):
 
 @pytest.mark.parametrize("name", ["gpu", "", "CPU", "cuda:-1"])
 def test_a_name_that_torch_does_not_know_is_refused_with_the_names_to_use(name):
-    with pytest.raises(ValueError, match=f"device='{name}' is no device that torch knows; use 'auto'"):
+    with pytest.raises(ValueError, match=f"device='{name}' is not a device of torch; use 'auto'"):
         resolve_device(name)
 
 

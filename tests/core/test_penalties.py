@@ -299,7 +299,7 @@ def test_the_code_alone_is_charged_by_default(n_hidden):
 @pytest.mark.parametrize(("layer_weights", "n_hidden"), [((1.0,), 1), ((1.0, 1.0), 0), ((1.0, 1.0), 2), ((), 0)])
 def test_as_many_weights_as_layers(layer_weights, n_hidden):
     words = (
-        rf"layer_weights=\({', '.join(map(str, layer_weights))}.* {n_hidden} hidden layers? and the code; give {n_hidden + 1}"
+        rf"layer_weights=\({', '.join(map(str, layer_weights))}.* {n_hidden} hidden layers? and the code; pass {n_hidden + 1}"
     )
     with pytest.raises(ValueError, match=words):
         KLSparsity(layer_weights=layer_weights).bound(2, n_hidden)
