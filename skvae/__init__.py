@@ -10,8 +10,8 @@ from skvae._display.reconstruction import ReconstructionDisplay
 from skvae._display.samples import SamplesDisplay
 from skvae._export.onnx_models import to_onnx
 from skvae._export.pipelines import register_onnx_converters
+from skvae._html.anomalies import AnomalyReport
 from skvae._imputer import AutoencoderImputer
-from skvae._report.anomalies import AnomalyReport
 from skvae._vae import Elbo, VAETransformer
 from skvae.core.corruptions import DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from skvae.core.penalties import L1, L2, Contractive, KLSparsity

@@ -24,9 +24,9 @@ from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._detector.tail import threshold_of
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
+from skvae._html.anomalies import AnomalyReport
+from skvae._html.columns import accounts_of
 from skvae._parameters import NestedParameters
-from skvae._report.anomalies import AnomalyReport
-from skvae._report.columns import accounts_of
 from skvae._reports import warn_of_early_end, warn_of_end
 from skvae._saving.estimators import Saved
 from skvae._streams import by_block

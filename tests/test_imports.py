@@ -153,9 +153,9 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of("skvae.core.likelihoods", "skvae.core.penalties"),
     ),
     (
-        "_report imports no torch, no sklearn, and of skvae itself, _display and _tables",
-        in_room("_report"),
-        lambda i: i.of("torch", "sklearn") or (i.of("skvae") and not i.of(*ours("_report", "_display", "_tables"))),
+        "_html imports no torch, no sklearn, and of skvae itself, _display and _tables",
+        in_room("_html"),
+        lambda i: i.of("torch", "sklearn") or (i.of("skvae") and not i.of(*ours("_html", "_display", "_tables"))),
     ),
     (
         "_display imports no torch",
@@ -253,7 +253,7 @@ def test_every_core_file_has_a_layer() -> None:
         ("_callbacks.py", "from skvae._base import BaseAutoencoder", "_callbacks and _reports import"),
         ("_reports.py", "from skvae._tables.rows import Table", "_callbacks and _reports import"),
         ("_vae.py", "from skvae.core.penalties import L1", "nothing imports"),
-        ("_report/page.py", "from skvae._anomaly import AEAnomalyDetector", "_report imports"),
+        ("_html/page.py", "from skvae._anomaly import AEAnomalyDetector", "_html imports"),
         ("_display/samples.py", "import torch.nn", "no torch"),
         ("_display/samples.py", "import matplotlib.pyplot as plt", "inside functions"),
         ("_base.py", "if True:\n    from matplotlib import pyplot", "inside functions"),

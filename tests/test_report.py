@@ -11,8 +11,8 @@ from scipy.stats import false_discovery_control
 from sklearn.datasets import load_wine
 
 from skvae import AEAnomalyDetector, AnomalyReport
-from skvae._report.charts import MOST_POINTS, Axis, histogram, plane, some_of
-from skvae._report.elements import element
+from skvae._html.charts import MOST_POINTS, Axis, histogram, plane, some_of
+from skvae._html.elements import element
 
 SHORT = {"hidden_layer_sizes": (16,), "n_components": 8, "cv": 2, "random_state": 0}
 EVIL = "<script>alert('x')</script>&\"'"

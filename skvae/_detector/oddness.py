@@ -147,19 +147,19 @@ class Networks:
     between: tuple[np.ndarray, np.ndarray]
 
     def measure(self, rows: np.ndarray) -> list[np.ndarray]:
-        """By each, the negative log-likelihood of every cell given the model's code of its row; NaN where it is missing."""
+        """For each model, the negative log-likelihood of every cell given the code of its row; NaN for missing cells."""
         squashed = self.squashing.apply(rows)
         return [-fitted.score_cells(squashed, squashed, n_draws=1) for fitted in self.fitted]
 
     def codes(self, rows: np.ndarray) -> np.ndarray | None:
-        """Of each row, by the first; None where there is none."""
+        """Return the codes of the rows by the first model; None without models."""
         if not self.fitted:
             return None
         first = self.fitted[0]
         return first.map_rows(first.module.encode, self.squashing.apply(rows))
 
     def expected(self, rows: np.ndarray) -> list[np.ndarray]:
-        """By each, what it expects in the cells, in the units of the input."""
+        """For each model, the expected cells, in the units of the input."""
         squashed, (lowest, highest) = self.squashing.apply(rows), self.between
         cells = [self.squashing.invert(fitted.expected(fitted.read(squashed))) for fitted in self.fitted]
         return [np.fmin(np.fmax(some, lowest), highest) for some in cells]

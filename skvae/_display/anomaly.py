@@ -150,7 +150,7 @@ class AnomalyDisplay:
     def _plot_cells(self, ax: Any, shares: np.ndarray, telling: np.ndarray, kwargs: dict[str, Any]) -> None:
         style = {"cmap": "Oranges", "vmin": 0, "vmax": 1, "aspect": "auto", **kwargs}
         self.image_ = ax.imshow(shares, **style)
-        self.colorbar_ = self.figure_.colorbar(self.image_, ax=[*self.axes_[1:]], label="share of the row's oddness")
+        self.colorbar_ = self.figure_.colorbar(self.image_, ax=[*self.axes_[1:]], label="share of the row's anomaly score")
         self.colorbar_.ax.yaxis.set_major_formatter("{x:.0%}")
         values = np.asarray(self.values, dtype=object)[:, telling]
         for (i, j), value in np.ndenumerate(values):
@@ -159,7 +159,7 @@ class AnomalyDisplay:
         names = [shortened(self.columns[j]) for j in telling]
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
         ax.set_yticks(range(len(values)), [shortened(row) for row in self.rows])
-        ax.set(ylabel="row, the oddest first")
+        ax.set(ylabel="row, most anomalous first")
         ax.spines[:].set_visible(False)
 
     def _plot_parts(self, ax: Any) -> None:

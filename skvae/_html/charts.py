@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skvae._report.elements import Element, element, joined
+from skvae._html.elements import Element, element, joined
 
 BINS = 48
 LEAST_HEIGHT = 3.0  # per cent, so that a bar of a single row is seen
@@ -88,7 +88,7 @@ def _threshold(place: float, threshold: float) -> Element:
 
 
 def plane(codes: np.ndarray, flagged: np.ndarray, scores: np.ndarray, labels: Sequence[Any]) -> Element:
-    """Codes along two principal axes: circles, and triangles for flagged rows; the oddest rows have their labels."""
+    """Codes along two principal axes: circles, and triangles for flagged rows. The most anomalous rows are labelled."""
     shown = some_of(scores)
     places = _on_plane(codes, ~flagged)
     points = [_point(places[i], bool(flagged[i]), f"{labels[i]}: score {number(scores[i])}") for i in shown[::-1]]
@@ -97,7 +97,7 @@ def plane(codes: np.ndarray, flagged: np.ndarray, scores: np.ndarray, labels: Se
 
 
 def some_of(scores: np.ndarray) -> np.ndarray:
-    """Rows to draw, the oddest first: all of a small table, else the oddest thousand and every so many of the others."""
+    """Rows to draw, the most anomalous first: all of a small table, else a thousand of these and some of the others."""
     order, half = np.argsort(-scores, kind="stable"), MOST_POINTS // 2
     if len(order) <= MOST_POINTS:
         return order

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from skvae._display.cells import cells_of, shares_of
-from skvae._report.charts import number
-from skvae._report.columns import ColumnAccount
-from skvae._report.page import document, fragment
+from skvae._html.charts import number
+from skvae._html.columns import ColumnAccount
+from skvae._html.page import document, fragment
 from skvae._tables.libraries import as_table, rows_at
 
 MOST_EXPLAINED = 1000  # rows whose columns to blame are counted
@@ -59,7 +59,7 @@ class AnomalyReport:
 
     See Also
     --------
-    AnomalyDisplay : The oddest rows as a figure of matplotlib.
+    AnomalyDisplay : The most anomalous rows as a figure of matplotlib.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class AnomalyReport:
         least_p_value : float
             The smallest that a row can have.
         n_rows : int
-            How many of the oddest rows to show.
+            Number of rows to show.
         false_discovery_rate : float or None
             None flags what ``detector.predict`` flags.
         """

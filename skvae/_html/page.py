@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skvae._display.cells import rounded, written
-from skvae._report.charts import MOST_POINTS, bar, histogram, number, plane
-from skvae._report.elements import Element, element, joined, table
+from skvae._html.charts import MOST_POINTS, bar, histogram, number, plane
+from skvae._html.elements import Element, element, joined, table
 from skvae._tables.columns import shortened
 
 if TYPE_CHECKING:
-    from skvae._report.anomalies import AnomalyReport
+    from skvae._html.anomalies import AnomalyReport
 
 LONGEST_VALUE, LONGEST_IN_MAP, LONGEST_NOTE, LONGEST_LABEL = 40, 16, 28, 24  # letters
 N_REASONS = 3  # cells that are named for each row
@@ -36,7 +36,7 @@ def document(report: "AnomalyReport") -> str:
 
 def fragment(report: "AnomalyReport") -> Element:
     """A report as a part of another page, such as a notebook."""
-    style = Element((files("skvae._report") / "report.css").read_text(encoding="utf-8"))
+    style = Element((files("skvae._html") / "page.css").read_text(encoding="utf-8"))
     sections = (summary, distribution, reasons, cell_map, columns_to_blame, codes, columns)
     return element("div", element("style", style), *(section(report) for section in sections), class_="skvae-report")
 
@@ -72,7 +72,7 @@ def distribution(report: "AnomalyReport") -> Element:
 
 
 def reasons(report: "AnomalyReport") -> Element:
-    """The oddest rows, each with the cells that explain it."""
+    """The most anomalous rows, each with the cells that explain it."""
     p_value = [] if report.p_values is None else [_number("p-value", "th")]
     head = ["row", _number("score", "th"), *p_value, "", "cells to blame: found, expected"]
     lines = [_reason_line(report, i) for i in range(len(report.oddest))]
@@ -108,7 +108,7 @@ def _instead(report: "AnomalyReport", i: int, j: int) -> str:
 
 
 def cell_map(report: "AnomalyReport") -> Element:
-    """The values of the oddest rows, shaded by their share in the score."""
+    """The values of these rows, shaded by their share in the score."""
     shown = _map_columns(report.shares)
     head = ["row", *(report.columns[j].name for j in shown)]
     lines = [
