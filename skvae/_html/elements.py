@@ -30,18 +30,17 @@ def element(tag: str, /, *content: Any, **attributes: Any) -> Element:
     return Element(f"<{tag}{written}/>" if tag in EMPTY else f"<{tag}{written}>{joined(content)}</{tag}>")
 
 
-def joined(content: Any, between: str = "") -> Element:
+def joined(content: Any) -> Element:
     """Elements and text one after the other."""
-    return Element(between.join(part if isinstance(part, Element) else escape(str(part)) for part in content))
+    return Element("".join(part if isinstance(part, Element) else escape(str(part)) for part in content))
 
 
 def table(head: Any, rows: Any, **attributes: Any) -> Element:
-    """A table with a line of column names; content that is no cell becomes one."""
+    """A table with a line of column names; elements are cells already, everything else becomes one."""
     names = joined(_cell(name, "th") for name in head)
     lines = joined(element("tr", joined(map(_cell, row))) for row in rows)
     return element("table", element("thead", element("tr", names)), element("tbody", lines), **attributes)
 
 
 def _cell(content: Any, tag: str = "td") -> Element:
-    is_cell = isinstance(content, Element) and content.startswith(("<td", "<th"))
-    return content if is_cell else element(tag, content)
+    return content if isinstance(content, Element) else element(tag, content)
