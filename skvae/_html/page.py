@@ -149,7 +149,7 @@ def columns_to_blame(report: "AnomalyReport") -> Element:
         [
             _named(report.columns[j].name),
             _number(f"{report.blame[j]:,}"),
-            bar(report.blame[j] / report.blame.max()),
+            element("td", bar(report.blame[j] / report.blame.max())),
         ]
         for j in most
     ]
