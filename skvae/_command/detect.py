@@ -14,6 +14,7 @@ from skvae._command.writing import Output, outputs, table_output, write_table
 
 RATE = 0.1
 N_BLAMED = 3  # cells of a row
+MOST_EXPLAINED = 10_000  # rows, the oddest; to explain a row takes as long as to score it
 WORTH_PRINTING = 0.25  # of what the first cell of a row adds to its score
 
 
@@ -26,9 +27,9 @@ class Findings:
     order : ndarray of int
         Places of all rows, the oddest first.
     rows : DataFrame
-        ``row``, ``rank`` and ``score`` of rows that were explained; ``p_value`` and ``flag`` where another table was learned
-        from; ``column_1``, ``found_1``, ``expected_1`` and so on.
-    shares : ndarray of shape (n_rows, N_BLAMED)
+        ``row``, ``rank`` and ``score``; ``p_value`` and ``flag`` where another table was learned from; ``column_1``,
+        ``found_1``, ``expected_1`` and so on, empty where rows were not explained.
+    shares : ndarray of shape (n_explained, N_BLAMED)
         What each of these cells adds to the score, in terms of the first.
     n_flagged : int
     """
@@ -72,7 +73,8 @@ def _check(options: Namespace) -> None:
     for name in ("fail", "fdr"):
         if not options.fit_on and getattr(options, name):
             raise Unusable(
-                f"--{name} needs --fit-on CLEAN: rows are flagged by p-values, and these hold only for rows that were not learned from"
+                f"--{name} needs --fit-on CLEAN: rows are flagged by p-values, which hold only for rows that were not "
+                "learned from"
             )
 
 
@@ -89,18 +91,18 @@ def _find(detector: Any, table: Table, options: Namespace) -> Findings:
     np.add.at(n_wrong, [cell.row - 1 for cell in table.wrong], 1)
     scores = -detector.score_samples(table.rows) if options.fit_on else detector.decision_scores_
     order = np.lexsort((-scores, -n_wrong))
-    shown = order if options.out else order[: options.top]
-    rows = pd.DataFrame({"row": shown + 1, "rank": np.arange(1, len(shown) + 1), "score": scores[shown]})
+    rows = pd.DataFrame({"row": order + 1, "rank": np.arange(1, len(order) + 1), "score": scores[order]})
     n_flagged = 0
     if options.fit_on:
         from scipy.stats import false_discovery_control
 
         p_values = detector.p_values(table.rows)
         flags = (false_discovery_control(p_values) <= (options.fdr or RATE)) | (n_wrong > 0)
-        rows["p_value"], rows["flag"] = p_values[shown], flags[shown]
+        rows["p_value"], rows["flag"] = p_values[order], flags[order]
         n_flagged = int(flags.sum())
-    blamed, shares = _blamed(detector, table, shown)
-    return Findings(order, pd.concat([rows, blamed], axis=1), shares, n_flagged)
+    n_explained = max(options.top, MOST_EXPLAINED) if options.out else options.top
+    blamed, shares = _blamed(detector, table, order[:n_explained])
+    return Findings(order, pd.concat([rows, blamed], axis=1).fillna(dict.fromkeys(blamed, "")), shares, n_flagged)
 
 
 def _blamed(detector: Any, table: Table, shown: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
@@ -150,9 +152,11 @@ def _print(found: Findings, table: Table, options: Namespace) -> None:
         head = [str(row["rank"]), str(row["row"]), f"{row['score']:.1f}"]
         head += [f"{row['p_value']:.2g}" + ("*" if row["flag"] else " ")] if has_p else []
         for k in range(found.shares.shape[1]):
-            if k == 0 or (row[f"column_{k + 1}"] and found.shares[i, k] >= WORTH_PRINTING):
-                cells = [str(row[f"{name}_{k + 1}"]) for name in ("column", "found", "expected")]
-                lines.append((head if k == 0 else [""] * len(head)) + [cells[0], cells[1] or ("(missing)" if cells[0] else ""), cells[2]])
+            cells = [str(row[f"{name}_{k + 1}"]) for name in ("column", "found", "expected")]
+            if k == 0:
+                lines.append(head + cells)
+            elif found.shares[i, k] >= WORTH_PRINTING and cells[1] != cells[2]:
+                lines.append([""] * len(head) + cells)
     header = ["rank", "row", "score", *(["p-value "] if has_p else []), "column", "found", "expected"]
     print_table(header, lines, ">>>" + (">" if has_p else "") + "<<<")
     if has_p:

@@ -68,7 +68,7 @@ def read_file(path: str, encoding: str | None = None, separator: str | None = No
     text = _decoded(data, encoding, name)
     if separator is None:
         separator = _separator_of(text)
-    elif len(separator) != 1 or separator in "\"\r\n":
+    elif len(separator) != 1 or separator in '"\r\n':
         raise Unusable(f"--separator {shown(separator)}: it must be one character, such as ';'")
     return File(name, _numbered(_csv_frame(text, separator, name), name), separator)
 
@@ -106,7 +106,9 @@ def _decoded(data: bytes, encoding: str | None, name: str) -> str:
         if b"\0" in data[: place + 1000]:
             raise Unusable(f"{name}: is no text (byte {place}, line {line}); it must be csv, parquet or Arrow") from None
         remedy = "add --encoding cp1252, or that of the program that wrote it" if encoding is None else "try another --encoding"
-        raise Unusable(f"{name}: line {line}, byte {place}: is no {encoding or 'UTF-8'} (0x{data[place]:02x}); {remedy}") from None
+        raise Unusable(
+            f"{name}: line {line}, byte {place}: is no {encoding or 'UTF-8'} (0x{data[place]:02x}); {remedy}"
+        ) from None
     if "\0" in text:
         place = text.index("\0")
         line = text.count("\n", 0, place) + 1
@@ -140,11 +142,13 @@ def _csv_frame(text: str, separator: str, name: str) -> pd.DataFrame:
     for line, row in rows:
         if len(row) != len(header):
             raise Unusable(
-                f"{name}: line {line} has {_cells(row)}, but the header has {len(header)}; they are separated by {separator!r}: "
-                "quote cells that hold it, remove lines above the header, or give another --separator"
+                f"{name}: line {line} has {_cells(row)}, but the header has {len(header)}; cells are separated by "
+                f"{separator!r}: quote cells that hold it, remove lines above the header, or give another --separator"
             )
         cells.append(row)
-    columns = [pd.Series(column, dtype=object) for column in zip(*cells, strict=True)] or [pd.Series(dtype=object)] * len(header)
+    columns = [pd.Series(column, dtype=object) for column in zip(*cells, strict=True)] or [pd.Series(dtype=object)] * len(
+        header
+    )
     return pd.DataFrame(dict(enumerate(columns))).set_axis([field.strip() for field in header], axis=1)
 
 

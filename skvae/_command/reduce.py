@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 
 from skvae._command.errors import Unusable
@@ -66,4 +67,13 @@ def _draw(codes: pd.DataFrame, name: str, file: IO[bytes], kind: str) -> None:
 
 
 def _judged(model: Any) -> str:
-    return ""
+    """How well rows that were held out are told by the components, and how well by PCA's."""
+    scores = model.validation_scores_
+    if scores is None:
+        return "too few rows to hold any out: the components are those of PCA"
+    start, best = scores[0], scores[model.best_iter_]
+    if np.ndim(model.noise_variance_):  # one for each column: rows are told by their likelihood
+        return f"log-likelihood of held-out rows, in nats per row: {best:.2f}, {start:.2f} by a linear model"
+    error = 1 - float(np.sum(model.explained_variance_ratio_))
+    of_pca = error / (1 - 2 * (best - start) / model.n_features_in_)  # scores are at the variance of PCA's error
+    return f"error of held-out rows, as a share of their variance: {error:.3f}, {of_pca:.3f} by PCA"

@@ -1,9 +1,9 @@
-"""How the cells of a column are written, so that text becomes numbers and dates, and what is filled in looks like the others."""
+"""How the cells of a column are written: text becomes numbers and dates, and what is filled in looks like the others."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ MOST_WRONG, FEW_WRONG = 0.01, 3  # cells of a column of numbers or dates that ar
 MOST_OF_FEW = 0.1  # ... but no larger share than this
 SAMPLE = 200  # distinct cells that a style is tried on first
 MOST_DECIMALS = 8
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")  # a number, or one of thousands that are parted by dots
 Cells = Counter[str]  # how often each text is there
 
 
@@ -93,15 +94,13 @@ def is_missing(text: str, missing: Iterable[str] = (), kind: str = "number") -> 
     return (word in BLANKS and (kind != "text" or word not in WORDS)) or text in missing
 
 
-def style_of(cells: Cells, prefers_comma: bool) -> Style:
-    """How a column is written, of which ``cells`` are not missing."""
-    most_wrong = allowed(cells.total())
-    for kind in (candidates(cells), _dates(cells)):
-        if kind and kind[0][0] <= most_wrong:
-            least = kind[0][0]
-            fitting = [style for wrong, style in kind if wrong == least]
-            return next((style for style in fitting if (style.decimal == ",") == prefers_comma), fitting[0])
-    return Style("text")
+def style_of(cells: Cells, fitting: list[Style], prefers_comma: bool) -> Style:
+    """How a column is written, of which ``cells`` are not missing and ``fitting`` are the styles of numbers that fit best."""
+    if fitting:
+        style = next((style for style in fitting if (style.decimal == ",") == prefers_comma), fitting[0])
+        return replace(style, decimals=_decimals(style, cells))
+    formats = dict.fromkeys(form for text in list(cells)[:SAMPLE] for form in date_formats(text.strip(SPACES)))
+    return next(iter(_best(cells, (Style("date", format=form) for form in formats))), Style("text"))
 
 
 def allowed(n: int) -> float:
@@ -109,40 +108,49 @@ def allowed(n: int) -> float:
     return min(max(FEW_WRONG, MOST_WRONG * n), MOST_OF_FEW * n)
 
 
-def candidates(cells: Cells) -> list[tuple[int, Style]]:
-    """Styles of numbers that nearly all cells are written in, those with the fewest other cells first."""
+def styles_of_numbers(cells: Cells) -> list[Style]:
+    """Styles of numbers in which nearly all cells are written, those that fit best; several where the cells do not tell.
+
+    Whole numbers without anything that parts them have the plain style alone.
+    """
     codes = sum(n for text, n in cells.items() if re.match(r"\s*[+-]?0\d", text))
     if codes > allowed(cells.total()):
         return []
     before, after = _affixes(cells)
-    found = []
-    for thousands, decimal in STYLES:
-        style = Style("number", thousands, decimal, 0, before, after)
-        wrong = _n_wrong(cells, style)
-        if wrong <= allowed(cells.total()):
-            found.append((wrong, style))
-    found.sort(key=lambda pair: pair[0])
-    return [(wrong, _with_decimals(style, cells)) for wrong, style in found]
+    styles = [Style("number", thousands, decimal, before=before, after=after) for thousands, decimal in STYLES]
+    best = _best(cells, styles[:1])
+    if best and not all(GROUPED.fullmatch(text.strip()) for text in cells):
+        return best
+    return _best(cells, styles)
 
 
-def _dates(cells: Cells) -> list[tuple[int, Style]]:
-    formats = dict.fromkeys(form for text in list(cells)[:SAMPLE] for form in date_formats(text.strip(SPACES)))
-    found = [(_n_wrong(cells, style), style) for style in (Style("date", format=form) for form in formats)]
-    return sorted(found, key=lambda pair: pair[0])
+def decimals_of(styles: list[Style]) -> set[str]:
+    """What parts decimals in the styles that a column may be written in."""
+    return {style.decimal for style in styles}
+
+
+def _best(cells: Cells, styles: Iterable[Style]) -> list[Style]:
+    """The styles that the fewest cells are not written in, where these are few enough."""
+    wrong = [(_n_wrong(cells, style), style) for style in styles]
+    least = min((n for n, _ in wrong), default=np.inf)
+    return [style for n, style in wrong if n == least <= allowed(cells.total())]
 
 
 def _n_wrong(cells: Cells, style: Style) -> int:
-    """Cells that are written otherwise; of a sample where those are many."""
+    """Cells that are written otherwise; of a sample alone where those are many."""
     texts = list(cells)
-    for some in (texts[:: -(-len(texts) // SAMPLE)], texts):
-        wrong = [cells[text] for text, value in zip(some, style.values(some), strict=True) if pd.isna(value)]
-        if len(wrong) > 0.2 * len(some) + 1:
-            break
-    return sum(wrong) if some is texts else cells.total()
+    sample = texts[:: -(-len(texts) // SAMPLE) or 1]
+    if style.values(sample).isna().sum() > 0.2 * len(sample) + 1:
+        return cells.total()
+    values = style.values(texts)
+    return sum(cells[text] for text, is_wrong in zip(texts, values.isna(), strict=True) if is_wrong)
 
 
 def numbers(texts: pd.Series, thousands: str, decimal: str) -> pd.Series:
     """Numbers that are written in a style; NaN for all else."""
+    plain = pd.to_numeric(texts, errors="coerce").astype(np.float64)
+    if (thousands, decimal) == ("", ".") and plain.notna().all():
+        return plain
     bare = texts.str.replace(f"[{SYMBOLS}]", "", regex=True).str.strip(SPACES)
     if (thousands, decimal) != ("", "."):
         bare = bare.where(bare.map(lambda text: bool(number_pattern(thousands, decimal).fullmatch(text))))
@@ -151,21 +159,13 @@ def numbers(texts: pd.Series, thousands: str, decimal: str) -> pd.Series:
     return pd.to_numeric(bare, errors="coerce").astype(np.float64)
 
 
-def _with_decimals(style: Style, cells: Cells) -> Style:
-    """The style with as many decimals as cells have."""
-    decimals = 0
-    for text in cells:
-        if "e" in text.lower() and style.decimal == ".":
-            if not pd.isna(style.values([text])[0]):
-                return _replaced(style, None)
-            continue
-        _, found, behind = text.strip(SPACES + SYMBOLS).rpartition(style.decimal)
-        decimals = max(decimals, len(behind)) if found and behind.isdecimal() else decimals
-    return _replaced(style, decimals if decimals <= MOST_DECIMALS else None)
-
-
-def _replaced(style: Style, decimals: int | None) -> Style:
-    return Style(style.kind, style.thousands, style.decimal, decimals, style.before, style.after)
+def _decimals(style: Style, cells: Cells) -> int | None:
+    """The most decimals that a cell has; None where cells are written with exponents, or with very many."""
+    if style.decimal == "." and any("e" in text.lower() and style.values([text]).notna()[0] for text in cells):
+        return None
+    behind = (text.strip(SPACES + SYMBOLS).rpartition(style.decimal) for text in cells)
+    most = max((len(digits) for _, found, digits in behind if found and digits.isdecimal()), default=0)
+    return most if most <= MOST_DECIMALS else None
 
 
 def _affixes(cells: Cells) -> tuple[str, str]:

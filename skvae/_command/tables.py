@@ -12,7 +12,7 @@ import pandas as pd
 
 from skvae._command.errors import Unusable, one_line, shown
 from skvae._command.reading import File, is_index, read_file
-from skvae._command.styles import Cells, Style, allowed, candidates, is_missing, style_of
+from skvae._command.styles import Cells, Style, allowed, decimals_of, is_missing, style_of, styles_of_numbers
 from skvae._tables.schema import Schema
 
 LEAST_ROWS = 2
@@ -87,7 +87,7 @@ def read_table(path: str, options: Namespace) -> Table:
             notes[label] = "counts the rows"
     rows = rows.drop(columns=[label for label in rows if label in notes])
     used = _used(file.name, rows, kinds, notes)
-    _tell_of_texts(frame, styles, kinds, notes)
+    _tell_of_texts(frame, styles, notes)
     wrong = [cell for cell in wrong if cell.column in used]
     return Table(file, rows[used], {label: styles[label] for label in used}, tuple(wrong), kinds, notes)
 
@@ -107,7 +107,9 @@ def read_like(path: str, options: Namespace, clean: Table) -> Table:
         raise Unusable(f"{file.name}: has none of the columns of {clean.name}, such as {shown(missing[0])}")
     if missing:
         names = ", ".join(map(shown, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        raise Unusable(f"{file.name}: lacks {names}, which {clean.name} has; add it, or leave it out: --drop {_quoted(missing)}")
+        raise Unusable(
+            f"{file.name}: lacks {names}, which {clean.name} has; add it, or leave it out: --drop {_quoted(missing)}"
+        )
     frame = file.frame[list(clean.rows)]
     styles = {label: _style_like(clean, frame[label], options.missing) for label in frame}
     rows, wrong = _read(frame, styles, options.missing)
@@ -134,14 +136,15 @@ def _without(file: File, dropped: Iterable[str]) -> pd.DataFrame:
 def _styles(file: File, frame: pd.DataFrame, missing: list[str]) -> dict[str, Style]:
     """How each column is written; what decimals are parted by where a column does not tell, other columns do."""
     cells = {label: _cells(frame[label], missing) for label in frame if is_text(frame[label])}
+    numbers = {label: styles_of_numbers(counts) for label, counts in cells.items()}
     votes = Counter[str]()
-    for counts in cells.values():
-        fitting = candidates(counts)
-        decimals = {style.decimal for wrong, style in fitting if wrong == fitting[0][0]}
-        if len(decimals) == 1:
-            votes.update(decimals)
+    for label, styles in numbers.items():
+        if len(decimals_of(styles)) == 1 and any(styles[0].decimal in text for text in cells[label]):
+            votes.update(decimals_of(styles))
     prefers_comma = votes[","] > votes["."] or (not votes and file.separator == ";" and _has_commas(cells.values()))
-    return {label: style_of(cells[label], prefers_comma) if label in cells else Style("typed") for label in frame}
+    return {
+        label: style_of(cells[label], numbers[label], prefers_comma) if label in cells else Style("typed") for label in frame
+    }
 
 
 def _has_commas(columns: Iterable[Cells]) -> bool:
@@ -209,10 +212,10 @@ def _check_finite(name: str, rows: pd.DataFrame) -> None:
             )
 
 
-def _tell_of_texts(frame: pd.DataFrame, styles: dict[str, Style], kinds: dict[str, str], notes: dict[str, str]) -> None:
+def _tell_of_texts(frame: pd.DataFrame, styles: dict[str, Style], notes: dict[str, str]) -> None:
     """Say of columns of text that most of their cells are numbers."""
     for label, style in styles.items():
-        if style.kind != "text" or kinds[label] == "left out" and label in notes and notes[label] == "by --drop":
+        if style.kind != "text":
             continue
         cells = _cells(frame[label], ())
         values = Style("number").values(list(cells))
@@ -231,7 +234,8 @@ def _style_like(clean: Table, column: pd.Series, missing: list[str]) -> Style:
     kind = {"number": "number", "date": "date"}.get(clean.kinds[column.name], "text")
     if kind == "text":
         return PLAIN
-    style = style_of(_cells(column, missing), prefers_comma=fitted.decimal == ",")
+    cells = _cells(column, missing)
+    style = style_of(cells, styles_of_numbers(cells), prefers_comma=fitted.decimal == ",")
     return style if style.kind == kind else fitted if fitted.kind == kind else Style(kind)
 
 

@@ -30,8 +30,11 @@ class Output:
     def __init__(self, path: str, suffixes: tuple[str, ...], option: str) -> None:
         self.path, self.suffixes = path, suffixes
         if not self.suffix:
-            raise Unusable(f"{option} {path}: its name must end with {', '.join(suffixes[:-1])} or {suffixes[-1]}".replace(
-                "with  or ", "with "))
+            raise Unusable(
+                f"{option} {path}: its name must end with {', '.join(suffixes[:-1])} or {suffixes[-1]}".replace(
+                    "with  or ", "with "
+                )
+            )
         self.target = Path(os.path.realpath(path))
         self.is_special = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
         self.part = self.target.with_name(f".{self.target.name[:100]}.{secrets.token_hex(4)}.tmp")
@@ -123,7 +126,7 @@ def write_table(output: Output, frame: pd.DataFrame, separator: str = ",") -> No
         if output.suffix == ".parquet":
             frame.to_parquet(file, index=False, engine="pyarrow")
             return
-        gz = "gzip" if output.suffix == ".csv.gz" else None
+        gz = {"method": "gzip", "mtime": 1} if output.suffix == ".csv.gz" else None
         frame.to_csv(file, index=False, sep="\t" if output.suffix == ".tsv" else separator, compression=gz, encoding="utf-8")
 
     output.write(write)
