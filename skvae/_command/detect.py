@@ -47,10 +47,9 @@ def run(options: Namespace) -> bool:
     report = Output(options.report, (".html",), "--report") if options.report else None
     with outputs(out, report):
         learned = read_table(options.fit_on or options.table, options)
+        table = read_like(options.table, options, learned) if options.fit_on else learned
         show_columns(learned)
-        table = learned
         if options.fit_on:
-            table = read_like(options.table, options, learned)
             show_columns(table)
         with fitting(learned):
             detector = _fitted(learned, options)

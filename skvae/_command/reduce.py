@@ -21,6 +21,9 @@ def run(options: Namespace) -> bool:
     plot = _plot_output(options)
     with outputs(out, plot):
         table = read_table(options.table, options)
+        if options.k > table.rows.shape[1]:
+            used = counted(table.rows.shape[1], "column")
+            raise Unusable(f"{table.name}: -k {options.k} is more than the {used} that can be used; use a smaller one")
         show_columns(table)
         with fitting(table):
             model, codes = _reduced(table, options)
