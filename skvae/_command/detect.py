@@ -60,7 +60,8 @@ def run(options: Namespace) -> bool:
         if report:
             rate = (options.fdr or RATE) if options.fit_on else None
             with fitting(table):
-                page = detector.report(table.rows, n_rows=options.top, false_discovery_rate=rate).to_html()
+                report_of = {"n_rows": options.top, "false_discovery_rate": rate, "title": f"Anomaly report: {table.name}"}
+                page = detector.report(table.rows, **report_of).to_html()
             report.write(lambda file: file.write(page.encode()))
     _print(found, table, options)
     return bool(options.fail and found.n_flagged)
