@@ -1,5 +1,6 @@
 """``skvae detect``: the rows and cells that do not fit the rest of a table."""
 
+import math
 from argparse import Namespace
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 
 from skvae._command.errors import Unusable
 from skvae._command.tables import Table, read_like, read_table
-from skvae._command.terminal import counted, fitting, is_watched, print_table, show_columns
+from skvae._command.terminal import counted, fitting, is_watched, note, print_table, show_columns
 from skvae._command.writing import Output, outputs, table_output, write_table
 
 RATE = 0.1
@@ -51,6 +52,7 @@ def run(options: Namespace) -> bool:
         show_columns(learned)
         if options.fit_on:
             show_columns(table)
+            _tell_of_least_p_value(learned, table, options.fdr or RATE)
         with fitting(learned):
             detector = _fitted(learned, options)
         with fitting(table):
@@ -76,6 +78,17 @@ def _check(options: Namespace) -> None:
                 f"--{name} needs --fit-on CLEAN: rows are flagged by p-values, which hold only for rows that were not "
                 "learned from"
             )
+
+
+def _tell_of_least_p_value(learned: Table, table: Table, rate: float) -> None:
+    """Say where a single row cannot be flagged, however odd it is, because no p-value is small enough."""
+    least = 1 / (len(learned.rows) + 1)
+    fewest = math.ceil(len(table.rows) * least / rate)
+    if fewest > 1:
+        note(
+            f"no p-value is below {least:.2g}, as {learned.name} has {counted(len(learned.rows), 'row')}: rows are flagged "
+            f"only where {fewest} or more are that odd; take more clean rows, fewer rows at once, or a larger --fdr"
+        )
 
 
 def _fitted(table: Table, options: Namespace) -> Any:

@@ -192,7 +192,7 @@ def _used(name: str, rows: pd.DataFrame, kinds: dict[str, str], notes: dict[str,
     for column in columns:
         is_used = column.kind != "ignored"
         kinds[column.name] = {"datetime": "date"}.get(column.kind, column.kind) if is_used else "left out"
-        notes[column.name] = column.note.replace("levels", "different texts") if not is_used else column.note
+        notes[column.name] = column.note.replace("levels", "categories" if is_used else "different texts")
     used = [column.name for column in columns if column.kind != "ignored"]
     if not used:
         raise Unusable(f"{name}: no column can be learned from; all are empty, dropped, or different in nearly every row")

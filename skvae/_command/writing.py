@@ -124,7 +124,11 @@ def write_table(output: Output, frame: pd.DataFrame, separator: str = ",") -> No
 
     def write(file: IO[bytes]) -> None:
         if output.suffix == ".parquet":
-            frame.to_parquet(file, index=False, engine="pyarrow")
+            import pyarrow as pa
+            from pyarrow import parquet
+
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            parquet.write_table(table.replace_schema_metadata(None), file)  # without what types pandas had for them
             return
         gz = {"method": "gzip", "mtime": 1} if output.suffix == ".csv.gz" else None
         frame.to_csv(file, index=False, sep="\t" if output.suffix == ".tsv" else separator, compression=gz, encoding="utf-8")
