@@ -139,7 +139,7 @@ def test_cells_that_are_no_numbers_are_told(capsys: pytest.CaptureFixture) -> No
     assert first.split()[1] == "7"
     assert "height" in first
     assert "17o.3" in first
-    assert "1 cell that cannot be read" in told.out
+    assert "1 cell cannot be read" in told.out
 
 
 def test_too_many_cells_that_are_no_numbers_make_text() -> None:

@@ -176,6 +176,6 @@ def _print(found: Findings, table: Table, options: Namespace) -> None:
         rate = options.fdr or RATE
         print(f"\n* {found.n_flagged} of {counted(len(table.rows), 'row')} flagged, at a false discovery rate of {rate:g}")
     if table.wrong:
-        print(f"\n{counted(len(table.wrong), 'cell')} that cannot be read as their column's kind rank first.")
+        print(f"\n{counted(len(table.wrong), 'cell')} cannot be read as the kind of the column; such rows rank first")
     for path in filter(None, (options.out, options.report)):
         print(f"\nwritten: {path}")
