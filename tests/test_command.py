@@ -165,6 +165,22 @@ def test_separators_at_the_ends_of_lines_are_no_column() -> None:
     assert list(read("a,b,\n1,2,\n3,4,\n").file.frame) == ["a", "b"]
 
 
+def test_numbers_in_place_of_names_are_told(capsys: pytest.CaptureFixture) -> None:
+    Path("table.csv").write_text(load_iris(as_frame=True).data.iloc[20:80].to_csv(index=False).partition("\n")[2])
+    assert main(["reduce", "table.csv", "-o", "out.csv", "-k", "1"]) == 0
+    assert "are numbers; add a line of names" in capsys.readouterr().err
+
+
+def test_wide_tables_are_summed_up(capsys: pytest.CaptureFixture) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 50))).add_prefix("c").assign(kind=list("ab") * 15)
+    frame.loc[3, "c7"] = np.nan
+    frame.to_csv("table.csv", index=False)
+    assert main(["detect", "table.csv", "--top", "1"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines] == ["table.csv:", "column", "c7", "kind", "and"]
+    assert lines[-1] == "  and 49 more"
+
+
 def test_encoding_and_separator() -> None:
     content = "a~b\nü~1\nö~2\nü~3\n".encode("cp1252")
     assert read(content, encoding="cp1252", separator="~").rows["a"].tolist() == ["ü", "ö", "ü"]

@@ -1,6 +1,7 @@
 """A file as a table that an estimator takes: what each column is, what is left out, and which cells cannot be read."""
 
 import difflib
+import shlex
 import warnings
 from argparse import Namespace
 from collections import Counter
@@ -270,6 +271,4 @@ def told(error: Exception, name: str) -> Unusable:
 
 def _quoted(names: Iterable[str]) -> str:
     """Names as a shell takes them."""
-    import shlex
-
     return " ".join(shlex.quote(one_line(name)) for name in names)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pandas as pd
 
 from skvae._command.errors import one_line
-from skvae._command.styles import is_missing
+from skvae._command.styles import Style, is_missing
 from skvae._command.tables import Table, told
 
 NARROWEST, WIDEST, PLAIN_WIDTH = 60, 160, 80
@@ -54,6 +54,8 @@ def show_columns(table: Table) -> None:
     """Say on standard error what was made of each column."""
     frame, rows = table.file.frame, table.rows
     print(f"{table.name}: {counted(len(frame), 'row')}, {counted(frame.shape[1], 'column')}", file=sys.stderr)
+    if all(Style("number").values([label]).notna()[0] for label in frame):
+        note(f"{table.name}: the names of the columns in the first line are numbers; add a line of names if they are missing")
     wrong = Counter(cell.column for cell in table.wrong)
     lines = []
     for label in frame:

@@ -30,11 +30,7 @@ class Output:
     def __init__(self, path: str, suffixes: tuple[str, ...], option: str) -> None:
         self.path, self.suffixes = path, suffixes
         if not self.suffix:
-            raise Unusable(
-                f"{option} {path}: its name must end with {', '.join(suffixes[:-1])} or {suffixes[-1]}".replace(
-                    "with  or ", "with "
-                )
-            )
+            raise Unusable(f"{option} {path}: its name must end with {' or '.join(suffixes)}")
         self.target = Path(os.path.realpath(path))
         self.is_special = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
         self.part = self.target.with_name(f".{self.target.name[:100]}.{secrets.token_hex(4)}.tmp")
