@@ -123,6 +123,15 @@ def test_dates(form: str) -> None:
     assert table.styles["c"].written(moments[40]) == moments[40].strftime(form)
 
 
+def test_the_style_that_fits_most_cells_is_taken() -> None:
+    table = read(column(["5", "17"] * 100 + ["1,234", "2,500", "3,000"]))
+    assert not table.wrong
+    assert table.rows["c"].max() == 3000
+    table = read(column(["5,5", "17,25"] * 100 + ["1.5o", "2.000,5"]))
+    assert [cell.text for cell in table.wrong] == ["1.5o"]
+    assert table.rows["c"].max() == 2000.5
+
+
 def test_codes_stay_text() -> None:
     assert read(column(["007", "010", "123"] * 10)).kinds["c"] == "category"
 

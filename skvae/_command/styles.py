@@ -111,17 +111,15 @@ def allowed(n: int) -> float:
 def styles_of_numbers(cells: Cells) -> list[Style]:
     """Styles of numbers in which nearly all cells are written, those that fit best; several where the cells do not tell.
 
-    Whole numbers without anything that parts them have the plain style alone.
+    Where all cells are plain numbers, and not all could be thousands parted by dots, it is the plain style alone.
     """
     codes = sum(n for text, n in cells.items() if re.match(r"\s*[+-]?0\d", text))
     if codes > allowed(cells.total()):
         return []
     before, after = _affixes(cells)
     styles = [Style("number", thousands, decimal, before=before, after=after) for thousands, decimal in STYLES]
-    best = _best(cells, styles[:1])
-    if best and not all(GROUPED.fullmatch(text.strip()) for text in cells):
-        return best
-    return _best(cells, styles)
+    is_plain = _n_wrong(cells, styles[0]) == 0 and not all(GROUPED.fullmatch(text.strip()) for text in cells)
+    return styles[:1] if is_plain else _best(cells, styles)
 
 
 def decimals_of(styles: list[Style]) -> set[str]:
