@@ -14,7 +14,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
 import skvae
-from skvae import AEAnomalyDetector
+from skvae import AEAnomalyDetector, AutoencoderTransformer
 from skvae._command import tables
 from skvae._command.arguments import parser
 from skvae._command.program import main
@@ -386,8 +386,12 @@ def test_reduce(capsys: pytest.CaptureFixture) -> None:
     assert codes.shape == (178, 3)
     assert list(codes) == [f"autoencodertransformer{i}" for i in range(3)]
     assert Path("out.png").read_bytes().startswith(b"\x89PNG")
-    of_ours, of_pca = map(float, re.search(r"variance: ([\d.]+), ([\d.]+) by PCA", capsys.readouterr().out).groups())
-    assert 0.1 < of_ours <= of_pca < 0.5
+    pattern = r"log-likelihood per row ([-\d.]+) nats, ([-\d.]+) by PCA; ([\d.]+)% of the variance"
+    of_ours, of_pca, explained = map(float, re.search(pattern, capsys.readouterr().out).groups())
+    model = AutoencoderTransformer(3, random_state=0).fit(load_wine(as_frame=True).data)
+    assert of_ours == pytest.approx(model.validation_scores_[model.best_iter_], abs=0.01)
+    assert of_pca == pytest.approx(model.validation_scores_[0], abs=0.01)
+    assert explained == pytest.approx(100 * model.explained_variance_ratio_.sum(), abs=0.1)
 
 
 def test_reduce_mixed_table(capsys: pytest.CaptureFixture) -> None:
@@ -396,7 +400,7 @@ def test_reduce_mixed_table(capsys: pytest.CaptureFixture) -> None:
     assert main(["reduce", "table.csv", "-o", "out.csv.gz", "--plot", "plot.svg"]) == 0
     assert pd.read_csv("out.csv.gz").shape == (60, 2)
     assert "<svg" in Path("plot.svg").read_text()
-    assert "log-likelihood of held-out rows" in capsys.readouterr().out
+    assert re.search(r"held-out rows: log-likelihood per row \S+ nats, \S+ by a linear model", capsys.readouterr().out)
 
 
 def test_reduce_few_rows(capsys: pytest.CaptureFixture) -> None:

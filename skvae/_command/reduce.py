@@ -70,13 +70,13 @@ def _draw(codes: pd.DataFrame, name: str, file: IO[bytes], kind: str) -> None:
 
 
 def _judged(model: Any) -> str:
-    """How well rows that were held out are told by the components, and how well by PCA's."""
+    """How well rows that were held out are told by the components, and how well by those of the closed solution."""
     scores = model.validation_scores_
     if scores is None:
         return "too few rows to hold any out: the components are those of PCA"
     start, best = scores[0], scores[model.best_iter_]
-    if np.ndim(model.noise_variance_):  # one for each column: rows are told by their likelihood
-        return f"log-likelihood of held-out rows, in nats per row: {best:.2f}, {start:.2f} by a linear model"
-    error = 1 - float(np.sum(model.explained_variance_ratio_))
-    of_pca = error / (1 - 2 * (best - start) / model.n_features_in_)  # scores are at the variance of PCA's error
-    return f"error of held-out rows, as a share of their variance: {error:.3f}, {of_pca:.3f} by PCA"
+    text = f"held-out rows: log-likelihood per row {best:.2f} nats, "
+    if np.ndim(model.noise_variance_):  # one for each column, as missing values or other columns than numbers make it
+        return f"{text}{start:.2f} by a linear model"
+    share = float(np.sum(model.explained_variance_ratio_))
+    return f"{text}{start:.2f} by PCA; {share:.1%} of the variance explained"
