@@ -454,6 +454,7 @@ def process(*argv: str, **given: object) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", "skvae", *argv], env=environment, stderr=subprocess.PIPE, **given)
 
 
+@pytest.mark.slow
 def test_closed_pipe() -> None:
     people(60).to_csv("table.csv", index=False)
     reader, writer = os.pipe()
@@ -466,6 +467,7 @@ def test_closed_pipe() -> None:
     assert Path("out.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_full_standard_output() -> None:
     people(60).to_csv("table.csv", index=False)
@@ -475,6 +477,7 @@ def test_full_standard_output() -> None:
     assert error.splitlines()[-1] == "skvae: error: standard output: No space left on device"
 
 
+@pytest.mark.slow
 def test_tour_is_what_comes_without_arguments() -> None:
     with process(stdout=subprocess.PIPE) as running:
         first = running.stdout.readline().decode()
