@@ -1,6 +1,7 @@
 """``skvae detect``: the rows and cells that do not fit the rest of a table."""
 
 import math
+import os
 from argparse import Namespace
 from dataclasses import dataclass
 from typing import Any
@@ -70,8 +71,8 @@ def run(options: Namespace) -> bool:
 
 
 def _check(options: Namespace) -> None:
-    if options.fit_on == options.table == "-":
-        raise Unusable("TABLE and --fit-on are both standard input; name a file for one of them")
+    if options.fit_on and os.path.realpath(options.fit_on) == os.path.realpath(options.table):
+        raise Unusable("TABLE and --fit-on are the same; test rows that were not learned from, or leave --fit-on out")
     for name in ("fail", "fdr"):
         if not options.fit_on and getattr(options, name):
             raise Unusable(
