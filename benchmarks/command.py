@@ -28,12 +28,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from skvae._command.program import main as command
 
 import data
 import planted_errors
 from imputation import categories_of, numbers_of
 from report import Rows, asked_for, begin, parser, say_table
+from skvae._command.program import main as command
 
 N_ERRORS, N_LOOKED_AT = 5, 10
 N_LATER, RATE = 60, 0.1

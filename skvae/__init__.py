@@ -1,54 +1,25 @@
 """Autoencoders for people who use scikit-learn."""
 
-from skvae._anomaly import AEAnomalyDetector
-from skvae._autoencoder import AutoencoderTransformer
-from skvae._display.anomaly import AnomalyDisplay
-from skvae._display.interpolation import InterpolationDisplay
-from skvae._display.latent_space import LatentSpaceDisplay
-from skvae._display.loss_curve import LossCurveDisplay
-from skvae._display.reconstruction import ReconstructionDisplay
-from skvae._display.samples import SamplesDisplay
-from skvae._export.onnx_models import to_onnx
-from skvae._export.pipelines import register_onnx_converters
-from skvae._html.anomalies import AnomalyReport
-from skvae._imputer import AutoencoderImputer
-from skvae._vae import Elbo, VAETransformer
-from skvae.core.corruptions import DiffusionNoise, GaussianNoise, Masking, SaltAndPepper, SwapNoise
-from skvae.core.penalties import L1, L2, Contractive, KLSparsity
+import importlib
+import typing
 
-__all__ = [
-    "L1",
-    "L2",
-    "TRUSTED_TYPES",
-    "AEAnomalyDetector",
-    "AnomalyDisplay",
-    "AnomalyReport",
-    "AutoencoderImputer",
-    "AutoencoderTransformer",
-    "Contractive",
-    "DiffusionNoise",
-    "Elbo",
-    "GaussianNoise",
-    "InterpolationDisplay",
-    "KLSparsity",
-    "LatentSpaceDisplay",
-    "LossCurveDisplay",
-    "Masking",
-    "ReconstructionDisplay",
-    "SaltAndPepper",
-    "SamplesDisplay",
-    "SwapNoise",
-    "VAETransformer",
-    "register_onnx_converters",
-    "to_onnx",
-]
-TRUSTED_TYPES = tuple(
-    f"{kind.__module__}.{kind.__name__}"
-    for kind in (
-        *(AutoencoderTransformer, VAETransformer, AEAnomalyDetector, AutoencoderImputer),
-        *(GaussianNoise, Masking, SaltAndPepper, SwapNoise, DiffusionNoise),  # parameters, also in the grid of a search
-        *(L1, L2, KLSparsity, Contractive),
-    )
-)
-"""Names of the classes to trust in a skops file: ``skops.io.load(file, trusted=skvae.TRUSTED_TYPES)``."""
+if typing.TYPE_CHECKING:
+    from skvae._public import *  # noqa: F403
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> typing.Any:
+    """Import the estimators, and torch with them, when a public name is first used.
+
+    The command line answers faster without them.
+    """
+    if name == "__all__" or not name.startswith("_"):
+        public = importlib.import_module("skvae._public")
+        if name == "__all__" or name in public.__all__:
+            return getattr(public, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *importlib.import_module("skvae._public").__all__})

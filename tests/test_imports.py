@@ -75,6 +75,8 @@ ESTIMATORS = ("_autoencoder", "_vae", "_imputer", "_anomaly", "_base")
 ABOVE_FIT = (*ESTIMATORS, "_callbacks", "_reports", "_fitted", "_detector", "_parameters", "_validation", "_display")
 BELOW_SAVING = ("_saving", "_detector", "_fitted", "_principal", "_fit", "_tables", "core")
 
+ROOMS = ("core", *(path.stem for path in PACKAGE.glob("_*")))
+
 # (the rule, the files that it binds, the imports that break it)
 RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
     (
@@ -148,7 +150,7 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.is_private_sklearn,
     ),
     (
-        "above _fit nothing imports likelihoods and penalties, which __init__ may pass on",
+        "above _fit nothing imports likelihoods and penalties, which _public may pass on",
         in_room(*ABOVE_FIT),
         lambda i: i.of("skvae.core.likelihoods", "skvae.core.penalties"),
     ),
@@ -183,14 +185,29 @@ RULES: list[tuple[str, Callable[[str], bool], Callable[[Import], bool]]] = [
         lambda i: i.of("onnx", "skl2onnx") and not i.in_function,
     ),
     (
-        "only _export knows of onnx, and only __init__ of _export",
-        lambda file: not in_room("_export", "__init__")(file),
+        "only _export knows of onnx, and only _public of _export",
+        lambda file: not in_room("_export", "_public")(file),
         lambda i: i.of("onnx", "skl2onnx", *ours("_export")),
     ),
     (
         "_export imports no sklearn, no pandas",
         in_room("_export"),
         lambda i: i.of("sklearn", "pandas"),
+    ),
+    (
+        "the command line imports of skvae the public estimators, itself and _tables",
+        in_room("_command"),
+        lambda i: i.of("skvae") and i.of(*ours(*ROOMS)) and not i.of(*ours("_command", "_tables")),
+    ),
+    (
+        "only __main__ imports the command line and the tour",
+        lambda file: not in_room("_command", "__main__")(file),
+        lambda i: i.of(*ours("_command", "_tour")),
+    ),
+    (
+        "the command line imports the estimators inside functions",
+        in_room("_command"),
+        lambda i: i.of("torch", "sklearn") or (i.of("skvae") and not i.of(*ours("_command", "_tables")) and not i.in_function),
     ),
     (
         "no private name crosses files",
@@ -264,6 +281,9 @@ def test_every_core_file_has_a_layer() -> None:
         ("_base.py", "def fit():\n    from onnx import helper", "knows of onnx"),
         ("_anomaly.py", "from skvae._export.graph import Graph", "knows of onnx"),
         ("_export/tables.py", "import pandas as pd", "_export imports"),
+        ("_command/detect.py", "def run():\n    from skvae._anomaly import AEAnomalyDetector", "public estimators"),
+        ("_command/detect.py", "from skvae import AEAnomalyDetector", "inside functions"),
+        ("_base.py", "from skvae._command.program import main", "only __main__"),
         ("_anomaly.py", "from skvae._detector.oddness import _total", "crosses files"),
         ("_fit/starts.py", "from skvae._fit.pieces import _of_numbers", "crosses files"),
     ],
@@ -293,7 +313,10 @@ def test_a_breach_is_found(file: str, line: str, rule: str) -> None:
         ("_detector/oddness.py", "from skvae._fitted import Fitted"),
         ("_export/onnx_models.py", "def model():\n    from onnx import helper"),
         ("_export/likelihoods.py", "from skvae.core.likelihoods import Gaussian"),
-        ("__init__.py", "from skvae._export.onnx_models import to_onnx"),
+        ("_command/detect.py", "def run():\n    from skvae import AEAnomalyDetector"),
+        ("_command/tables.py", "from skvae._tables.schema import Schema"),
+        ("__main__.py", "from skvae._command.program import main"),
+        ("_public.py", "from skvae._export.onnx_models import to_onnx"),
     ],
 )
 def test_what_is_allowed_is_no_breach(file: str, line: str) -> None:

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_public_names_are_those_of_all() -> None:
-    public = {name for name, value in vars(skvae).items() if not name.startswith("_") and not isinstance(value, type(skvae))}
-    assert public == set(skvae.__all__)
+    values = {name: getattr(skvae, name) for name in dir(skvae) if not name.startswith("_")}
+    assert {name for name, value in values.items() if not isinstance(value, type(skvae))} == set(skvae.__all__)
 
 
 def test_version_is_that_of_the_installed_package() -> None:
@@ -32,7 +32,7 @@ def test_type_hints_are_published() -> None:
 
 def test_import_is_free_of_optional_packages() -> None:
     optional = {"dask", "distributed", "matplotlib", "onnx", "polars", "skl2onnx"}
-    code = f"import sys, skvae; sys.exit(' '.join({optional} & set(sys.modules)) or 0)"
+    code = f"import sys, skvae; skvae.__all__; sys.exit(' '.join({optional} & set(sys.modules)) or 0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
@@ -50,3 +50,13 @@ def test_diagrams_link_to_the_reference(name: str) -> None:
     html = getattr(skvae, name)()._repr_html_()
     assert f"https://github.com/skvae/skvae/blob/main/docs/api.md#skvae.{name}" in html
     assert f"skvae.{name}" in (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def test_names_are_imported_when_they_are_asked_for() -> None:
+    code = "import sys, skvae; assert 'torch' not in sys.modules; skvae.L1; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(AttributeError, match="'skvae' has no attribute 'PCA'"):
+        skvae.PCA  # noqa: B018

@@ -97,7 +97,7 @@ def _numbers(values: list[str]) -> Text | None:
     if any(re.match(r"[+-]?0\d", value) for value in bare) or _are_names(values):
         return None
     for thousands, decimal in STYLES:
-        pattern = _pattern(thousands, decimal)
+        pattern = number_pattern(thousands, decimal)
         if all(map(pattern.fullmatch, bare)):
             seen = set("".join(values))
             dropped = "".join(char for char in SYMBOLS + SPACES + thousands.strip(SPACES) if char in seen)
@@ -105,7 +105,8 @@ def _numbers(values: list[str]) -> Text | None:
     return None
 
 
-def _pattern(thousands: str, decimal: str) -> re.Pattern[str]:
+def number_pattern(thousands: str, decimal: str) -> re.Pattern[str]:
+    """What numbers of a style look like."""
     parted = rf"|[1-9]\d{{0,2}}(?:[{thousands}]\d{{3}})+" if thousands else ""
     exponent = r"(?:[eE][+-]?\d+)?" if decimal == "." else ""
     return re.compile(rf"[+-]?(?:(?:\d+{parted})(?:[{decimal}]\d*)?|[{decimal}]\d+){exponent}")
@@ -124,13 +125,13 @@ def _are_names(values: list[str]) -> bool:
 
 def _moments(values: list[str]) -> Text | None:
     bare = [value.strip(SPACES) for value in values]
-    for form in _formats(bare[0]):
+    for form in date_formats(bare[0]):
         if all(_is_of_format(value, form) for value in bare):
             return Text("datetime", dropped=" " if bare != values else "", format=form)
     return None
 
 
-def _formats(value: str) -> Iterator[str]:
+def date_formats(value: str) -> Iterator[str]:
     """The formats that a date may be of, the likelier first."""
     parts = MOMENT.fullmatch(value)
     if parts is None:
