@@ -126,7 +126,7 @@ class AnomalyReport:
         scores = -detector.score_samples(X)
         if false_discovery_rate is None:
             p_values = None
-            flagged, least_flagged = detector.predict(X) == -1, 1
+            flagged, least_flagged = -scores - detector.offset_ < 0, 1  # as predict does, without scoring again
             threshold = -detector.offset_
             criterion = f"at a score of {number(threshold)} or more, by contamination={detector.contamination!r}"
         else:
