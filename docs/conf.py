@@ -20,7 +20,7 @@ import inventories  # noqa: E402
 
 project = "skvae"
 author = "skvae developers"
-copyright = author
+project_copyright = author
 version = release = skvae.__version__
 
 extensions = [
@@ -62,10 +62,14 @@ autodoc_typehints = "none"  # the docstrings have them
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the template lists the methods
-SphinxDocString._process_param = lambda self, name, text, _: (f"**{name.strip()}**", text)  # numpydoc prefers those of properties
+# numpydoc takes the texts of properties for those of attributes with the same name; ours say less than the class does.
+SphinxDocString._process_param = lambda self, name, text, _: (f"**{name.strip()}**", text)
 
-INHERITED = {"fit_transform", "get_feature_names_out", "set_output"}  # scikit-learn's methods that have an entry
-OF_COLLECTIONS = "fit to_local transform reconstruct reconstruction_error score_samples impute score decision_function predict p_values"
+INHERITED = {"fit_transform", "get_feature_names_out", "set_output"}  # methods of scikit-learn that are listed
+OF_COLLECTIONS = {  # methods that take collections of Dask
+    *("fit", "to_local", "transform", "reconstruct", "reconstruction_error", "score_samples", "impute", "score"),
+    *("decision_function", "predict", "p_values"),
+}
 
 
 def methods(kind: type) -> list[str]:
@@ -74,7 +78,7 @@ def methods(kind: type) -> list[str]:
         return [name for name, value in vars(kind).items() if isinstance(value, property)]
     found = inspect.getmembers(kind, inspect.isroutine)
     if kind.__module__ == "skvae.dask":
-        return [name for name, _ in found if name in OF_COLLECTIONS.split()]
+        return [name for name, _ in found if name in OF_COLLECTIONS]
     return [
         name
         for name, method in found
@@ -99,12 +103,11 @@ sphinx_gallery_conf = {
     "doc_module": "skvae",
     "reference_url": {"skvae": None},
     "backreferences_dir": "examples/uses",
-    "image_scrapers": ("matplotlib",),
+    "capture_repr": (),
     "show_memory": False,
     "write_computation_times": False,
     "show_signature": False,
     "download_all_examples": False,
-    "default_thumb_file": str(HERE / "figures" / "likelihood.png"),
     "within_subsection_order": "NumberOfCodeLinesSortKey",
 }
 

@@ -67,6 +67,7 @@ def write(folder: Path) -> dict[str, tuple[str, str]]:
             if owner == project
             for name in names.split()
         ]
-        head = f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n# The rest of this file is compressed by zlib.\n"
-        (folder / f"{project}.inv").write_bytes(head.encode() + zlib.compress("".join(lines).encode()))
+        head = ["Sphinx inventory version 2", f"Project: {project}", "Version: ", "The rest is compressed by zlib."]
+        text = "".join(f"# {line}\n" for line in head).encode()
+        (folder / f"{project}.inv").write_bytes(text + zlib.compress("".join(lines).encode()))
     return {project: (url, str(folder / f"{project}.inv")) for project, url in URLS.items()}
