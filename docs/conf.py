@@ -40,6 +40,8 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 copybutton_exclude = ".linenos, .gp, .go"  # prompts and results
 
+smartquotes = False  # of the values of parameters, too
+
 html_theme = "furo"
 html_title = f"skvae {version}"
 html_baseurl = "https://skvae.github.io/skvae/"
@@ -114,7 +116,9 @@ sphinx_gallery_conf = {
 
 def escape_shapes(app, what, name, obj, options, lines: list[str]) -> None:
     """Keep ``of shape (n_rows, n_features_in_)`` from being read as a link."""
-    lines[:] = [re.sub(r"_(?=[,)])", r"\_", line) if re.match(r"\w.* of shape \(", line) else line for line in lines]
+    shapes = re.compile(r"of shape \([^)]*\)")
+    text = shapes.sub(lambda shape: re.sub(r"_(?=\W)", r"\\_", shape[0]), "\n".join(lines))
+    lines[:] = text.split("\n")
 
 
 def setup(app) -> None:
