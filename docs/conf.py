@@ -52,6 +52,7 @@ html_theme_options = {
     "source_repository": "https://github.com/skvae/skvae/",
     "source_branch": "main",
     "source_directory": "docs/",
+    "top_of_page_buttons": [],  # many pages are generated and have no source to view
 }
 mathjax_path = "mathjax/tex-svg.js"  # the component of MathJax 3.2.2 that holds its fonts
 mathjax3_config = {"options": {"enableMenu": False}}  # the menu loads other components
