@@ -104,7 +104,6 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": r"\.py$",
     "doc_module": "skvae",
-    "reference_url": {"skvae": None},
     "backreferences_dir": "examples/uses",
     "capture_repr": (),
     "show_memory": False,
