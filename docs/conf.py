@@ -106,6 +106,7 @@ sphinx_gallery_conf = {
     "doc_module": "skvae",
     "backreferences_dir": "examples/uses",
     "capture_repr": (),
+    "remove_config_comments": True,
     "show_memory": False,
     "write_computation_times": False,
     "show_signature": False,

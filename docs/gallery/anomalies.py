@@ -29,8 +29,8 @@ for i, label in enumerate(rows.index[:15]):
     wrong[label] = column
 
 # %%
-# Flag the tenth of the rows with the highest anomaly scores, and ask for the
-# share of each cell in the score of its row.
+# Flag the tenth of the rows with the highest anomaly scores, and ask what each
+# cell adds to the score of its row.
 
 detector = AEAnomalyDetector(contamination=0.1, random_state=0)
 flagged = rows.index[detector.fit_predict(rows) == -1]
@@ -50,7 +50,7 @@ for label in found:
     print(f"{column:29} {values[0]:8.4g} {values[1]:8.4g} {values[2]:8.4g}")
 
 # %%
-# The expected values are near the true ones. The errors that are not found
+# Most expected values are near the true ones. The errors that are not found
 # replace a cell with a value that is plausible in its new column.
 #
 # The display shows the scores of all rows, and the rows with the highest

@@ -62,7 +62,7 @@ def by_jpeg(quality):
 
 points = {"JPEG": [by_jpeg(quality) for quality in range(5, 100, 5)]}
 points |= {"PCA": [], "autoencoder": []}
-for k in (2, 4, 8, 12, 16, 24, 32):
+for k in (4, 8, 16, 24, 32):
     autoencoder = AutoencoderTransformer(
         k,
         hidden_layer_sizes=(256,),

@@ -78,12 +78,9 @@ fig, axes = plt.subplots(5, figsize=(6.4, 4.6), layout="constrained")
 for ax, title, images in zip(
     axes, titles, [clean, *results.values()], strict=True
 ):
-    strip = np.pad(
-        images[:12].reshape(12, 8, 8),
-        ((0, 0), (0, 0), (0, 1)),
-        constant_values=np.nan,
-    )
-    ax.imshow(np.hstack(strip)[:, :-1], cmap="gray", vmin=0, vmax=1)
+    squares = images[:12].reshape(12, 8, 8)
+    tiles = np.pad(squares, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
+    ax.imshow(np.hstack(tiles)[:, :-1], cmap="gray", vmin=0, vmax=1)
     ax.set_title(title, fontsize="medium")
     ax.set_axis_off()
 plt.show()

@@ -28,7 +28,7 @@ train, test = train / 16, test / 16
 settings = {"standardize": False, "random_state": 0}  # pixels have one unit
 gaussian, scores = {}, {}
 print("log density of held-out images, nats\n k    PCA    VAE")
-for k in (2, 4, 8, 16):
+for k in (4, 8, 16):
     vae = VAETransformer(k, likelihood="gaussian", **settings).fit(train)
     scores[k] = {"PCA": PCA(k).fit(train).score(test), "VAE": vae.score(test)}
     gaussian[k] = vae

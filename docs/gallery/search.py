@@ -83,16 +83,23 @@ ax.legend()
 # images by codes of 4 numbers. Images of another digit are dimmed.
 
 queries = [np.flatnonzero(test_digits == digit)[0] for digit in range(10)]
-fig, axes = plt.subplots(1, 3, width_ratios=(1, 8, 8), figsize=(9, 5.2))
-axes[0].imshow(test[queries].reshape(80, 8), cmap="gray")
-axes[0].set_title("query")
-for ax, name in zip(axes[1:], ("PCA", "autoencoder"), strict=True):
-    shown = found[name, 4][queries, :8]
-    wrong = digits[shown] != test_digits[queries, None]
-    images = train[shown] * np.where(wrong, 0.3, 1)[:, :, None]
-    mosaic = images.reshape(10, 8, 8, 8).swapaxes(1, 2).reshape(80, 64)
-    ax.imshow(mosaic, cmap="gray")
-    ax.set_title(f"nearest by {name}")
-for ax in axes:
+shown = {"query": test[queries][:, None]}
+for name in ("PCA", "autoencoder"):
+    nearest_8 = found[name, 4][queries, :8]
+    right = digits[nearest_8] == test_digits[queries, None]
+    images = train[nearest_8] * np.where(right, 1, 0.3)[:, :, None]
+    shown[f"nearest by {name}"] = images
+
+fig, axes = plt.subplots(
+    1, 3, width_ratios=(1, 8, 8), figsize=(9, 5.4), layout="constrained"
+)
+for ax, (title, images) in zip(axes, shown.items(), strict=True):
+    tiles = np.pad(
+        images.reshape(10, -1, 8, 8),
+        ((0, 0), (0, 0), (0, 1), (0, 1)),
+        constant_values=np.nan,
+    )
+    ax.imshow(np.vstack([np.hstack(row) for row in tiles]), cmap="gray")
+    ax.set_title(title, fontsize="medium")
     ax.set_axis_off()
 plt.show()

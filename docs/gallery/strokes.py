@@ -13,6 +13,7 @@ dictionary. There are three ways to a sparse code:
 * ``KLSparsity`` asks each component to be on in 5 % of the rows [2]_.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import math
 
 import matplotlib.pyplot as plt
