@@ -117,7 +117,7 @@ sphinx_gallery_conf = {
 
 def escape_shapes(app, what, name, obj, options, lines: list[str]) -> None:
     """Keep ``of shape (n_rows, n_features_in_)`` from being read as a link."""
-    shapes = re.compile(r"of shape \([^)]*\)")
+    shapes = re.compile(r"of\s+shape\s+\([^)]*\)")
     text = shapes.sub(lambda shape: re.sub(r"_(?=\W)", r"\\_", shape[0]), "\n".join(lines))
     lines[:] = text.split("\n")
 
