@@ -43,9 +43,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The pages of the documentation, in ``docs/_build``."""
+    """The pages of the documentation, in ``docs/_build/html``. Arguments after ``--`` go to sphinx-build."""
     install(session, "-e", ".[docs]")
-    session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build")
+    session.run("sphinx-build", "-W", "--keep-going", *session.posargs, "docs", "docs/_build/html", env=ONE_THREAD)
+    session.run("python", "docs/links.py", "docs/_build/html")
 
 
 @nox.session

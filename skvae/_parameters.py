@@ -14,7 +14,7 @@ class Documented(BaseEstimator):
     """An estimator whose diagram in a notebook links to its reference."""
 
     _doc_link_module: ClassVar[str] = "skvae"
-    _doc_link_template: ClassVar[str] = "https://github.com/skvae/skvae/blob/main/docs/api.md#skvae.{estimator_name}"
+    _doc_link_template: ClassVar[str] = "https://skvae.github.io/skvae/api/skvae.{estimator_name}.html"
 
 
 class NestedParameters(Documented):

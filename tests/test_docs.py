@@ -1,5 +1,6 @@
-"""The examples in the README and on the pages of the documentation run."""
+"""The examples in the README and on the pages of the documentation run, and their lines can be read without scrolling."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from skvae._fit import plan
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = sorted((ROOT / "skvae").rglob("*.py"))
 
-pytestmark = pytest.mark.slow
+COLUMNS = 80  # of a line of code that a page shows whole
 
 
 def examples(page: Path) -> list[str]:
@@ -30,6 +32,7 @@ def examples(page: Path) -> list[str]:
 EXAMPLES = [pytest.param(page, code, id=f"{page.stem}-{i}") for page in PAGES for i, code in enumerate(examples(page))]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("page", "code"), EXAMPLES)
 def test_examples_run(page, code, monkeypatch):
@@ -40,3 +43,17 @@ def test_examples_run(page, code, monkeypatch):
     for name in ("STEPS", "STEPS_PER_ROOT_ROW"):
         monkeypatch.setattr(plan, name, getattr(plan, name) / 5)
     exec(compile(code, str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_examples_are_short(page):
+    lines = {line for code in examples(page) for line in code.splitlines()}
+    assert [line for line in lines if len(line) > COLUMNS] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
+def test_lines_of_examples_in_docstrings_are_short(module):
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))) if isinstance(node, owners)]
+    lines = [line for node in nodes for line in (ast.get_docstring(node) or "").splitlines()]
+    assert [line for line in lines if line.startswith((">>> ", "... ")) and len(line) > COLUMNS] == []

@@ -48,8 +48,13 @@ def test_oldest_versions_tested_are_those_promised() -> None:
 @pytest.mark.parametrize("name", ["AutoencoderTransformer", "VAETransformer", "AEAnomalyDetector", "AutoencoderImputer"])
 def test_diagrams_link_to_the_reference(name: str) -> None:
     html = getattr(skvae, name)()._repr_html_()
-    assert f"https://github.com/skvae/skvae/blob/main/docs/api.md#skvae.{name}" in html
-    assert f"skvae.{name}" in (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"{project['urls']['Documentation']}api/skvae.{name}.html" in html
+
+
+def test_reference_has_every_public_name() -> None:
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").split()
+    assert set(skvae.__all__) <= set(reference)
 
 
 def test_names_are_imported_when_they_are_asked_for() -> None:

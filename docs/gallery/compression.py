@@ -1,17 +1,17 @@
-"""Compress images: bytes against quality, for codes of an autoencoder and of PCA, and JPEG.
+"""
+Compress images
+===============
 
-A code is a compressed row once its numbers are rounded. Here each component is cut into 2^b equal steps over the range that
-it has in the training images, and so takes b bits; k components take k b / 8 bytes per image. Different k and b may take the
-same bytes, so each method is drawn at what is best for at most so many bytes, on the held-out images for all alike. No
-entropy coding is done, which would save some more.
+A code is a compressed row once its numbers are rounded. Here the range of each
+component in the training images is cut into 2\\ :sup:`b` equal steps, so that a
+component takes b bits and an image with k components k b / 8 bytes. Entropy
+coding, which would save some more, is left out.
 
-JPEG gets the same held-out images in one picture, so that its header counts once; its 8 x 8 blocks are exactly the images. It
-needs no training and serves all images, where the other two serve images like those of the training. The size of the model is
-not in the curves. That of the largest decoder is printed, with the number of images from which on it and the codes together
-are smaller than JPEG's file. The grey levels of these images are 17, so that plain numbers of log2(17) bits take 33 bytes.
+Codes of an autoencoder and of PCA are compared with JPEG on held-out images.
+JPEG gets all of them as one picture, so that its header counts once. Its blocks
+of 8 x 8 pixels are exactly the images.
 """
 
-import argparse
 from io import BytesIO
 
 import matplotlib.pyplot as plt
@@ -23,96 +23,99 @@ from sklearn.model_selection import train_test_split
 
 from skvae import AutoencoderTransformer
 
-BITS = (2, 3, 4, 5, 6, 8)  # per component
+train, test = train_test_split(load_digits().data / 16, random_state=0)
 
 
-def psnr(images, clean):
-    """Peak signal-to-noise ratio in decibels, with a peak of 1."""
-    return float(-10 * np.log10(np.mean((images - clean) ** 2)))
+def psnr(images):
+    """Peak signal-to-noise ratio in decibels."""
+    return -10 * np.log10(np.mean((images - test) ** 2))
 
 
-def quantized(codes, bits, low, high):
-    """The middle of the step that each number falls into."""
-    steps = 2**bits
-    index = np.clip(np.floor((codes - low) / (high - low) * steps), 0, steps - 1)
-    return low + (index + 0.5) * (high - low) / steps
+# %%
+# Bytes per image and quality, for each number of bits per component.
 
 
-def by_codes(model, train, test):
-    """Bytes per image and PSNR for each number of bits."""
-    of_train, codes = model.fit_transform(train), model.transform(test)
-    low, high = of_train.min(axis=0), of_train.max(axis=0)
-    restored = {bits: model.inverse_transform(quantized(codes, bits, low, high)) for bits in BITS}
-    return [(codes.shape[1] * bits / 8, psnr(images, test)) for bits, images in restored.items()]
+def by_codes(model):
+    codes = model.fit_transform(train)
+    low, high = codes.min(axis=0), codes.max(axis=0)
+    share = (model.transform(test) - low) / (high - low)
+    for bits in (2, 3, 4, 5, 6, 8):
+        step = np.clip(np.floor(share * 2**bits), 0, 2**bits - 1)
+        rounded = low + (step + 0.5) / 2**bits * (high - low)
+        n_bytes = codes.shape[1] * bits / 8
+        yield n_bytes, psnr(model.inverse_transform(rounded))
 
 
-def by_jpeg(test, quality):
-    n_across = 18
-    blank = np.zeros((-len(test) % n_across, 64))
-    mosaic = np.concatenate([test, blank]).reshape(-1, n_across, 8, 8).swapaxes(1, 2).reshape(-1, 8 * n_across)
+def by_jpeg(quality):
+    mosaic = test.reshape(-1, 18, 8, 8).swapaxes(1, 2).reshape(-1, 18 * 8)
+    pixels = np.rint(255 * mosaic).astype(np.uint8)
     file = BytesIO()
-    Image.fromarray(np.rint(255 * mosaic).astype(np.uint8)).save(file, "jpeg", quality=quality, optimize=True)
-    restored = np.asarray(Image.open(file)).reshape(-1, 8, n_across, 8).swapaxes(1, 2).reshape(-1, 64)[: len(test)] / 255
-    return len(file.getvalue()) / len(test), psnr(restored, test)
+    Image.fromarray(pixels).save(file, "jpeg", quality=quality, optimize=True)
+    restored = np.asarray(Image.open(file)) / 255
+    blocks = restored.reshape(-1, 8, 18, 8).swapaxes(1, 2).reshape(-1, 64)
+    return len(file.getvalue()) / len(test), psnr(blocks)
 
 
-def envelope(points):
-    """Those that no other one with at most as many bytes matches."""
-    best = []
-    for point in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not best or point[1] > best[-1][1]:
-            best.append(point)
-    return np.array(best)
+# %%
+# Different k and b may take the same number of bytes. Each method is shown at
+# its best for at most so many bytes.
+
+points = {"JPEG": [by_jpeg(quality) for quality in range(5, 100, 5)]}
+points |= {"PCA": [], "autoencoder": []}
+for k in (4, 8, 16, 24, 32):
+    autoencoder = AutoencoderTransformer(
+        k,
+        hidden_layer_sizes=(256,),
+        standardize=False,  # all pixels are in one unit
+        random_state=0,
+    )
+    points["PCA"] += by_codes(PCA(k))
+    points["autoencoder"] += by_codes(autoencoder)
+
+curves = {}
+for name, found in points.items():
+    found.sort(key=lambda point: (point[0], -point[1]))
+    n_bytes, quality = np.array(found).T
+    best = np.maximum.accumulate(quality)
+    curves[name] = n_bytes[quality == best], quality[quality == best]
 
 
-def main(figure=None, small=False):
-    train, test = train_test_split(load_digits().data / 16, random_state=0)
-    points = {"JPEG": [by_jpeg(test, quality) for quality in range(5, 100, 5)], "PCA": [], "autoencoder": []}
-    for k in (4, 8) if small else (2, 4, 8, 12, 16, 24, 32):
-        points["PCA"] += by_codes(PCA(k), train, test)
-        # Pixels are in one unit, so they are not standardised.
-        autoencoder = AutoencoderTransformer(
-            k,
-            hidden_layer_sizes=(64,) if small else (256,),
-            standardize=False,
-            max_iter=80 if small else "auto",
-            early_stopping=False if small else "auto",
-            random_state=0,
-        )
-        points["autoencoder"] += by_codes(autoencoder, train, test)
-    curves = {name: envelope(values) for name, values in points.items()}
-
-    targets = (16, 18) if small else (16, 18, 20, 22, 24)
-    size = 4 * sum(weights.numel() for weights in autoencoder.module_.decoder.parameters())
-    needed = {name: {} for name in curves}
-    print("bytes per image for a PSNR of at least\n     " + "".join(f"{name:>12}" for name in curves) + "  pays from, images")
-    for db in targets:
-        for name, curve in curves.items():
-            needed[name][db] = float(next((n_bytes for n_bytes, reached in curve if reached >= db), np.nan))
-        row = [needed[name][db] for name in curves]
-        print(f"{db} dB" + "".join(f"{n_bytes:12.1f}" for n_bytes in row) + f"{size / (row[0] - row[-1]):19,.0f}")
-    print(f"largest decoder, that of k = {k}: {size / 1000:.0f} kB at 4 bytes per weight")
-
-    plot(curves)
-    plt.savefig(figure, dpi=130) if figure else plt.show()
-    plt.close()
-    return needed
+def bytes_for(name, decibels):
+    n_bytes, quality = curves[name]
+    return n_bytes[quality >= decibels].min(initial=np.inf)
 
 
-def plot(curves):
-    _, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    styles = {"JPEG": ("^:", "black"), "PCA": ("s--", "#D55E00"), "autoencoder": ("o-", "#0072B2")}
-    for name, curve in curves.items():
-        style, color = styles[name]
-        ax.plot(*curve.T, style, color=color, label=name, markersize=5)
-    ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.set(xlabel="bytes per image (a byte per pixel: 64)", ylabel="PSNR on held-out images (dB)")
-    ax.legend()
+print("bytes per image for a quality of at least")
+print(f"       {'JPEG':>6} {'PCA':>6} {'autoencoder':>12}")
+for decibels in (16, 18, 20, 22, 24):
+    needed = [bytes_for(name, decibels) for name in curves]
+    print("{} dB  {:6.1f} {:6.1f} {:12.1f}".format(decibels, *needed))
 
+# %%
+# At 16 to 20 dB the autoencoder takes a third of the bytes of JPEG or fewer,
+# and half to two thirds of those of PCA; at 24 dB 57 % and 94 %. Above 28 dB
+# JPEG is better than both, at sizes where these small images may as well be
+# stored as they are: their 17 grey levels take 33 bytes.
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figure", help="file to draw to; a window where left out")
-    parser.add_argument("--small", action="store_true", help="two short fits, in a few seconds")
-    main(**vars(parser.parse_args()))
+fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+for (name, curve), style in zip(
+    curves.items(), ("k^:", "C0s--", "C1o-"), strict=True
+):
+    ax.plot(*curve, style, label=name)
+ax.set_xscale("log", base=2)
+ax.xaxis.set_major_formatter("{x:g}")
+ax.set(xlabel="bytes per image", ylabel="quality (dB)")
+ax.legend()
+plt.show()
+
+# %%
+# The model itself is not in the curves, and JPEG needs none. The largest
+# decoder takes 108 kB, so that codes of 20 dB pay from some 9,000 images on.
+# PCA with 32 components takes 8 kB, and with few images it is the better
+# choice.
+
+weights = autoencoder.module_.decoder.parameters()
+size = 4 * sum(weight.numel() for weight in weights)
+saved = bytes_for("JPEG", 20) - bytes_for("autoencoder", 20)
+print(f"decoder of k = {k}: {size / 1000:.0f} kB at 4 bytes per weight")
+print(f"pays at 20 dB from {size / saved:,.0f} images on")
