@@ -378,8 +378,8 @@ def check_routing_of_search(model: Any) -> None:
 HEAD = """# scikit-learn compatibility
 
 The table shows which tools of scikit-learn work with which estimator. "Yes" and "no" are results of tests, in which the tool is
-fitted to a part of the wine table, with missing values for the imputer. For tools that need predictions, the estimator stands in a
-pipeline between a `StandardScaler` and a `LogisticRegression`. The detector is the last step of its pipeline.
+fitted to a part of the wine table, with missing values for the imputer. For tools that need predictions, the estimator stands
+in a pipeline between a `StandardScaler` and a `LogisticRegression`. The detector is the last step of its pipeline.
 
 * *yes*: the tool accepts the estimator. The result is finite, has the right shape, and equals the result of the same steps done
   by hand.
