@@ -93,7 +93,8 @@ def case(title: str, **refused: str) -> Callable[[Check], Check]:
     return add
 
 
-NO_SCORE = "it has no `score`; pass `scoring`, or search a pipeline that ends in a classifier"
+NO_SCORE = "it has no `score`; pass `scoring`"
+NO_SCORE_OF_FILLING = f"{NO_SCORE}, or search a pipeline that ends in a classifier"
 NO_CLASSIFIER = "it is not a classifier"
 NOT_A_TRANSFORMER = "it is not a transformer"
 NO_PROBABILITIES = "it has no `predict_proba`"
@@ -240,7 +241,7 @@ def check_frozen(model: Any) -> None:
     assert_same(output(clone(frozen).fit(X, Y), X), output(model, X))
 
 
-@case("`GridSearchCV` without `scoring`", AEAnomalyDetector=NO_SCORE, AutoencoderImputer=NO_SCORE)
+@case("`GridSearchCV` without `scoring`", AEAnomalyDetector=NO_SCORE, AutoencoderImputer=NO_SCORE_OF_FILLING)
 def check_own_score(model: Any) -> None:
     X = table_of(model)
     search = GridSearchCV(model, grid_of(model), cv=FOLDS).fit(X)
@@ -376,15 +377,16 @@ def check_routing_of_search(model: Any) -> None:
 
 HEAD = """# scikit-learn compatibility
 
-The table shows which tools of scikit-learn work with which estimator. In a pipeline, a `StandardScaler` comes before the
-estimator. A `LogisticRegression` comes after it, except after the detector.
+The table shows which tools of scikit-learn work with which estimator. "Yes" and "no" are results of tests, in which the tool is
+fitted to a part of the wine table, with missing values for the imputer. For tools that need predictions, the estimator stands
+in a pipeline between a `StandardScaler` and a `LogisticRegression`. The detector is the last step of its pipeline.
 
-* *Yes*: the tool accepts the estimator. The result is finite, has the right shape, and equals the result of the same steps done
+* *yes*: the tool accepts the estimator. The result is finite, has the right shape, and equals the result of the same steps done
   by hand.
-* *No*: scikit-learn does not accept this kind of estimator. Its own `PCA`, `FactorAnalysis`, `IsolationForest` and
-  `SimpleImputer` cause the same errors.
+* *no*: scikit-learn does not accept this kind of estimator in the tool. Its own `PCA`, `FactorAnalysis`, `IsolationForest` and
+  `SimpleImputer` raise the same error there.
 
-`python tests/ecosystem.py docs/guide/ecosystem.md` tries all cases and writes this page.
+`python tests/ecosystem.py docs/guide/ecosystem.md` runs the tests and writes this page.
 
 """
 

@@ -35,11 +35,12 @@ EXAMPLES = [pytest.param(page, code, id=f"{page.stem}-{i}") for page in PAGES fo
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("page", "code"), EXAMPLES)
-def test_examples_run(page, code, monkeypatch):
+def test_examples_run(page, code, monkeypatch, tmp_path):
     """With a fifth of the steps that models are trained for by default."""
     if "sklearn.callback" in code:
         pytest.importorskip("sklearn.callback", reason="before scikit-learn 1.9")
         pytest.importorskip("rich", reason="draws the bars")
+    monkeypatch.chdir(tmp_path)
     for name in ("STEPS", "STEPS_PER_ROOT_ROW"):
         monkeypatch.setattr(plan, name, getattr(plan, name) / 5)
     exec(compile(code, str(page), "exec"), {})
