@@ -20,6 +20,7 @@ NAMES = [
     "callbacks",
     "cluster",
     "codes",
+    "command",
     "compare",
     "denoising",
     "export",
