@@ -38,7 +38,9 @@ def interrupt(monkeypatch):
 
         monkeypatch.setattr(Run, "epoch", epoch)
 
-    return in_epoch
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell turns off for what runs behind
+    yield in_epoch
+    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.mark.parametrize(

@@ -463,7 +463,7 @@ def test_a_nested_parameter_is_set_for_one_estimator_alone():
         ({"penalty__weight__more": 1}, ["penalty__weight__more"]),
         ({"corruption__level": 1}, ["corruption__level", "corruption='auto'"]),
         ({"penalty": "l1", "penalty__weight": 1}, ["penalty__weight", "penalty='l1'"]),
-        ({"penalty": (L1(),), "penalty__weight": 1}, ["penalty__weight", "single object"]),
+        ({"penalty": (L1(),), "penalty__weight": 1}, ["penalty__weight", "tuples have no nested parameters"]),
         ({"activation__level": 1}, ["set_params"]),
         ({"foo__bar": 1}, ["foo"]),
         ({"penalty__weight": -1}, ["L1", "weight=-1"]),
