@@ -569,9 +569,9 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
             interrupted = fit if fit.interrupted else None
             models.append(model)
         if ended_early and not is_auto(self.max_iter):  # with "auto" the number of steps is fixed, whatever the loss does
-            warn_of_early_end(self.max_iter)
+            warn_of_early_end(int(self.max_iter))
         if interrupted:
-            warn_of_end(interrupted, self.max_iter)
+            warn_of_end(interrupted)
         self.n_iter_ = models[0].n_iter_ if models else 1
         return Networks(squashing, [model._fitted for model in models], between)
 

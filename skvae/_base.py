@@ -154,7 +154,7 @@ class BaseAutoencoder(
             fit = self._fit_table(X, sample_weight, X_val, sample_weight_val, earlier)
         else:
             fit = self._fit_stream(source, sample_weight, X_val, sample_weight_val, earlier)
-        warn_of_end(fit, self.max_iter)
+        warn_of_end(fit)
 
     def _fit_table(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any, earlier: Fitted | None) -> Fit:
         """Fit to a table in memory."""

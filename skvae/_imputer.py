@@ -295,7 +295,7 @@ class AutoencoderImputer(Saved, CallbackSupportMixin, TransformerMixin, Document
         bounds = self._bounds_of(table, schema)
         models = [self._model(rows.shape[1], seed) for seed in self._seeds()]
         fit = models[0]._fit_rows(schema, table, owner=self, siblings=models[1:])
-        warn_of_end(fit, self.max_iter)
+        warn_of_end(fit)
         self.estimators_, self._bounds = models, bounds
         self.n_iter_ = models[0].n_iter_
         self.indicator_features_ = np.flatnonzero(self._missing(rows).any(axis=0))

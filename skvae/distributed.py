@@ -104,7 +104,7 @@ def _fit(estimator: Estimator, X: Any, sample_weight: Any, X_val: Any, sample_we
         raise ValueError("sample_weight is given in some processes and not in others; pass it in all or in none.")
     with one_of_several(estimator, ranks):
         fit = estimator._fit_stream(source, sample_weight, X_val, sample_weight_val, estimator._earlier, ranks)
-        warn_of_end(fit, estimator.max_iter)
+        warn_of_end(fit)
 
 
 def _source_of(X: Any) -> Source:
