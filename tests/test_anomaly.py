@@ -759,7 +759,7 @@ def test_columns_of_names_are_told_of_once(cv):
     table = pd.DataFrame({"name": [f"n{i}" for i in range(60)], "number": X[:60, 0]})
     with pytest.warns(UserWarning, match="'name' has 60 categories") as caught:
         detector = AEAnomalyDetector(**SHORT | {"max_iter": 1, "cv": cv}).fit(table)
-    told = [w for w in caught if "levels" in str(w.message)]
+    told = [w for w in caught if "categories" in str(w.message)]
     assert len(told) == 1
     np.testing.assert_array_equal(detector.explain(table)["name"], 0)
     np.testing.assert_array_equal(detector.explain(table.assign(name="new"))["name"], 0)
