@@ -23,8 +23,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     Both start at PCA. Training replaces this start only if that clearly raises the likelihood of held-out rows; otherwise the
     result is PCA. This guarantee does not cover rows from another distribution, ``init="random"``, or ``early_stopping=False``.
 
-    Denoising, sparse, contractive and k-sparse autoencoders are settings of this class. They are trained and judged by their
-    own objectives.
+    Denoising, sparse, contractive and k-sparse autoencoders are settings of this class. There, training replaces
+    the start if it clearly improves their own objective.
 
     Parameters
     ----------
@@ -50,6 +50,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
         * True: zero mean and unit variance for each column.
         * False: centred columns, divided by one common factor, so that columns with a larger variance keep their larger weight.
+          Choose it for columns in one unit, such as pixels.
         * ``"robust"``: as True, after outlying values are compressed. Beyond 20 robust standard deviations from the median,
           values grow logarithmically, so that no single cell sets the scale. Choose it for columns with a few impossible
           values.
@@ -110,13 +111,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         rate.
     learning_rate : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at
-        ``max_iter``.
+        ``max_iter``; ``"constant"`` stays at ``learning_rate_init``.
     learning_rate_init : float or "auto", default="auto"
         Highest learning rate of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, and ``1e-2 * (256 / n_columns) ** 2`` for more
         than 256 columns, because the steps of the many weights of a wide layer add up. Lower it if training diverges.
     batch_size : int or "auto", default="auto"
         Maximum number of rows per step; all batches have nearly the same size. ``"auto"`` is 128, and 2048 for a linear model,
-        whose steps are cheap and need little noise.
+        whose steps are cheap and do not need the noise of small batches.
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. An epoch uses every row once, or 2**20 rows of a larger table. ``"auto"`` allows
         ``60 * sqrt(n_rows)`` steps, so that time grows with the square root of the number of rows, and at least 1500 steps
@@ -124,9 +125,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     tol : float, default=1e-4
         An epoch counts as progress if the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        Whether to choose the number of epochs on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
-        and the final model is trained on all rows along with the folds; large tables have a single split. A start at PCA is
-        replaced only if the gain is certain and worthwhile; the page "Design" of the documentation gives both thresholds.
+        Whether to choose the number of epochs on held-out rows. The start counts as epoch 0. Small tables are cross-validated
+        in five folds, and the final model is trained on all rows along with them; large tables have a single split. A start at
+        PCA is replaced only if the gain is certain and worthwhile; the page "Design" of the documentation gives all thresholds.
 
         ``"auto"`` is True if the networks have hidden layers, the table has missing values or columns other than numbers, or
         ``X_val`` is given. With fewer than 10 distinct rows none are held out: the result is PCA, or the last epoch with
@@ -136,8 +137,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         most 100,000 rows are held out.
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter``, or a fifth if a
-        corruption hides cells from the model, and at least 10; without held-out rows, training then runs to ``max_iter``.
-        Training also stops if its gain over a closed-form start is unlikely to become certain.
+        corruption hides cells from the model, and at least 10; without held-out rows, ``"auto"`` trains to ``max_iter``. With
+        held-out rows, training also stops if its gain over a closed-form start is unlikely to become certain.
     shuffle : bool, default=True
         Whether to shuffle the rows in each epoch.
     warm_start : bool, default=False
@@ -173,9 +174,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Singular values of the centred rows. Only if the model is PCA.
     noise_variance_ : float, ndarray of shape (n_columns,), or None
         Variance of a cell around its reconstruction: the mean squared residual, of held-out rows if there were any. It is 1 for
-        ``likelihood="mse"`` and None for ``"bernoulli"``. It refers to standardised columns with ``standardize=True``, and else
-        to squared units of the input. A table with missing values or a mixed frame has one variance per column, NaN for columns
-        without numbers. If a corruption hides cells, it is the variance of hidden cells.
+        ``likelihood="mse"`` and None for ``"bernoulli"``. It refers to columns as they are scaled, and to squared units of the
+        input with ``standardize=False``. With missing values or in a mixed frame it is an array, with NaN for columns without
+        numbers; its entries are equal unless the frame is mixed. If a corruption hides cells, it is the variance of hidden
+        cells.
     loss_curve_ : list of float
         Training loss after each epoch, the mean over folds, in nats per row. With ``warm_start`` the losses of earlier fits
         come first. Empty if nothing was trained. The loss uses the noise variance of the start. With a corruption, a penalty, a
@@ -216,8 +218,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     values are missing, and sees in their place what a linear model expects given the other cells of the row. A row without any
     observed value has the code of the mean row.
 
-    Rare categories of a column are merged into one. Columns with nothing but rare categories, such as names, are ignored and
-    come back missing; a warning names these columns.
+    In a column of more than 20 categories, those with fewer than 10 rows (or 1 % of the rows, if that is less) are rare, and
+    are merged into one. Columns with nothing but rare categories, such as names, are ignored and come back missing; a warning
+    names these columns.
 
     A linear model of an incomplete table of numbers is probabilistic PCA by expectation-maximisation (Ilin and Raiko, 2010).
 

@@ -111,13 +111,13 @@ class BaseAutoencoder(
         X : array-like, frame or dataset of shape (n_rows, n_columns)
             At least two rows. Arrays hold finite numbers, and NaN for missing values. Frames may also hold booleans,
             categories, strings, dates and durations. Arrays and sparse matrices whose dense size exceeds scikit-learn's
-            ``working_memory``, and pyarrow datasets, are read block by block.
+            ``working_memory``, 1 GiB by default, and pyarrow datasets are read block by block.
         y : ignored
         sample_weight : array-like of shape (n_rows,), default=None
             Non-negative weights. A row with a weight of 2 counts as two rows, one with a weight of 0 as none. The total of the
             weights acts like the number of rows; variances are divided by the total less one.
         X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
-            Rows to choose the number of epochs on, instead of some of the rows of X. They are not trained on.
+            Rows on which the number of epochs is chosen, instead of some rows of X. The model is not trained on them.
         sample_weight_val : array-like of shape (n_val_rows,), default=None
             Weights of the rows of ``X_val``.
 
@@ -138,8 +138,8 @@ class BaseAutoencoder(
         ConvergenceWarning
             If training reached ``max_iter`` while the loss was still falling.
         UserWarning
-            If a column has rare categories, which are merged into one, or only rare categories, and is ignored. Also if Ctrl-C
-            ended training: the model is then that of the best epoch so far, or of the last one if no rows were held out, or the
+            If rare categories of a column are merged, or a column with only rare categories is ignored. Also if Ctrl-C ended
+            training: the model is then that of the best epoch so far, or of the last one if no rows were held out, or the
             start. If there is no usable model yet, ``KeyboardInterrupt`` is raised and an earlier fit is kept.
         """
         with earlier_fit_kept(self), fit_task(self, X, y, sample_weight):
@@ -154,7 +154,7 @@ class BaseAutoencoder(
             fit = self._fit_table(X, sample_weight, X_val, sample_weight_val, earlier)
         else:
             fit = self._fit_stream(source, sample_weight, X_val, sample_weight_val, earlier)
-        warn_of_end(fit, self.max_iter)
+        warn_of_end(fit)
 
     def _fit_table(self, X: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any, earlier: Fitted | None) -> Fit:
         """Fit to a table in memory."""
@@ -481,7 +481,7 @@ class BaseAutoencoder(
         Returns
         -------
         errors : ndarray of shape (n_rows,)
-            With ``standardize=True`` errors are those of standardised columns, so that no column dominates by its unit. With
+            Errors are those of columns as ``standardize`` scales them, so that no column dominates by its unit. With
             ``standardize=False`` they are in squared units of the input. Integers are not rounded. For a categorical column the
             error is the squared distance between the predicted probabilities and the observed category (Brier score). Missing
             values have no error.
@@ -527,6 +527,7 @@ class BaseAutoencoder(
         Returns
         -------
         score : float
+            In nats per row; higher is better.
         """
         scores = self.score_samples(X)
         scores = np.concatenate(list(scores)) if isinstance(scores, Iterator) else scores

@@ -48,11 +48,13 @@ def last_losses(result: TrainingResult) -> dict[str, str]:
     return {name: f"{curve[-1]:.4g}" for name, curve in curves.items() if curve and result.losses}
 
 
-def warn_of_end(fit: Fit, max_iter: int | str) -> None:
+def warn_of_end(fit: Fit) -> None:
     """Warn if a training ran out of epochs or was interrupted."""
+    if fit.result is None:
+        return
     if fit.still_falling:
-        warn_of_early_end(max_iter)
-    if fit.result is not None and fit.interrupted:
+        warn_of_early_end(len(fit.result.losses))
+    if fit.interrupted:
         n = len(fit.result.losses)
         warn(
             f"Training was interrupted after {n} epoch{'' if n == 1 else 's'}. {_model_of(fit.result)} "
@@ -68,9 +70,10 @@ def _model_of(result: TrainingResult) -> str:
     return f"The model is that of epoch {result.best_iter}, {which}."
 
 
-def warn_of_early_end(max_iter: int | str) -> None:
+def warn_of_early_end(n_epochs: int) -> None:
     """Warn that a training ran out of epochs."""
     warn(
-        f"The loss was still falling in the last epoch, with max_iter={max_iter!r}. Raise max_iter, or learning_rate_init.",
+        f"The loss was still falling in epoch {n_epochs}, the last one. Set max_iter above {n_epochs}, or raise "
+        "learning_rate_init.",
         ConvergenceWarning,
     )

@@ -25,7 +25,7 @@ ORDERING_CODES = 200_000  # at most this many decoded codes, so that ordering ta
 
 
 class Elbo(NamedTuple):
-    """Evidence lower bound of each row in two parts, in nats.
+    """Evidence lower bound of each row, split into two parts, in nats.
 
     Attributes
     ----------
@@ -72,10 +72,11 @@ class VAETransformer(BaseAutoencoder):
         Number of codes per row over which ``score_samples`` and ``elbo`` average. More codes make ``score_samples`` tighter and
         slower. Powers of two are spread most evenly.
     hidden_layer_sizes : tuple of int, default=(128,)
-        Widths of the encoder's hidden layers, from the input to the code. ``()`` makes a linear model. With ``init="pca"`` this
-        is probabilistic PCA, or factor analysis with ``likelihood="gaussian_diag"``.
+        Widths of the encoder's hidden layers, from the input to the code; ``AutoencoderTransformer`` gives reasons. ``()``
+        makes a linear model. With ``init="pca"`` this is probabilistic PCA, or factor analysis with
+        ``likelihood="gaussian_diag"``.
     activation : {"identity", "logistic", "tanh", "relu", "silu", "gelu"}, default="gelu"
-        Activation of the hidden layers.
+        Activation of the hidden layers; ``AutoencoderTransformer`` compares them.
     decoder_layer_sizes : tuple of int or None, default=None
         Widths of the decoder's hidden layers, from the code to the output. None mirrors the encoder.
     init : {"pca", "random"}, default="pca"
@@ -88,6 +89,7 @@ class VAETransformer(BaseAutoencoder):
 
         * True: zero mean and unit variance for each column.
         * False: centred columns, divided by one common factor, so that columns with a larger variance keep their larger weight.
+          Choose it for columns in one unit, such as pixels.
         * ``"robust"``: as True, after outlying values are compressed. Beyond 20 robust standard deviations from the median,
           values grow logarithmically, so that no single cell sets the scale. Choose it for columns with a few impossible
           values.
@@ -142,13 +144,13 @@ class VAETransformer(BaseAutoencoder):
         rate.
     learning_rate : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after a warm-up over the first 5 % of the steps. ``"cosine"`` falls to zero at
-        ``max_iter``.
+        ``max_iter``; ``"constant"`` stays at ``learning_rate_init``.
     learning_rate_init : float or "auto", default="auto"
         Highest learning rate of Adam (Kingma and Ba, 2015). ``"auto"`` is 1e-2, and ``1e-2 * 16 / n_columns`` for more than 16
         columns, because the steps of the many weights of a wide layer add up. Lower it if training diverges.
     batch_size : int or "auto", default="auto"
         Maximum number of rows per step; all batches have nearly the same size. ``"auto"`` is 128, and 2048 for a linear model,
-        whose steps are cheap and need little noise.
+        whose steps are cheap and do not need the noise of small batches.
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. An epoch uses every row once, or 2**20 rows of a larger table. ``"auto"`` allows
         ``60 * sqrt(n_rows)`` steps, so that time grows with the square root of the number of rows, and at least 1500 steps
@@ -156,10 +158,10 @@ class VAETransformer(BaseAutoencoder):
     tol : float, default=1e-4
         An epoch counts as progress if the loss per cell falls by more than this, in nats.
     early_stopping : bool or "auto", default="auto"
-        Whether to choose the number of epochs on held-out rows. The start counts as epoch 0. Small tables are cross-validated,
-        and the final model is trained on all rows along with the folds; large tables have a single split. A start at a
-        closed-form solution is replaced only if the gain is certain and worthwhile; the page "Design" of the documentation
-        gives both thresholds.
+        Whether to choose the number of epochs on held-out rows. The start counts as epoch 0. Small tables are cross-validated
+        in five folds, and the final model is trained on all rows along with them; large tables have a single split. A start at
+        a closed-form solution is replaced only if the gain is certain and worthwhile; the page "Design" of the documentation
+        gives all thresholds.
 
         ``"auto"`` is True if the networks have hidden layers, the table has missing values or columns other than numbers, or
         ``X_val`` is given. With fewer than 10 distinct rows none are held out: the result is the start, or the last epoch with
@@ -169,8 +171,8 @@ class VAETransformer(BaseAutoencoder):
         most 100,000 rows are held out.
     n_iter_no_change : int or "auto", default="auto"
         Number of epochs without progress after which training stops. ``"auto"`` is a tenth of ``max_iter``, or a fifth if a
-        corruption hides cells from the model, and at least 10; without held-out rows, training then runs to ``max_iter``.
-        Training also stops if its gain over a closed-form start is unlikely to become certain.
+        corruption hides cells from the model, and at least 10; without held-out rows, ``"auto"`` trains to ``max_iter``. With
+        held-out rows, training also stops if its gain over a closed-form start is unlikely to become certain.
     shuffle : bool, default=True
         Whether to shuffle the rows in each epoch.
     warm_start : bool, default=False
@@ -194,9 +196,9 @@ class VAETransformer(BaseAutoencoder):
         keeps its own order.
     explained_variance_ : ndarray of shape (n_components_,)
         How far reconstructions move if a component is set to zero: the mean over rows of the squared change, summed over
-        columns. It refers to standardised columns with ``standardize=True``, and else to squared units of the input; categories
-        count by their probabilities. At most 2000 random rows are used. For a linear model it is the squared length of the
-        component's loadings times the variance of its codes.
+        columns. It refers to columns as they are scaled, and to squared units of the input with ``standardize=False``;
+        categories count by their probabilities. At most 2000 random rows are used. For a linear model it is the squared length
+        of the component's loadings times the variance of its codes.
     kl_per_component_ : ndarray of shape (n_components_,)
         How much each component tells about a row: the mean over training rows of its divergence from the prior, in nats.
     active_units_ : ndarray of bool of shape (n_components_,)
@@ -204,9 +206,9 @@ class VAETransformer(BaseAutoencoder):
         2016).
     noise_variance_ : float, ndarray of shape (n_columns,), or None
         Variance of a cell around the decoder's mean, one for all columns or one for each. It is 1 for ``likelihood="mse"`` and
-        None for ``"bernoulli"``. It refers to standardised columns with ``standardize=True``, and else to squared units of the
-        input. It is at least 1e-6 of the variance of the column. With missing values or in a mixed frame it is also at least
-        the variance of rounding to neighbouring values, and in a mixed frame at least that of hidden cells.
+        None for ``"bernoulli"``. It refers to columns as they are scaled, and to squared units of the input with
+        ``standardize=False``. It is at least 1e-6 of the variance of the column. With missing values or in a mixed frame it is
+        also at least the variance of rounding errors, and in a mixed frame at least that of hidden cells.
     loss_curve_ : list of float
         Training loss after each epoch, the mean over folds, in nats per row on the scale of the networks. With ``warm_start``
         the losses of earlier fits come first. Empty if nothing was trained.
@@ -250,8 +252,9 @@ class VAETransformer(BaseAutoencoder):
     values are missing, and sees in their place what a linear model expects given the other cells of the row. A row without any
     observed value has the code of the mean row.
 
-    Rare categories of a column are merged into one. Columns with nothing but rare categories, such as names, are ignored and
-    come back missing; a warning names these columns.
+    In a column of more than 20 categories, those with fewer than 10 rows (or 1 % of the rows, if that is less) are rare, and
+    are merged into one. Columns with nothing but rare categories, such as names, are ignored and come back missing; a warning
+    names these columns.
 
     With missing values or columns other than numbers, the start is factor analysis by expectation-maximisation.
 
@@ -451,6 +454,7 @@ class VAETransformer(BaseAutoencoder):
         Returns
         -------
         score : float
+            In nats per row; higher is better.
         """
         return super().score(X, sample_weight=sample_weight)
 

@@ -45,7 +45,7 @@ class OnDask(BaseEstimator):
             setattr(cls, name, _over_partitions(getattr(cls._local, name)))
 
     def to_local(self) -> Any:
-        """Convert to an ordinary estimator, fitted if this one is.
+        """Return an ordinary estimator for one machine, fitted if this one is.
 
         Returns
         -------
@@ -123,9 +123,9 @@ class _OfTransformers(OnDask):
         sample_weight : dask array or dask series of shape (n_rows,), default=None
             Weights of the rows, with the partitions of X.
         X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
-            Rows in memory on which the number of epochs is chosen. None holds out some rows of X.
+            Rows in memory on which the number of epochs is chosen, instead of some rows of X.
         sample_weight_val : array-like of shape (n_val_rows,), default=None
-            Weights of the rows of X_val.
+            Weights of the rows of ``X_val``.
 
         Returns
         -------
@@ -136,14 +136,14 @@ class _OfTransformers(OnDask):
         ValueError, TypeError
             If the input or a parameter is invalid. The message names the partition of an invalid cell.
         RuntimeError
-            If a worker is lost, or silent for longer than ``timeout``. The estimator stays unchanged.
+            If a worker is lost, or silent for longer than ``timeout``. An earlier fit is kept.
         """
         with self._cluster() as cluster:
             self._take_over(fit_transformer(self.to_local(), X, sample_weight, X_val, sample_weight_val, cluster))
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Get the names of the columns that ``transform`` returns.
+        """Return the names of the columns that ``transform`` returns.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class _OfTransformers(OnDask):
         return self.to_local().get_feature_names_out(input_features)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Compute the mean of ``score_samples`` over rows, at once.
+        """Return the mean of ``score_samples`` over rows, as a number that is computed at once.
 
         Parameters
         ----------
@@ -168,6 +168,7 @@ class _OfTransformers(OnDask):
         Returns
         -------
         score : float
+            In nats per row; higher is better.
         """
         if not is_collection(X):
             return super().score(X, sample_weight=sample_weight)
@@ -188,7 +189,7 @@ class DaskAutoencoderTransformer(_OfTransformers, AutoencoderTransformer, method
 
     Parameters
     ----------
-    n_components : int or float, default=2
+    n_components : int, float or None, default=2
         This and all other parameters of ``AutoencoderTransformer``. ``batch_size`` is the total over all workers.
     client : distributed.Client, default=None
         The client of the cluster. None uses the default client.
@@ -227,7 +228,7 @@ class DaskVAETransformer(_OfTransformers, VAETransformer, methods=OF_TRANSFORMER
 
     Parameters
     ----------
-    n_components : int or float, default=2
+    n_components : int, float or None, default=2
         This and all other parameters of ``VAETransformer``. ``batch_size`` is the total over all workers.
     client : distributed.Client, default=None
         The client of the cluster. None uses the default client.

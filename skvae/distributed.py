@@ -24,11 +24,12 @@ Estimator = TypeVar("Estimator", bound=BaseAutoencoder)
 
 
 def fit(estimator: Estimator, X: Any, sample_weight: Any = None, X_val: Any = None, sample_weight_val: Any = None) -> Estimator:
-    """Fit an estimator to a table whose rows are spread over the processes of the default group.
+    """Fit an estimator to a table whose rows are spread over the processes of a ``torch.distributed`` group.
 
-    Call this in every process, with an estimator of identical parameters and with the rows of that process. Afterwards all
-    processes have the same fitted model. Each training step uses the mean gradient over one batch of rows from each process;
-    ``batch_size`` is the total over all processes. In all other respects the fit is like that to a table read block by block.
+    Call this in every process of the default group, with an estimator of identical parameters and with the rows of that
+    process. Afterwards all processes have the same fitted model. Each training step uses the mean gradient over one batch of
+    rows from each process; ``batch_size`` is the total over all processes. In all other respects the fit is like that to a
+    table read block by block.
 
     Parameters
     ----------
@@ -40,9 +41,9 @@ def fit(estimator: Estimator, X: Any, sample_weight: Any = None, X_val: Any = No
     sample_weight : array-like of shape (n_rows,), default=None
         Weights of these rows. Pass weights in all processes or in none.
     X_val : array-like or frame of shape (n_val_rows, n_columns), default=None
-        Rows on which the number of epochs is chosen, identical in all processes. None holds out some rows of X.
+        Rows on which the number of epochs is chosen, instead of some rows of X. Pass identical rows in all processes.
     sample_weight_val : array-like of shape (n_val_rows,), default=None
-        Weights of the rows of X_val.
+        Weights of the rows of ``X_val``.
 
     Returns
     -------
@@ -103,7 +104,7 @@ def _fit(estimator: Estimator, X: Any, sample_weight: Any, X_val: Any, sample_we
         raise ValueError("sample_weight is given in some processes and not in others; pass it in all or in none.")
     with one_of_several(estimator, ranks):
         fit = estimator._fit_stream(source, sample_weight, X_val, sample_weight_val, estimator._earlier, ranks)
-        warn_of_end(fit, estimator.max_iter)
+        warn_of_end(fit)
 
 
 def _source_of(X: Any) -> Source:

@@ -321,7 +321,7 @@ NARROW = {
 @pytest.mark.parametrize(("fitted", "seen"), NARROW.values(), ids=NARROW)
 def test_levels_that_a_dtype_lacks_are_added(fitted, seen):
     estimator = autoencoder().fit(beside_numbers(fitted))
-    assert_remedied(estimator.impute, beside_numbers(seen), "'a' has dtype ", "lacks categories to be filled in", "add them")
+    assert_remedied(estimator.impute, beside_numbers(seen), "'a' has dtype ", "lacks categories needed to fill in", "add them")
 
 
 def test_an_array_for_a_frame():

@@ -936,7 +936,7 @@ def test_a_dtype_without_the_level_that_fills_is_refused():
     for fitted, seen in [("category", OTHER["category"]), ("Enum", OTHER["Enum"])]:
         schema = Schema.of(KNOWN["strings"])
         narrow = seen.assign(a=seen["a"].cat.remove_categories("x")) if fitted == "category" else seen
-        with pytest.raises(ValueError, match=r"'a' has dtype .*, which lacks categories to be filled in: x; add them"):
+        with pytest.raises(ValueError, match=r"'a' has dtype .*, which lacks categories needed to .*: x; add them"):
             schema.complete(narrow, np.zeros((3, 1)))
 
 

@@ -3,13 +3,13 @@ Compress images
 ===============
 
 A code is a compressed row once its numbers are rounded. Here the range of each
-component in the training images is cut into 2\\ :sup:`b` equal steps, so that a
-component takes b bits and an image with k components k b / 8 bytes. Entropy
-coding, which would save some more, is left out.
+component in the training images is cut into 2\\ :sup:`b` equal steps. A
+component then takes b bits, and an image with k components takes k b / 8 bytes.
+Entropy coding, which would save some more, is left out.
 
 Codes of an autoencoder and of PCA are compared with JPEG on held-out images.
-JPEG gets all of them as one picture, so that its header counts once. Its blocks
-of 8 x 8 pixels are exactly the images.
+All of these are saved as one JPEG picture, so that its header counts once. Its
+blocks of 8 x 8 pixels are exactly the images.
 """
 
 from io import BytesIO
@@ -58,7 +58,7 @@ def by_jpeg(quality):
 
 # %%
 # Different k and b may take the same number of bytes. Each method is shown at
-# its best for at most so many bytes.
+# its best quality within a number of bytes.
 
 points = {"JPEG": [by_jpeg(quality) for quality in range(5, 100, 5)]}
 points |= {"PCA": [], "autoencoder": []}
@@ -92,10 +92,10 @@ for decibels in (16, 18, 20, 22, 24):
     print("{} dB  {:6.1f} {:6.1f} {:12.1f}".format(decibels, *needed))
 
 # %%
-# At 16 to 20 dB the autoencoder takes a third of the bytes of JPEG or fewer,
-# and half to two thirds of those of PCA; at 24 dB 57 % and 94 %. Above 28 dB
-# JPEG is better than both, at sizes where these small images may as well be
-# stored as they are: their 17 grey levels take 33 bytes.
+# At 16 to 20 dB the autoencoder takes at most a third of the bytes of JPEG, and
+# half to two thirds of those of PCA. At 24 dB it takes 57 % and 94 % of them.
+# Above 28 dB JPEG is better than both, at sizes where these small images may as
+# well be stored as they are: their 17 grey levels take 33 bytes.
 
 fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for (name, curve), style in zip(
@@ -109,13 +109,13 @@ ax.legend()
 plt.show()
 
 # %%
-# The model itself is not in the curves, and JPEG needs none. The largest
-# decoder takes 108 kB, so that codes of 20 dB pay from some 9,000 images on.
-# PCA with 32 components takes 8 kB, and with few images it is the better
+# The curves leave out the size of the model, and JPEG needs none. The largest
+# decoder takes 108 kB, so that codes of 20 dB pay off from some 9,000 images
+# on. PCA with 32 components takes 8 kB, and with few images it is the better
 # choice.
 
 weights = autoencoder.module_.decoder.parameters()
 size = 4 * sum(weight.numel() for weight in weights)
 saved = bytes_for("JPEG", 20) - bytes_for("autoencoder", 20)
 print(f"decoder of k = {k}: {size / 1000:.0f} kB at 4 bytes per weight")
-print(f"pays at 20 dB from {size / saved:,.0f} images on")
+print(f"pays off at 20 dB from {size / saved:,.0f} images on")

@@ -1,10 +1,10 @@
 """
-Take noise off images
-=====================
+Remove noise from images
+========================
 
 A fifth of the pixels of each image is replaced by the lowest or the highest
 value that this pixel takes in the training images: salt and pepper noise. A
-denoising autoencoder [1]_ sees such images and learns to put out the clean
+denoising autoencoder [1]_ sees such images and learns to output the clean
 ones. It needs clean images for training and makes the noise itself.
 """
 
@@ -24,7 +24,7 @@ noisy = np.where(draw < 0.1, train.min(axis=0), noisy)
 
 # %%
 # The code may be larger than the image: with noise on the input, copying the
-# input is no solution. New noise in every epoch also keeps the model from
+# input is not a solution. New noise in every epoch also keeps the model from
 # memorising the images, so it is trained to the end.
 
 autoencoder = AutoencoderTransformer(
@@ -45,7 +45,7 @@ autoencoder.fit(train)
 # filter replaces each pixel by the median of the 3 x 3 pixels around it.
 #
 # Quality is the peak signal-to-noise ratio in decibels (dB). Ten decibels more
-# are a tenth of the squared error.
+# mean a tenth of the squared error.
 
 
 def psnr(images):
@@ -69,8 +69,8 @@ for name, value in decibels.items():
     print(f"{name:15} {value:5.1f} dB")
 
 # %%
-# The autoencoder's gain of 5.2 dB over PCA means 30 % of its squared error.
-# The median filter, which helps on large images, is of no use here, where
+# The autoencoder is 5.2 dB better than PCA, which means that its squared error
+# is 30 % of PCA's. The median filter helps on large images, but not here, where
 # strokes are one or two pixels wide.
 
 titles = ["clean", *(f"{name}, {db:.1f} dB" for name, db in decibels.items())]

@@ -2,9 +2,9 @@
 Codes as features of a classifier
 =================================
 
-A classifier on a few numbers instead of all columns. The autoencoder stands in
-a pipeline before a logistic regression, so that each fold of the
-cross-validation learns the code from its own training rows, without labels.
+A classifier may work on a code of a few numbers instead of all columns. Here an
+autoencoder precedes a logistic regression in a pipeline, so that each fold of
+the cross-validation learns the code from its own training rows, without labels.
 
 The accuracy says how much of the information about the digits a code of
 2, 4 or 16 numbers keeps in a form that straight lines can separate.
@@ -58,10 +58,10 @@ for k in sizes:
 
 # %%
 # Four components of the autoencoder serve about as well as sixteen of PCA. With
-# two, the result also depends on the folds and on the seed: from 0.67 to 0.80
-# in three seeds of five folds. The classes then lie apart, but straight lines
-# do not divide them well. A search by distances finds the right digit in 87 %
-# of the nearest images by such codes, see :doc:`/examples/search`.
+# two, the accuracy also depends on the folds and on the seed: it was 0.67 to
+# 0.80 over three seeds with five folds each. The classes then lie apart, but
+# straight lines do not divide them well. Of the nearest images by such codes,
+# 87 % show the right digit (see :doc:`/examples/search`).
 
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for name, style in (("PCA", "s--"), ("autoencoder", "o-")):
@@ -74,7 +74,7 @@ ax.set(xlabel="size of the code", ylabel="accuracy")
 ax.legend()
 
 # %%
-# The codes of two numbers, of held-out images.
+# Codes of two numbers for held-out images.
 
 train, test, _, y_test = train_test_split(X, y, random_state=0)
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")

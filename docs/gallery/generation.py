@@ -23,7 +23,7 @@ train, test = train / 16, test / 16
 # Log densities
 # -------------
 # With ``likelihood="gaussian"`` the score is a log density in nats per image,
-# as ``PCA.score`` is, so both can be compared at one size of the code.
+# like ``PCA.score``, so both can be compared at one size of the code.
 
 settings = {"standardize": False, "random_state": 0}  # pixels have one unit
 gaussian, scores = {}, {}
@@ -36,18 +36,18 @@ for k in (4, 8, 16):
 
 # %%
 # PCA's score keeps rising with more components, to 38.0 at 40 (not computed
-# here). Pixels at the edge are almost always blank, and a model that leaves
-# them less noise gives them a higher density.
+# here). Pixels at the edge are almost always blank, and a model with less noise
+# in them gives them a higher density.
 #
 # New images
 # ----------
-# For pixels between 0 and 1 there is ``likelihood="bernoulli"``, whose means
-# stay between 0 and 1. Its samples have fewer blotches and are softer. Its
-# score is a cross-entropy and cannot be compared with a density.
+# For pixels between 0 and 1, ``likelihood="bernoulli"`` keeps the means between
+# 0 and 1. Its samples have fewer blotches and are softer. Its score is a
+# cross-entropy and cannot be compared with a density.
 #
-# The samples are means of the decoder, ``noise=False``. With noise each pixel
-# would vary by itself, which is what the model says of the data, but no pen
-# does that.
+# The samples are means of the decoder, ``noise=False``. With noise, each pixel
+# would vary independently of the others. The model assumes this, but pixels of
+# handwriting do not.
 #
 # The distance to the nearest training image says how near samples are to
 # digits. The distance of held-out images is the reference: much nearer samples
@@ -73,7 +73,7 @@ for name, rows in {**images, "held-out images": test}.items():
     print(f"{name:18} {distances[name]:.2f}")
 
 # %%
-# Some samples of all three models are no digits, because the prior also covers
+# Some samples of all three models are not digits, because the prior also covers
 # the codes between digits.
 
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")

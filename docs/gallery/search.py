@@ -3,7 +3,7 @@ Search by example
 =================
 
 A search by example compares a query with every stored row. Short codes make it
-fast and small: four numbers instead of the 64 pixels of a digit.
+fast and save memory: four numbers instead of the 64 pixels of a digit.
 
 The labels, which no model has seen, measure whether near codes mean similar
 images: *precision at 10* is the share of the ten nearest training images that

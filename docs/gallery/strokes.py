@@ -1,6 +1,6 @@
 """
-Describe images by few parts
-============================
+Describe images by a few parts
+==============================
 
 A code may have as many components as an image has pixels, or more, if few of
 them are on at a time. Each component then stands for a part that some images
@@ -10,7 +10,7 @@ dictionary. There are three ways to a sparse code:
 * ``n_nonzero_coefs=5`` keeps the five largest components of each row and sets
   all others to zero [1]_;
 * ``L1`` charges every component for how far it moves the reconstruction;
-* ``KLSparsity`` asks each component to be on in 5 % of the rows [2]_.
+* ``KLSparsity`` pulls the mean of each component over rows towards 0.05 [2]_.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -39,7 +39,7 @@ models = {
         64,
         hidden_layer_sizes=(),
         decoder_layer_sizes=(),
-        init="random",  # PCA's axes, at right angles, are no parts
+        init="random",  # PCA's axes are orthogonal, parts are not
         standardize=False,  # all pixels are in one unit
         max_iter=1500,
         early_stopping=False,
@@ -73,12 +73,12 @@ for name, model in models.items():
 
 # %%
 # With 5 of 64 atoms on, an image is restored better than by 5 components of
-# PCA, because each image chooses its own. ``KLSparsity`` bounds how much each
-# component is on on average, not how many are on: about 15 are on a little in
+# PCA, because each image chooses its own. ``KLSparsity`` bounds the mean of
+# each component, not how many components are on. About 15 are on a little in
 # each row, and PCA with as many components restores as much.
 #
 # The atoms are strokes and parts of strokes. Blue takes ink away where other
-# atoms put it. PCA's later components have no such form.
+# atoms put it. PCA's later components do not look like strokes.
 
 
 def atoms(model):

@@ -88,7 +88,7 @@ def _tell_of_least_p_value(learned: Table, table: Table, rate: float) -> None:
     if fewest > 1:
         note(
             f"no p-value is below {least:.2g}, as {learned.name} has {counted(len(learned.rows), 'row')}: rows are flagged "
-            f"only where {fewest} or more are that odd; take more clean rows, fewer rows at once, or a larger --fdr"
+            f"only if at least {fewest} of them are that odd; take more clean rows, fewer rows at once, or a larger --fdr"
         )
 
 

@@ -104,15 +104,15 @@ def _decoded(data: bytes, encoding: str | None, name: str) -> str:
         place = getattr(error, "start", 0)
         line = data.count(b"\n", 0, place) + 1
         if b"\0" in data[: place + 1000]:
-            raise Unusable(f"{name}: is no text (byte {place}, line {line}); it must be csv, parquet or Arrow") from None
+            raise Unusable(f"{name}: is not text (byte {place}, line {line}); a table must be csv, parquet or Arrow") from None
         remedy = "add --encoding cp1252, or that of the program that wrote it" if encoding is None else "try another --encoding"
         raise Unusable(
-            f"{name}: line {line}, byte {place}: is no {encoding or 'UTF-8'} (0x{data[place]:02x}); {remedy}"
+            f"{name}: line {line}, byte {place}: is not {encoding or 'UTF-8'} (0x{data[place]:02x}); {remedy}"
         ) from None
     if "\0" in text:
         place = text.index("\0")
         line = text.count("\n", 0, place) + 1
-        raise Unusable(f"{name}: line {line} holds a NUL character; it must be csv, parquet or Arrow")
+        raise Unusable(f"{name}: line {line} holds a NUL character; remove it, or write the table again as csv")
     return text
 
 

@@ -182,7 +182,7 @@ def _counts_rows(column: pd.Series) -> bool:
 def _used(name: str, rows: pd.DataFrame, kinds: dict[str, str], notes: dict[str, str]) -> list[str]:
     """The columns that can be learned from, after a word on each."""
     if len(rows) < LEAST_ROWS:
-        raise Unusable(f"{name}: has one row only; rows are compared with each other")
+        raise Unusable(f"{name}: has only one row; at least two are needed, because rows are compared with each other")
     _check_finite(name, rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is said here
@@ -198,7 +198,7 @@ def _used(name: str, rows: pd.DataFrame, kinds: dict[str, str], notes: dict[str,
     if not used:
         raise Unusable(f"{name}: no column can be learned from; all are empty, dropped, or different in nearly every row")
     if all(column.is_constant for column in columns if column.kind != "ignored"):
-        raise Unusable(f"{name}: every column that can be used, such as {shown(used[0])}, holds one value in all rows")
+        raise Unusable(f"{name}: all rows are equal in the columns that can be used, such as {shown(used[0])}")
     return used
 
 
@@ -223,7 +223,7 @@ def _tell_of_texts(frame: pd.DataFrame, styles: dict[str, Style], notes: dict[st
         other = Counter({text: n for (text, n), value in zip(cells.items(), values, strict=True) if pd.isna(value)})
         if allowed(cells.total()) < other.total() < 0.5 * cells.total():
             text, n = other.most_common(1)[0]
-            told_of = f"{other.total()} cells are no numbers, {n} of them {shown(text, 20)} (--missing {_quoted([text])}?)"
+            told_of = f"{other.total()} cells are not numbers, {n} of them {shown(text, 20)} (--missing {_quoted([text])}?)"
             notes[label] = f"{told_of}; {notes[label]}" if notes.get(label) else told_of
 
 

@@ -47,7 +47,7 @@ class Output:
         if not self.target.parent.is_dir():
             raise Unusable(f"{self.path}: there is no directory {self.target.parent}; create it first")
         if self.target.exists() and not os.access(self.target, os.W_OK):
-            raise Unusable(f"{self.path}: may not be written; change its permissions, or name another file")
+            raise Unusable(f"{self.path}: is not writable; change its permissions, or name another file")
         with self._refusing():
             if self.is_special:
                 self.target.open("wb").close()

@@ -191,7 +191,7 @@ def _train(job: Job, shares: Shares, place: Place, tables: list[Table], findings
 
         with one_of_several(job.model, ranks):
             outcome = job.model._fit_rows(schema, rows, job.held_out, job.earlier, by=fit)
-            warn_of_end(outcome, job.model.max_iter)
+            warn_of_end(outcome)
     return job.model if place.rank == 0 else None
 
 

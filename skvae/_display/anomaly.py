@@ -51,6 +51,7 @@ class AnomalyDisplay:
     axes_ : ndarray of Axes
         Axes of the histogram, the cells and the measures.
     figure_, image_, threshold_, colorbar_ : Figure, AxesImage, Line2D, Colorbar
+        The figure, the shaded cells, the line at the threshold, and the colour bar of the shades.
 
     Examples
     --------
@@ -83,8 +84,14 @@ class AnomalyDisplay:
             Rows to score.
         n_rows : int, default=8
             Number of rows to show, the most anomalous first.
-        axes, **kwargs
-            Passed to ``plot``.
+        axes : sequence of three Axes or None, default=None
+            Axes for the histogram, the cells and the measures. None creates a new figure.
+        **kwargs : dict
+            ``n_columns`` of ``plot``, and keyword arguments for ``imshow``.
+
+        Returns
+        -------
+        display : AnomalyDisplay
         """
         check_can(estimator, "explain", "AEAnomalyDetector")
         check_count(1, n_rows=n_rows)

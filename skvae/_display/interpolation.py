@@ -30,7 +30,9 @@ class InterpolationDisplay(RowsDisplay):
     Attributes
     ----------
     ax_, figure_, image_ : Axes, Figure, AxesImage
+        Axes, figure and image of the plot.
     colorbar_ : Colorbar or None
+        Colour bar of a heat map; None for images.
 
     Examples
     --------
@@ -62,7 +64,27 @@ class InterpolationDisplay(RowsDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Interpolate with the method ``interpolate`` of a fitted estimator, and plot."""
+        """Interpolate between pairs of rows with a fitted estimator, and plot.
+
+        Parameters
+        ----------
+        estimator : AutoencoderTransformer or VAETransformer
+            Fitted estimator.
+        X_start, X_end : array-like or frame of shape (n_pairs, n_columns)
+            Rows at which each interpolation starts and ends.
+        n_steps : int, default=10
+            Number of rows per pair, including both ends; at least 2.
+        image_shape : tuple of two ints or None, default=None
+            Height and width, if the rows are images. None draws a heat map of the cells.
+        ax : Axes or None, default=None
+            Axes to draw into. None creates a new figure.
+        **kwargs : dict
+            Keyword arguments for ``imshow``.
+
+        Returns
+        -------
+        display : InterpolationDisplay
+        """
         check_can(estimator, "interpolate", ANY)
         rows = estimator.interpolate(X_start, X_end, n_steps)
         return cls(rows, n_steps, image_shape, names_of_columns(estimator)).plot(ax, **kwargs)

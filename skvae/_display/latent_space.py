@@ -35,11 +35,13 @@ class LatentSpaceDisplay:
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
+        Axes and figure of the plot.
     scatter_ : list of PathCollection
         One entry, or one per class; empty for a histogram.
     bars_ : BarContainer or None
         The histogram of one component without ``y``.
     legend_, colorbar_ : Legend or None, Colorbar or None
+        Legend of the classes, and colour bar of a quantity.
 
     Examples
     --------
@@ -60,9 +62,26 @@ class LatentSpaceDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any = None, *, components: Sequence[int] = (0, 1), ax: Any = None, **kwargs: Any
     ) -> Self:
-        """Encode rows with a fitted estimator or any other transformer, and plot the chosen components of the codes.
+        """Encode rows with a fitted transformer, and plot the chosen components of the codes.
 
-        If the code has a single component, that component is plotted by default.
+        Parameters
+        ----------
+        estimator : object
+            Fitted estimator with ``transform``, of this package or another.
+        X : array-like or frame of shape (n_rows, n_columns)
+            Rows to encode.
+        y : array-like of shape (n_rows,) or None, default=None
+            Class or quantity of each row.
+        components : sequence of one or two ints, default=(0, 1)
+            Components to plot, counted from 0. A code of a single component is plotted with the default as well.
+        ax : Axes or None, default=None
+            Axes to draw into. None creates a new figure.
+        **kwargs : dict
+            Keyword arguments for ``scatter``, or for ``hist`` if a histogram is drawn.
+
+        Returns
+        -------
+        display : LatentSpaceDisplay
         """
         check_can(estimator, "transform", ANY)
         codes = as_numbers(estimator.transform(X), "codes")

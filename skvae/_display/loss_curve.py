@@ -12,7 +12,7 @@ from skvae._display.drawing import ANY, COLORS, axes_or_new, check_can
 
 @dataclass(eq=False, repr=False)
 class LossCurveDisplay:
-    """Plot the loss of the training rows and of the held-out rows per epoch.
+    """Plot the loss of the training rows and of the held-out rows after each epoch.
 
     Both are on the scale of ``loss_curve_``, that of standardised columns, and can be compared. If training was repeated on
     all rows after the number of epochs was chosen, the training loss is that of the repetition. A model that starts at PCA
@@ -23,17 +23,18 @@ class LossCurveDisplay:
     loss_curve : sequence of float
         Training loss of epochs 1, 2, ..., in nats per row; empty if nothing was trained.
     validation_scores : sequence of float or None, default=None
-        Mean log-likelihood of the held-out rows, at the start and after each epoch of the last training.
+        Mean log-likelihood of the held-out rows, in nats per row, at the start and after each epoch of the last training.
     best_iter : int or None, default=None
         Epoch of the last training that was kept, 0 for its start. Only used with ``validation_scores``.
     log_jacobian : float, default=0.0
-        Log-likelihood in the units of the input minus log-likelihood on the scale of ``loss_curve``.
+        Log-likelihood in the units of the input minus log-likelihood on the scale of ``loss_curve``, in nats per row.
     start_name : str, default="the start"
         Name of the initial model, for the legend.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
+        Axes and figure of the plot.
     line_ : Line2D
         The training loss.
     validation_line_, start_, best_ : Line2D or None
@@ -58,7 +59,23 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None, name: str | None = None, **kwargs: Any) -> Self:
-        """Plot the loss curves of a fitted estimator; the other parameters are passed to ``plot``."""
+        """Plot the loss curves of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : AutoencoderTransformer or VAETransformer
+            Fitted estimator.
+        ax : Axes or None, default=None
+            Axes to draw into; several displays may share them. None creates a new figure.
+        name : str or None, default=None
+            Name of the model, for the legend.
+        **kwargs : dict
+            Keyword arguments for both lines, for example ``color``.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+        """
         check_is_fitted(estimator)
         check_can(estimator, "best_iter_", ANY)
         curves = estimator.loss_curve_, estimator.validation_scores_, estimator.best_iter_

@@ -30,7 +30,9 @@ class ReconstructionDisplay(RowsDisplay):
     Attributes
     ----------
     ax_, figure_, image_ : Axes, Figure, AxesImage
+        Axes, figure and image of the plot.
     colorbar_ : Colorbar or None
+        Colour bar of a heat map; None for images.
 
     Examples
     --------
@@ -61,7 +63,29 @@ class ReconstructionDisplay(RowsDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Reconstruct ``inputs``, by default ``X``, and plot; the other parameters are those of the class and of ``plot``."""
+        """Reconstruct rows with a fitted estimator, and plot both.
+
+        Parameters
+        ----------
+        estimator : AutoencoderTransformer or VAETransformer
+            Fitted estimator.
+        X : array-like or frame of shape (n_rows, n_columns)
+            The original rows.
+        image_shape : tuple of two ints or None, default=None
+            Height and width, if the rows are images. None draws a heat map of the cells.
+        inputs : array-like or frame of shape (n_rows, n_columns), default=None
+            Rows to reconstruct instead of ``X``, for example noisy images.
+        n_rows : int, default=8
+            Number of rows to show, from the first on.
+        ax : Axes or None, default=None
+            Axes to draw into. None creates a new figure.
+        **kwargs : dict
+            Keyword arguments for ``imshow``, for example ``cmap``.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+        """
         check_can(estimator, "reconstruct", ANY)
         reconstructions = estimator.reconstruct(X if inputs is None else inputs)
         return cls(X, reconstructions, image_shape, names_of_columns(estimator), inputs).plot(ax, n_rows=n_rows, **kwargs)

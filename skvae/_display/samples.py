@@ -27,7 +27,9 @@ class SamplesDisplay(RowsDisplay):
     Attributes
     ----------
     ax_, figure_, image_ : Axes, Figure, AxesImage
+        Axes, figure and image of the plot.
     colorbar_ : Colorbar or None
+        Colour bar of a heat map; None for images.
 
     Examples
     --------
@@ -57,7 +59,29 @@ class SamplesDisplay(RowsDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Sample rows with the method ``sample`` of a fitted ``VAETransformer``, and plot them."""
+        """Sample rows from a fitted ``VAETransformer``, and plot them.
+
+        Parameters
+        ----------
+        estimator : VAETransformer
+            Fitted estimator.
+        n_samples : int, default=64
+            Number of rows to draw.
+        image_shape : tuple of two ints or None, default=None
+            Height and width, if the rows are images. None draws a heat map of the cells.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draw. None uses a new seed in each call.
+        noise : bool, default=False
+            Whether to draw cells around the decoder's mean from the likelihood. False shows the means, which look smoother.
+        ax : Axes or None, default=None
+            Axes to draw into. None creates a new figure.
+        **kwargs : dict
+            Keyword arguments for ``imshow``.
+
+        Returns
+        -------
+        display : SamplesDisplay
+        """
         check_can(estimator, "sample", "VAETransformer, which can sample rows")
         rows = estimator.sample(n_samples, random_state=random_state, noise=noise)
         return cls(rows, image_shape, names_of_columns(estimator)).plot(ax, **kwargs)

@@ -224,14 +224,15 @@ def resumed(task: Task, earlier: Autoencoder) -> Autoencoder:
     ):
         if now != before:
             raise ValueError(
-                f"warm_start=True, but {name}={now!r} and the earlier fit had {before!r}. Set warm_start=False or restore it."
+                f"Training cannot continue: {name}={now!r}, but the earlier fit had {before!r}. Restore it, or refit "
+                "with warm_start=False."
             )
     try:
         model.load_state_dict(earlier.state_dict())
     except RuntimeError as error:
         raise ValueError(
-            f"warm_start=True, but the parameters describe a different model than in the earlier fit. {error}\n"
-            "Set warm_start=False or restore the parameters."
+            f"Training cannot continue: the parameters describe a different model than in the earlier fit. {error}\n"
+            "Restore the parameters, or refit with warm_start=False."
         ) from error
     return model.to(task.settings.device)
 

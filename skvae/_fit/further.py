@@ -93,7 +93,7 @@ class Increments:
             run.optimizer.resume(*self.moments, self.n_steps)
         loss = run.epoch()
         if not math.isfinite(loss):
-            raise FloatingPointError(f"The loss became {loss} in call {run.n_epochs}. Lower learning_rate_init.")
+            raise FloatingPointError(f"The loss became {loss} in call {run.n_epochs} of partial_fit. Lower learning_rate_init.")
         self.n_calls, self.n_steps = run.n_epochs, run.n_steps
         self.moments = run.optimizer.mean.cpu(), run.optimizer.mean_square.cpu()
         run.finish(None)

@@ -305,8 +305,8 @@ def _as_before(marked: bool, was_marked: bool | None) -> bool:
         return marked
     if marked and not was_marked:
         raise ValueError(
-            "warm_start=True, but the earlier fit's table was complete, and its model cannot take the missing values of X or "
-            "X_val, nor cells that the corruption hides. Set warm_start=False, or fill in the missing values, e.g. with the "
-            "impute method of the earlier fit, and restore its corruption."
+            "Training cannot continue: the earlier fit's table was complete, so its model takes neither missing values in X or "
+            "X_val nor cells that the corruption hides. Fill in the missing values, e.g. with the method impute, and restore "
+            "the corruption; or refit with warm_start=False."
         )
     return was_marked

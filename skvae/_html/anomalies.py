@@ -20,13 +20,14 @@ MOST_EXPLAINED = 1000  # rows whose columns to blame are counted
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AnomalyReport:
-    """The anomalies of a table as a page of HTML that needs no other file and no network.
+    """Report on the anomalies of a table, as a self-contained HTML page that needs no network.
 
     :meth:`AEAnomalyDetector.report` returns one. A notebook displays it.
 
     Parameters
     ----------
     title : str
+        Heading of the page.
     scores : ndarray of shape (n_rows,)
         Anomaly score of each row, higher is more anomalous: minus the detector's ``score_samples``.
     flagged : ndarray of bool of shape (n_rows,)
@@ -52,14 +53,14 @@ class AnomalyReport:
     codes : ndarray of shape (n_rows, n_components) or None
         Latent codes of the rows; None if the detector has no networks.
     n_known : int
-        Number of rows that are rows of the training table.
+        Number of rows that are also in the training table.
     least_flagged : int
         The fewest rows that can be flagged at the false discovery rate, given the smallest possible p-value; 1 without a
         rate.
 
     See Also
     --------
-    AnomalyDisplay : The most anomalous rows as a figure of matplotlib.
+    AnomalyDisplay : The most anomalous rows as a matplotlib figure.
 
     Examples
     --------
@@ -105,21 +106,26 @@ class AnomalyReport:
         false_discovery_rate: float | None,
         title: str,
     ) -> Self:
-        """Score, flag and explain the rows of a table.
+        """Score, flag and explain the rows of a table, as :meth:`AEAnomalyDetector.report` does.
 
         Parameters
         ----------
         detector : AEAnomalyDetector
-            Fitted.
+            Fitted detector.
         X : array-like or frame of shape (n_rows, n_columns)
+            A table in memory.
         columns, codes, n_known, title
-            As the attributes.
+            Parameters of the class.
         least_p_value : float
-            The smallest that a row can have.
+            Smallest p-value that a row can have.
         n_rows : int
-            Number of rows to show.
+            Number of rows to show, the most anomalous first.
         false_discovery_rate : float or None
-            None flags what ``detector.predict`` flags.
+            Expected share of normal rows among the flagged rows. None flags the rows that ``detector.predict`` flags.
+
+        Returns
+        -------
+        report : AnomalyReport
         """
         table = as_table(X)
         table = table if hasattr(table, "shape") else np.asarray(table)
@@ -161,7 +167,7 @@ class AnomalyReport:
         )
 
     def to_html(self) -> str:
-        """The report as a document of HTML.
+        """Return the report as an HTML document.
 
         Returns
         -------
@@ -170,12 +176,12 @@ class AnomalyReport:
         return document(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the report into a file.
+        """Write the report to a file.
 
         Parameters
         ----------
         path : str or Path
-            Of the file, ``.html`` by custom.
+            Path of the file, usually with the ending ``.html``.
         """
         Path(path).write_text(self.to_html(), encoding="utf-8")
 

@@ -468,7 +468,7 @@ def _narrowed(column: Column, series: Any, values: np.ndarray) -> Column:
     if lacking:
         line = with_levels(column.name, lacking, tool.library)
         raise ValueError(
-            f"Column {column.name!r} has dtype {dtype}, which lacks categories to be filled in: {listed(lacking)}; add them "
-            f"with {line}."
+            f"Column {column.name!r} has dtype {dtype}, which lacks categories needed to fill in missing values: "
+            f"{listed(lacking)}; add them with {line}."
         )
     return replace(column, levels=tuple(level if level in allowed else None for level in column.levels))

@@ -92,7 +92,8 @@ class GaussianNoise(Corruption):
     level : float or tuple of two, default=0.1
         Standard deviation of the noise, in standard deviations of the column. With ``standardize=False`` the unit is the root
         mean square deviation over all columns; with ``likelihood="bernoulli"`` it is the unit of the input. With a tuple
-        ``(lowest, highest)``, each row draws its own level uniformly between the two.
+        ``(lowest, highest)``, each row draws its own level uniformly between the two. Set it to the noise that you expect in
+        later rows, or search for it.
 
     Examples
     --------
@@ -122,8 +123,8 @@ class Masking(Corruption):
     Parameters
     ----------
     level : float or tuple of two, default=0.1
-        Share of the cells to corrupt. With a tuple ``(lowest, highest)``, each row draws its own share uniformly between the
-        two.
+        Share of the cells to corrupt. Set it to the share that you expect in later rows, or search for it. With a tuple
+        ``(lowest, highest)``, each row draws its own share uniformly between the two.
     hidden_only : bool, default=False
         Whether only hidden cells are scored. The model then learns to predict missing values rather than to compress rows.
 
@@ -153,8 +154,8 @@ class SaltAndPepper(Corruption):
     Parameters
     ----------
     level : float or tuple of two, default=0.1
-        Share of the cells to corrupt. With a tuple ``(lowest, highest)``, each row draws its own share uniformly between the
-        two.
+        Share of the cells to corrupt. Set it to the share that you expect in later rows, or search for it. With a tuple
+        ``(lowest, highest)``, each row draws its own share uniformly between the two.
 
     Examples
     --------
@@ -184,8 +185,8 @@ class SwapNoise(Corruption):
     Parameters
     ----------
     level : float or tuple of two, default=0.1
-        Share of the cells to corrupt. With a tuple ``(lowest, highest)``, each row draws its own share uniformly between the
-        two.
+        Share of the cells to corrupt. Set it to the share that you expect in later rows, or search for it. With a tuple
+        ``(lowest, highest)``, each row draws its own share uniformly between the two.
 
     References
     ----------
@@ -221,8 +222,8 @@ class DiffusionNoise(Corruption):
     Parameters
     ----------
     level : tuple of two floats, default=(0.05, 2.0)
-        Lowest and highest standard deviation of the noise, in standard deviations of the column. Each row draws its own level,
-        with a uniform logarithm between the two.
+        Lowest and highest standard deviation of the noise, in standard deviations of the column. Each row draws its own level
+        between the two, with a uniform logarithm.
 
     References
     ----------

@@ -87,7 +87,8 @@ class L1(Penalty):
     Parameters
     ----------
     weight : float, default=0.1
-        Weight of the penalty relative to the reconstruction loss.
+        Weight of the penalty relative to the reconstruction loss. The default was set on images of digits, where it makes both
+        terms about equally large. On other tables, search orders of magnitude around it.
 
     References
     ----------
@@ -117,7 +118,8 @@ class L2(Penalty):
     Parameters
     ----------
     weight : float, default=0.1
-        Weight of the penalty relative to the reconstruction loss.
+        Weight of the penalty relative to the reconstruction loss. The default was set on images of digits, where it makes both
+        terms about equally large. On other tables, search orders of magnitude around it.
 
     Examples
     --------
@@ -147,7 +149,8 @@ class KLSparsity(Penalty):
     Parameters
     ----------
     weight : float, default=10.0
-        Weight of the penalty relative to the reconstruction loss.
+        Weight of the penalty relative to the reconstruction loss. The default was set on images of digits, where it makes both
+        terms about equally large. On other tables, search orders of magnitude around it.
     target : float or tuple of float, default=0.05
         Target rate of activation, between 0 and 1. A tuple has one rate per entry of ``layer_weights``.
     layer_weights : tuple of float or None, default=None
@@ -242,7 +245,8 @@ class Contractive(Penalty):
     Parameters
     ----------
     weight : float, default=0.1
-        Weight of the penalty relative to the reconstruction loss.
+        Weight of the penalty relative to the reconstruction loss. The default was set on images of digits, where it makes both
+        terms about equally large. On other tables, search orders of magnitude around it.
     n_probes : {"auto", "exact"} or int, default="auto"
         ``"exact"`` computes the whole Jacobian, with one backward pass per component. An integer estimates the norm without
         bias from that many random directions per row (Hutchinson, 1990). ``"auto"`` is exact up to 16 components and uses one
