@@ -24,7 +24,7 @@ from skvae._detector.support import FEW_ODD, are_wild, supported
 from skvae._detector.tail import threshold_of
 from skvae._fit.plan import epochs_of
 from skvae._fit.settings import Corruption, Penalty, is_auto
-from skvae._html.anomalies import AnomalyReport
+from skvae._html.anomalies import AnomalyReport, report_on
 from skvae._html.columns import accounts_of
 from skvae._parameters import NestedParameters
 from skvae._reports import warn_of_early_end, warn_of_end
@@ -761,7 +761,7 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
             check_share(false_discovery_rate=false_discovery_rate)
         rows, _ = self._read(X)
         cells = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
-        return AnomalyReport.of(
+        return report_on(
             self,
             X,
             columns=accounts_of(self._schema, feature_names(self, None), cells, self._schema.unknown(X, cells)),

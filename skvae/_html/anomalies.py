@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,80 +92,6 @@ class AnomalyReport:
     n_known: int
     least_flagged: int
 
-    @classmethod
-    def of(
-        cls,
-        detector: Any,
-        X: Any,
-        *,
-        columns: list[ColumnAccount],
-        codes: np.ndarray | None,
-        n_known: int,
-        least_p_value: float,
-        n_rows: int,
-        false_discovery_rate: float | None,
-        title: str,
-    ) -> Self:
-        """Score, flag and explain the rows of a table, as :meth:`AEAnomalyDetector.report` does.
-
-        Parameters
-        ----------
-        detector : AEAnomalyDetector
-            Fitted detector.
-        X : array-like or frame of shape (n_rows, n_columns)
-            A table in memory.
-        columns, codes, n_known, title
-            Parameters of the class.
-        least_p_value : float
-            Smallest p-value that a row can have.
-        n_rows : int
-            Number of rows to show, the most anomalous first.
-        false_discovery_rate : float or None
-            Expected share of normal rows among the flagged rows. None flags the rows that ``detector.predict`` flags.
-
-        Returns
-        -------
-        report : AnomalyReport
-        """
-        table = as_table(X)
-        table = table if hasattr(table, "shape") else np.asarray(table)
-        scores = -detector.score_samples(X)
-        if false_discovery_rate is None:
-            p_values = None
-            flagged, least_flagged = -scores - detector.offset_ < 0, 1  # as predict does, without scoring again
-            threshold = -detector.offset_
-            criterion = f"at a score of {number(threshold)} or more, by contamination={detector.contamination!r}"
-        else:
-            p_values = detector.p_values(X)
-            flagged = false_discovery_control(p_values) <= false_discovery_rate
-            least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
-            threshold = float(scores[flagged].min()) if flagged.any() else None
-            criterion = f"at a false discovery rate of {false_discovery_rate:.0%}"
-        order = np.argsort(-scores, kind="stable")
-        explained = order[: min(MOST_EXPLAINED, max(n_rows, int(flagged.sum())))]
-        blamed = detector.explain(rows_at(table, explained)).to_numpy().argmax(axis=1)
-        oddest = order[:n_rows]
-        shown = rows_at(table, oddest)
-        contributions, expected = detector.explain(shown, return_expected=True)
-        return cls(
-            title=title,
-            scores=scores,
-            flagged=flagged,
-            p_values=p_values,
-            threshold=threshold,
-            criterion=criterion,
-            labels=list(table.index) if isinstance(table, pd.DataFrame) else list(range(len(scores))),
-            oddest=oddest,
-            found=cells_of(shown),
-            expected=cells_of(expected),
-            shares=shares_of(contributions),
-            blame=np.bincount(blamed, minlength=len(columns)),
-            columns=columns,
-            codes=codes,
-            n_known=n_known,
-            least_flagged=least_flagged,
-        )
-
     def to_html(self) -> str:
         """Return the report as an HTML document.
 
@@ -190,3 +116,76 @@ class AnomalyReport:
 
     def __repr__(self) -> str:
         return f"<AnomalyReport of {len(self.scores):,} rows, {int(self.flagged.sum()):,} flagged>"
+
+
+def report_on(
+    detector: Any,
+    X: Any,
+    *,
+    columns: list[ColumnAccount],
+    codes: np.ndarray | None,
+    n_known: int,
+    least_p_value: float,
+    n_rows: int,
+    false_discovery_rate: float | None,
+    title: str,
+) -> AnomalyReport:
+    """Score, flag and explain the rows of a table, as :meth:`AEAnomalyDetector.report` does.
+
+    Parameters
+    ----------
+    detector : AEAnomalyDetector
+        Fitted detector.
+    X : array-like or frame of shape (n_rows, n_columns)
+        A table in memory.
+    columns, codes, n_known, title
+        Parameters of the class.
+    least_p_value : float
+        Smallest p-value that a row can have.
+    n_rows : int
+        Number of rows to show, the most anomalous first.
+    false_discovery_rate : float or None
+        Expected share of normal rows among the flagged rows. None flags the rows that ``detector.predict`` flags.
+
+    Returns
+    -------
+    report : AnomalyReport
+    """
+    table = as_table(X)
+    table = table if hasattr(table, "shape") else np.asarray(table)
+    scores = -detector.score_samples(X)
+    if false_discovery_rate is None:
+        p_values = None
+        flagged, least_flagged = -scores - detector.offset_ < 0, 1  # as predict does, without scoring again
+        threshold = -detector.offset_
+        criterion = f"at a score of {number(threshold)} or more, by contamination={detector.contamination!r}"
+    else:
+        p_values = detector.p_values(X)
+        flagged = false_discovery_control(p_values) <= false_discovery_rate
+        least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
+        threshold = float(scores[flagged].min()) if flagged.any() else None
+        criterion = f"at a false discovery rate of {100 * false_discovery_rate:g}%"
+    order = np.argsort(-scores, kind="stable")
+    explained = order[: min(MOST_EXPLAINED, max(n_rows, int(flagged.sum())))]
+    blamed = detector.explain(rows_at(table, explained)).to_numpy().argmax(axis=1)
+    oddest = order[:n_rows]
+    shown = rows_at(table, oddest)
+    contributions, expected = detector.explain(shown, return_expected=True)
+    return AnomalyReport(
+        title=title,
+        scores=scores,
+        flagged=flagged,
+        p_values=p_values,
+        threshold=threshold,
+        criterion=criterion,
+        labels=list(table.index) if isinstance(table, pd.DataFrame) else list(range(len(scores))),
+        oddest=oddest,
+        found=cells_of(shown),
+        expected=cells_of(expected),
+        shares=shares_of(contributions),
+        blame=np.bincount(blamed, minlength=len(columns)),
+        columns=columns,
+        codes=codes,
+        n_known=n_known,
+        least_flagged=least_flagged,
+    )
