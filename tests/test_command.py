@@ -298,23 +298,25 @@ def test_cells_that_cannot_be_read_are_flagged(clean: pd.DataFrame) -> None:
 
 
 def test_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    asked = {}
+    reports = []
+    report_of = AEAnomalyDetector.report
 
-    class Report:
-        def to_html(self) -> str:
-            return "<p>ü</p>"
+    def report(self: AEAnomalyDetector, X: pd.DataFrame, **given: object) -> object:
+        reports.append((report_of(self, X, **given), given))
+        return reports[-1][0]
 
-    def report(self: AEAnomalyDetector, X: pd.DataFrame, **given: object) -> Report:
-        asked.update(given, rows=X.index.tolist())
-        return Report()
-
-    monkeypatch.setattr(AEAnomalyDetector, "report", report, raising=False)
-    people(60).to_csv("table.csv", index=False)
+    monkeypatch.setattr(AEAnomalyDetector, "report", report)
+    frame = people(120).astype({"height": object})
+    frame.loc[6, "height"] = "1<80"
+    frame.to_csv("table.csv", index=False)
     assert main(["detect", "table.csv", "--report", "report.html", "--top", "3"]) == 0
-    assert Path("report.html").read_text(encoding="utf-8") == "<p>ü</p>"
-    title = "Anomaly report: table.csv"
-    assert asked == {"n_rows": 3, "false_discovery_rate": None, "title": title, "rows": list(range(1, 61))}
+    ((made, given),) = reports
+    assert given == {"n_rows": 3, "false_discovery_rate": None, "title": "Anomaly report: table.csv"}
+    assert made.labels == list(range(1, 121))
     assert "written: report.html" in capsys.readouterr().out
+    page = Path("report.html").read_text(encoding="utf-8")
+    for note in ("Rows are numbered from 1", "Columns left out: name.", "count as missing here: 1&lt;80 in row 7, height."):
+        assert note in page
 
 
 def test_names_of_the_result_are_kept_apart() -> None:

@@ -3,20 +3,21 @@
 import math
 import os
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skvae._command.errors import Unusable
+from skvae._command.errors import Unusable, one_line
 from skvae._command.tables import Table, read_like, read_table
-from skvae._command.terminal import counted, fitting, is_watched, note, print_table, show_columns
+from skvae._command.terminal import counted, fitting, is_watched, note, print_table, shortened, show_columns
 from skvae._command.writing import Output, outputs, table_output, write_table
 
 RATE = 0.1
 N_BLAMED = 3  # cells of a row
 MOST_EXPLAINED = 10_000  # rows, the oddest; to explain a row takes as long as to score it
+MOST_LISTED, LONGEST_LISTED = 20, 60  # columns or cells in a note of the report, and letters of each
 WORTH_PRINTING = 0.25  # of what the first cell of a row adds to its score
 
 
@@ -64,7 +65,7 @@ def run(options: Namespace) -> bool:
             rate = (options.fdr or RATE) if options.fit_on else None
             with fitting(table):
                 report_of = {"n_rows": options.top, "false_discovery_rate": rate, "title": f"Anomaly report: {table.name}"}
-                page = detector.report(table.rows, **report_of).to_html()
+                page = replace(detector.report(table.rows, **report_of), notes=_notes(table)).to_html()
             report.write(lambda file: file.write(page.encode()))
     _print(found, table, options)
     return bool(options.fail and found.n_flagged)
@@ -157,6 +158,23 @@ def _with_originals(found: Findings, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([found.rows, originals.set_axis(labels, axis=1)], axis=1)
 
 
+def _notes(table: Table) -> tuple[str, ...]:
+    """What a report has to say of the file, beyond its rows."""
+    notes = ["Rows are numbered from 1, without the header."]
+    left_out = [label or "(no name)" for label in table.file.frame if label not in table.rows]
+    if left_out:
+        notes.append(f"Columns left out: {_listed(left_out)}.")
+    if table.wrong:
+        cells = _listed([f"{one_line(cell.text)} in row {cell.row}, {cell.column}" for cell in table.wrong])
+        notes.append(f"Cells that cannot be read as the kind of their column count as missing here: {cells}.")
+    return tuple(notes)
+
+
+def _listed(texts: list[str]) -> str:
+    more = [f"{len(texts) - MOST_LISTED} more"] if len(texts) > MOST_LISTED else []
+    return "; ".join([shortened(text, LONGEST_LISTED) for text in texts[:MOST_LISTED]] + more)
+
+
 def _print(found: Findings, table: Table, options: Namespace) -> None:
     top = found.rows.head(options.top)
     print(f"{table.name}: the {len(top)} oddest of {counted(len(table.rows), 'row')} (counted from 1, without the header)\n")
@@ -178,5 +196,6 @@ def _print(found: Findings, table: Table, options: Namespace) -> None:
         print(f"\n* {found.n_flagged} of {counted(len(table.rows), 'row')} flagged, at a false discovery rate of {rate:g}")
     if table.wrong:
         print(f"\n{counted(len(table.wrong), 'cell')} cannot be read as the kind of the column; such rows rank first")
-    for path in filter(None, (options.out, options.report)):
-        print(f"\nwritten: {path}")
+    written = [f"written: {path}" for path in (options.out, options.report) if path]
+    if written:
+        print("", *written, sep="\n")

@@ -56,6 +56,8 @@ class AnomalyReport:
     least_flagged : int
         The fewest rows that can be flagged at the false discovery rate, given the smallest possible p-value; 1 without a
         rate.
+    notes : tuple of str
+        Sentences to add to the summary.
 
     See Also
     --------
@@ -90,6 +92,7 @@ class AnomalyReport:
     codes: np.ndarray | None
     n_known: int
     least_flagged: int
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(

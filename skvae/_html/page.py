@@ -1,5 +1,6 @@
 """The page of a report on anomalies, section by section."""
 
+from datetime import date
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,9 @@ from skvae._tables.columns import shortened
 if TYPE_CHECKING:
     from skvae._html.anomalies import AnomalyReport
 
-LONGEST_VALUE, LONGEST_IN_MAP, LONGEST_NOTE, LONGEST_LABEL = 40, 16, 28, 24  # letters
+LONGEST_NAME, LONGEST_VALUE, LONGEST_IN_MAP, LONGEST_NOTE, LONGEST_LABEL = 60, 40, 16, 28, 24  # letters
 N_REASONS = 3  # cells that are named for each row
-LEAST_SHARE = 0.05  # of the score of a row, for a cell to be named
+LEAST_SHARE = 0.05  # of the score of a row, for a cell other than the first to be named
 NOTABLE_SHARE = 0.2  # for a cell of the map to say what was expected
 N_COLUMNS = 12  # of the map, or more: no row lacks the column that adds most to its score
 DARKEST = 0.75  # opacity of the shade of a cell that makes its row odd alone
@@ -47,7 +48,7 @@ def summary(report: "AnomalyReport") -> Element:
     size = f"{_count(len(report.scores), 'row')}, {_count(len(report.columns), 'column')}."
     count = f"{_count(n_flagged, 'row')} {'is' if n_flagged == 1 else 'are'}" if n_flagged else "No row is"
     facts = element("p", f"{size} {count} flagged {report.criterion}.")
-    return joined([element("h1", report.title), facts, *map(_quiet, _cautions(report))])
+    return joined([element("h1", report.title), facts, *map(_quiet, (*_cautions(report), *report.notes))])
 
 
 def _cautions(report: "AnomalyReport") -> list[str]:
@@ -84,7 +85,8 @@ def reasons(report: "AnomalyReport") -> Element:
 def _reason_line(report: "AnomalyReport", i: int) -> list[Element]:
     row = report.oddest[i]
     telling = np.argsort(-report.shares[i], kind="stable")[:N_REASONS]
-    cells = [_reason(report, i, j) for j in telling if report.shares[i, j] >= LEAST_SHARE]
+    least = min(LEAST_SHARE, report.shares[i].max())
+    cells = [_reason(report, i, j) for j in telling if report.shares[i, j] >= least > 0]
     p_value = [] if report.p_values is None else [_number(f"{report.p_values[row]:.2g}")]
     return [
         _named(written(report.labels[row], LONGEST_LABEL)),
@@ -97,20 +99,21 @@ def _reason_line(report: "AnomalyReport", i: int) -> list[Element]:
 
 def _reason(report: "AnomalyReport", i: int, j: int) -> Element:
     text = f" {_value(report.found[i, j])}{_instead(report, i, j)} ({report.shares[i, j]:.0%})"
-    return element("span", element("b", report.columns[j].name), text, class_="reason")
+    return element("span", element("b", _column(report, j)), text, class_="reason")
 
 
 def _instead(report: "AnomalyReport", i: int, j: int) -> str:
     """What is expected in a cell, where that is something else than what was found."""
-    found, expected = report.found[i, j], report.expected[i, j]
-    text = rounded(expected, LONGEST_VALUE)
-    return f", expected {text}" if text not in {"", written(found, LONGEST_VALUE)} else ""
+    found = written(report.found[i, j], LONGEST_VALUE)
+    is_date = isinstance(report.found[i, j], date | np.datetime64)
+    expected = rounded(report.expected[i, j], len(found) if is_date else LONGEST_VALUE)
+    return f", expected {_isolated(expected)}" if expected not in {"", found} else ""
 
 
 def cell_map(report: "AnomalyReport") -> Element:
     """The values of these rows, shaded by their share in the score."""
     shown = _map_columns(report.shares)
-    head = ["row", *(report.columns[j].name for j in shown)]
+    head = ["row", *(_column(report, j) for j in shown)]
     lines = [
         [_named(written(report.labels[row], LONGEST_LABEL)), *(_shaded(report, i, j) for j in shown)]
         for i, row in enumerate(report.oddest)
@@ -136,7 +139,7 @@ def _shaded(report: "AnomalyReport", i: int, j: int) -> Element:
         "td",
         _value(found, LONGEST_IN_MAP),
         small,
-        title=f"{report.columns[j].name}: {_value(found)}{instead}; {share:.0%} of the score",
+        title=f"{_column(report, j)}: {_value(found)}{instead}; {share:.0%} of the score",
         style=f"background:rgba(213,94,0,{DARKEST * share:.3f})" if share > 0 else None,
         class_="most" if share == report.shares[i].max() else None,
     )
@@ -147,7 +150,7 @@ def columns_to_blame(report: "AnomalyReport") -> Element:
     most = [j for j in np.argsort(-report.blame, kind="stable")[:N_BLAMED] if report.blame[j]]
     lines = [
         [
-            _named(report.columns[j].name),
+            _named(_column(report, j)),
             _number(f"{report.blame[j]:,}"),
             element("td", bar(report.blame[j] / report.blame.max())),
         ]
@@ -169,8 +172,8 @@ def codes(report: "AnomalyReport") -> Element:
         "flagged. Axes are linear up to three standard deviations and logarithmic beyond."
     )
     hint += f" {MOST_POINTS:,} rows are drawn, the most anomalous among them." if len(report.scores) > MOST_POINTS else ""
-    labels = [written(label, LONGEST_LABEL) for label in report.labels]
-    return joined([heading, _quiet(hint), plane(report.codes, report.flagged, report.scores, labels)])
+    drawing = plane(report.codes, report.flagged, report.scores, lambda i: written(report.labels[i], LONGEST_LABEL))
+    return joined([heading, _quiet(hint), drawing])
 
 
 def columns(report: "AnomalyReport") -> Element:
@@ -193,7 +196,16 @@ def _count(number: int, noun: str) -> str:
 
 
 def _value(value: Any, longest: int = LONGEST_VALUE) -> str:
-    return written(value, longest) or "missing"
+    return _isolated(written(value, longest)) or "missing"
+
+
+def _column(report: "AnomalyReport", j: int) -> str:
+    return _isolated(shortened(str(report.columns[j].name), LONGEST_NAME))
+
+
+def _isolated(text: str) -> str:
+    """The text between marks that keep the direction of its script from what stands beside it."""
+    return text if text.isascii() else f"\u2068{text}\u2069"
 
 
 def _named(name: Any) -> Element:
