@@ -64,6 +64,16 @@ def column(cells: list[object], separator: str = "|") -> str:
 # Reading
 
 
+def test_separator_that_a_shell_passes_as_two_characters() -> None:
+    assert read("a\tb\n1\t2\n3\t5\n", separator=r"\t").rows.shape == (2, 2)
+
+
+def test_years_that_pandas_cannot_write() -> None:
+    table = read(column([f"0000-0{i % 9 + 1}-01" for i in range(30)], ","))
+    assert table.kinds["c"] == "date"
+    assert table.styles["c"].written(table.rows["c"].iloc[0]).startswith("0000-01-01")
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("wrap", ["plain", "bom", "gz", "crlf"])
 def test_csv(separator: str, wrap: str) -> None:

@@ -134,7 +134,8 @@ def _blamed(detector: Any, table: Table, shown: np.ndarray) -> tuple[pd.DataFram
     result = pd.DataFrame(index=range(len(rows)))
     for i in range(chosen.shape[1]):
         cells = pd.DataFrame("", index=result.index, columns=["column", "found", "expected"], dtype=object)
-        for j, label in enumerate(rows):
+        for j in np.unique(chosen[:, i]):
+            label = rows.columns[j]
             at = np.flatnonzero((chosen[:, i] == j) & (most[:, i] > 0))
             style = table.styles[label]
             cells.iloc[at, 0] = label
