@@ -307,26 +307,31 @@ def test_cells_that_cannot_be_read_are_flagged(clean: pd.DataFrame) -> None:
     assert found["flag"].tolist() == [True] + [False] * 28
 
 
-def test_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    reports = []
-    report_of = AEAnomalyDetector.report
+@pytest.mark.parametrize("fit_on", [[], ["--fit-on", "clean.csv"]])
+def test_report(fit_on: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    made = []
+    report_of = AEAnomalyDetector._report
 
-    def report(self: AEAnomalyDetector, X: pd.DataFrame, **given: object) -> object:
-        reports.append((report_of(self, X, **given), given))
-        return reports[-1][0]
+    def report(self: AEAnomalyDetector, X: pd.DataFrame, *given: object, **how: object) -> object:
+        made.append(report_of(self, X, *given, **how))
+        if len(made) == 1:
+            self.report(X, **how)
+        return made[0]
 
-    monkeypatch.setattr(AEAnomalyDetector, "report", report)
+    monkeypatch.setattr(AEAnomalyDetector, "_report", report)
     frame = people(120).astype({"height": object})
     frame.loc[6, "height"] = "1<80"
     frame.to_csv("table.csv", index=False)
-    assert main(["detect", "table.csv", "--report", "report.html", "--top", "3"]) == 0
-    ((made, given),) = reports
-    assert given == {"n_rows": 3, "false_discovery_rate": None, "title": "Anomaly report: table.csv"}
-    assert made.labels == list(range(1, 121))
+    people(200, seed=1).to_csv("clean.csv", index=False)
+    assert main(["detect", "table.csv", "--report", "report.html", "--top", "3", *fit_on]) == 0
     assert "written: report.html" in capsys.readouterr().out
+    ours, scored_again = made
+    assert ours.labels == list(range(1, 121))
+    np.testing.assert_array_equal(ours.scores, scored_again.scores)
+    np.testing.assert_array_equal(ours.p_values, scored_again.p_values)
     page = Path("report.html").read_text(encoding="utf-8")
-    for note in ("Rows are numbered from 1", "Columns left out: name.", "count as missing here: 1&lt;80 in row 7, height."):
-        assert note in page
+    notes = ("Rows are numbered from 1", "Columns left out: name.", "count as missing here: 1&lt;80 in row 7, height.")
+    assert all(text in page for text in ("Anomaly report: table.csv", *notes))
 
 
 def test_names_of_the_result_are_kept_apart() -> None:

@@ -62,10 +62,8 @@ def run(options: Namespace) -> bool:
         if out:
             write_table(out, _with_originals(found, table.file.frame))
         if report:
-            rate = (options.fdr or RATE) if options.fit_on else None
             with fitting(table):
-                report_of = {"n_rows": options.top, "false_discovery_rate": rate, "title": f"Anomaly report: {table.name}"}
-                page = replace(detector.report(table.rows, **report_of), notes=_notes(table)).to_html()
+                page = _report(detector, found, table, options).to_html()
             report.write(lambda file: file.write(page.encode()))
     _print(found, table, options)
     return bool(options.fail and found.n_flagged)
@@ -157,6 +155,15 @@ def _with_originals(found: Findings, frame: pd.DataFrame) -> pd.DataFrame:
     originals = frame.iloc[found.order].reset_index(drop=True)
     labels = [f"{label or 'index'} (table)" if label in {"", *found.rows} else label for label in originals]
     return pd.concat([found.rows, originals.set_axis(labels, axis=1)], axis=1)
+
+
+def _report(detector: Any, found: Findings, table: Table, options: Namespace) -> Any:
+    """The report of the detector, which need not score the rows again."""
+    rows = found.rows.sort_values("row")
+    p_values, rate = (rows["p_value"].to_numpy(), options.fdr or RATE) if options.fit_on else (None, None)
+    how = {"n_rows": options.top, "false_discovery_rate": rate, "title": f"Anomaly report: {table.name}"}
+    report = detector._report(table.rows, -rows["score"].to_numpy(), p_values, **how)  # noqa: SLF001, spares scoring again
+    return replace(report, notes=_notes(table))
 
 
 def _notes(table: Table) -> tuple[str, ...]:

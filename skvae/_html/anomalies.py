@@ -100,6 +100,8 @@ class AnomalyReport:
         detector: Any,
         X: Any,
         *,
+        scores: np.ndarray,
+        p_values: np.ndarray | None,
         columns: list[ColumnAccount],
         codes: np.ndarray | None,
         n_known: int,
@@ -108,14 +110,14 @@ class AnomalyReport:
         false_discovery_rate: float | None,
         title: str,
     ) -> Self:
-        """Score, flag and explain the rows of a table.
+        """Flag and explain the rows of a table.
 
         Parameters
         ----------
         detector : AEAnomalyDetector
             Fitted.
         X : array-like or frame of shape (n_rows, n_columns)
-        columns, codes, n_known, title
+        scores, p_values, columns, codes, n_known, title
             As the attributes.
         least_p_value : float
             The smallest that a row can have.
@@ -126,14 +128,11 @@ class AnomalyReport:
         """
         table = as_table(X)
         table = table if hasattr(table, "shape") else np.asarray(table)
-        scores = -detector.score_samples(X)
-        if false_discovery_rate is None:
-            p_values = None
+        if p_values is None or false_discovery_rate is None:
             flagged, least_flagged = -scores - detector.offset_ < 0, 1  # as predict does, without scoring again
             threshold = -detector.offset_
             criterion = f"at a score of {number(threshold)} or more, by contamination={detector.contamination!r}"
         else:
-            p_values = detector.p_values(X)
             flagged = false_discovery_control(p_values) <= false_discovery_rate
             least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
             threshold = float(scores[flagged].min()) if flagged.any() else None
