@@ -297,3 +297,20 @@ def test_long_names_are_shortened(report):
 def test_estimated_durations_are_whole_seconds():
     assert rounded(pd.Timedelta("2 days 03:04:05.678"), 40) == "2 days 03:04:05"
     assert rounded(pd.Timedelta("250 ms"), 40) == "0 days 00:00:00.250000"
+
+
+def test_rows_of_an_index_of_several_levels_are_told_apart():
+    days = pd.date_range("2024-01-01", periods=len(FRAME), name="day")
+    frame = FRAME.set_axis(pd.MultiIndex.from_arrays([["a, b"] * len(FRAME), days]))
+    html = AEAnomalyDetector(contamination=0.05, **SHORT).fit(frame).report(frame, n_rows=3).to_html()
+    assert html.count('<th scope="row">a, b, 2024-01-08</th>') == 2
+
+
+def test_nothing_is_to_blame_where_all_rows_are_equal():
+    rows = np.ones((30, 3))
+    report = AEAnomalyDetector(contamination=0.05, **SHORT).fit(rows).report(rows, n_rows=2)
+    html = report.to_html()
+    assert not report.blame.any()
+    assert "score of 0 or more" in html
+    assert 'class="most"' not in html
+    assert "to blame</h2>" not in html

@@ -139,7 +139,8 @@ class AnomalyReport:
             criterion = f"at a false discovery rate of {false_discovery_rate:.0%}"
         order = np.argsort(-scores, kind="stable")
         explained = order[: min(MOST_EXPLAINED, max(n_rows, int(flagged.sum())))]
-        blamed = detector.explain(rows_at(table, explained)).to_numpy().argmax(axis=1)
+        added = detector.explain(rows_at(table, explained)).to_numpy()
+        blamed = added.argmax(axis=1)[added.max(axis=1) > 0]
         oddest = order[:n_rows]
         shown = rows_at(table, oddest)
         contributions, expected = detector.explain(shown, return_expected=True)

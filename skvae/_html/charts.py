@@ -141,4 +141,4 @@ def bar(share: float) -> Element:
 
 def number(value: float) -> str:
     """A score in a few digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.3g}"  # minus zero is zero

@@ -89,7 +89,7 @@ def _reason_line(report: "AnomalyReport", i: int) -> list[Element]:
     cells = [_reason(report, i, j) for j in telling if report.shares[i, j] >= least > 0]
     p_value = [] if report.p_values is None else [_number(f"{report.p_values[row]:.2g}")]
     return [
-        _named(written(report.labels[row], LONGEST_LABEL)),
+        _named(_label(report, row)),
         _number(number(report.scores[row])),
         *p_value,
         element("td", "flagged" if report.flagged[row] else ""),
@@ -114,10 +114,7 @@ def cell_map(report: "AnomalyReport") -> Element:
     """The values of these rows, shaded by their share in the score."""
     shown = _map_columns(report.shares)
     head = ["row", *(_column(report, j) for j in shown)]
-    lines = [
-        [_named(written(report.labels[row], LONGEST_LABEL)), *(_shaded(report, i, j) for j in shown)]
-        for i, row in enumerate(report.oddest)
-    ]
+    lines = [[_named(_label(report, row)), *(_shaded(report, i, j) for j in shown)] for i, row in enumerate(report.oddest)]
     left_out = len(report.columns) - len(shown)
     hint = "The darker a cell, the larger its share in the score of its row. Hover over a cell to see what was expected there."
     hint += f" Left out: {_count(left_out, 'column')} of little influence." if left_out else ""
@@ -141,12 +138,14 @@ def _shaded(report: "AnomalyReport", i: int, j: int) -> Element:
         small,
         title=f"{_column(report, j)}: {_value(found)}{instead}; {share:.0%} of the score",
         style=f"background:rgba(213,94,0,{DARKEST * share:.3f})" if share > 0 else None,
-        class_="most" if share == report.shares[i].max() else None,
+        class_="most" if 0 < share == report.shares[i].max() else None,
     )
 
 
 def columns_to_blame(report: "AnomalyReport") -> Element:
     """The columns that add most to the scores of rows, and in how many."""
+    if not report.blame.any():
+        return joined([])
     most = [j for j in np.argsort(-report.blame, kind="stable")[:N_BLAMED] if report.blame[j]]
     lines = [
         [
@@ -172,7 +171,7 @@ def codes(report: "AnomalyReport") -> Element:
         "flagged. Axes are linear up to three standard deviations and logarithmic beyond."
     )
     hint += f" {MOST_POINTS:,} rows are drawn, the most anomalous among them." if len(report.scores) > MOST_POINTS else ""
-    drawing = plane(report.codes, report.flagged, report.scores, lambda i: written(report.labels[i], LONGEST_LABEL))
+    drawing = plane(report.codes, report.flagged, report.scores, lambda i: _label(report, i))
     return joined([heading, _quiet(hint), drawing])
 
 
@@ -201,6 +200,13 @@ def _value(value: Any, longest: int = LONGEST_VALUE) -> str:
 
 def _column(report: "AnomalyReport", j: int) -> str:
     return _isolated(shortened(str(report.columns[j].name), LONGEST_NAME))
+
+
+def _label(report: "AnomalyReport", row: int) -> str:
+    """The name of a row; those of an index of several levels are listed."""
+    label = report.labels[row]
+    parts = label if isinstance(label, tuple) else (label,)
+    return ", ".join(_isolated(written(part, LONGEST_LABEL)) for part in parts)
 
 
 def _isolated(text: str) -> str:
