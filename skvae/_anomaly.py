@@ -759,18 +759,25 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
         check_count(1, n_rows=n_rows)
         if false_discovery_rate is not None:
             check_share(false_discovery_rate=false_discovery_rate)
+        p_values = None if false_discovery_rate is None else self.p_values(X)
+        return self._report(
+            X, self.score_samples(X), p_values, n_rows=n_rows, false_discovery_rate=false_discovery_rate, title=title
+        )
+
+    def _report(self, X: Any, scores: np.ndarray, p_values: np.ndarray | None, **how: Any) -> AnomalyReport:
+        """The report on rows whose ``score_samples``, and ``p_values`` if there is a rate, are known."""
         rows, _ = self._read(X)
         cells = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
         return report_on(
             self,
             X,
+            scores=-scores,
+            p_values=p_values,
             columns=accounts_of(self._schema, feature_names(self, None), cells, self._schema.unknown(X, cells)),
             codes=self._oddness.networks.codes(rows),
             n_known=int((self._oddness.training.find(rows).part >= 0).sum()),
             least_p_value=1 / self._n_ranks,
-            n_rows=n_rows,
-            false_discovery_rate=false_discovery_rate,
-            title=title,
+            **how,
         )
 
     def _expected(self, X: Any, rows: np.ndarray) -> Any:

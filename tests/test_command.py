@@ -64,6 +64,16 @@ def column(cells: list[object], separator: str = "|") -> str:
 # Reading
 
 
+def test_separator_that_a_shell_passes_as_two_characters() -> None:
+    assert read("a\tb\n1\t2\n3\t5\n", separator=r"\t").rows.shape == (2, 2)
+
+
+def test_years_that_pandas_cannot_write() -> None:
+    table = read(column([f"0000-0{i % 9 + 1}-01" for i in range(30)], ","))
+    assert table.kinds["c"] == "date"
+    assert table.styles["c"].written(table.rows["c"].iloc[0]).startswith("0000-01-01")
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("wrap", ["plain", "bom", "gz", "crlf"])
 def test_csv(separator: str, wrap: str) -> None:
@@ -297,24 +307,31 @@ def test_cells_that_cannot_be_read_are_flagged(clean: pd.DataFrame) -> None:
     assert found["flag"].tolist() == [True] + [False] * 28
 
 
-def test_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    asked = {}
+@pytest.mark.parametrize("fit_on", [[], ["--fit-on", "clean.csv"]])
+def test_report(fit_on: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    made = []
+    report_of = AEAnomalyDetector._report
 
-    class Report:
-        def to_html(self) -> str:
-            return "<p>ü</p>"
+    def report(self: AEAnomalyDetector, X: pd.DataFrame, *given: object, **how: object) -> object:
+        made.append(report_of(self, X, *given, **how))
+        if len(made) == 1:
+            self.report(X, **how)
+        return made[0]
 
-    def report(self: AEAnomalyDetector, X: pd.DataFrame, **given: object) -> Report:
-        asked.update(given, rows=X.index.tolist())
-        return Report()
-
-    monkeypatch.setattr(AEAnomalyDetector, "report", report, raising=False)
-    people(60).to_csv("table.csv", index=False)
-    assert main(["detect", "table.csv", "--report", "report.html", "--top", "3"]) == 0
-    assert Path("report.html").read_text(encoding="utf-8") == "<p>ü</p>"
-    title = "Anomaly report: table.csv"
-    assert asked == {"n_rows": 3, "false_discovery_rate": None, "title": title, "rows": list(range(1, 61))}
+    monkeypatch.setattr(AEAnomalyDetector, "_report", report)
+    frame = people(120).astype({"height": object})
+    frame.loc[6, "height"] = "1<80"
+    frame.to_csv("table.csv", index=False)
+    people(200, seed=1).to_csv("clean.csv", index=False)
+    assert main(["detect", "table.csv", "--report", "report.html", "--top", "3", *fit_on]) == 0
     assert "written: report.html" in capsys.readouterr().out
+    ours, scored_again = made
+    assert ours.labels == list(range(1, 121))
+    np.testing.assert_array_equal(ours.scores, scored_again.scores)
+    np.testing.assert_array_equal(ours.p_values, scored_again.p_values)
+    page = Path("report.html").read_text(encoding="utf-8")
+    notes = ("Rows are numbered from 1", "Columns left out: name.", "count as missing here: 1&lt;80 in row 7, height.")
+    assert all(text in page for text in ("Anomaly report: table.csv", *notes))
 
 
 def test_names_of_the_result_are_kept_apart() -> None:

@@ -1,6 +1,7 @@
 """The report says what the detector says, needs nothing else, and takes any cell."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,8 +12,10 @@ from scipy.stats import false_discovery_control
 from sklearn.datasets import load_wine
 
 from skvae import AEAnomalyDetector, AnomalyReport
+from skvae._display.cells import rounded
 from skvae._html.charts import MOST_POINTS, Axis, histogram, plane, some_of
 from skvae._html.elements import element
+from skvae._html.page import cell_map, reasons
 
 SHORT = {"hidden_layer_sizes": (16,), "n_components": 8, "cv": 2, "random_state": 0}
 EVIL = "<script>alert('x')</script>&\"'"
@@ -104,7 +107,7 @@ def test_columns_say_what_they_hold(report):
         "note": "ignored",
     }
     assert accounts["magnesium"].missing == pytest.approx(18 / 178)
-    alcohol = FRAME["alcohol"].quantile([0.5, 0.05, 0.95])
+    alcohol = FRAME["alcohol"].quantile([0.5, 0.05, 0.95], interpolation="nearest")
     assert accounts["alcohol"].holds == "median {:.4g}, 90% from {:.4g} to {:.4g}".format(*alcohol)
     assert accounts["grape"].holds.startswith("white 40%, red 33%, <scri")
     assert accounts["is_old"].holds == f"True {FRAME['is_old'].mean():.0%}, False {1 - FRAME['is_old'].mean():.0%}"
@@ -255,7 +258,7 @@ def test_large_tables_draw_some_rows():
 
 
 def test_one_row_among_equal_codes():
-    Page(plane(np.zeros((1, 3)), np.array([True]), np.array([2.0]), ["a"]))
+    Page(plane(np.zeros((1, 3)), np.array([True]), np.array([2.0]), str))
 
 
 def test_elements_escape_what_is_no_element():
@@ -266,3 +269,48 @@ def test_elements_escape_what_is_no_element():
 def test_its_repr_is_short(report):
     assert repr(report) == "<AnomalyReport of 178 rows, 9 flagged>"
     assert isinstance(report, AnomalyReport)
+
+
+def test_expected_dates_are_as_fine_as_those_found(report):
+    instead = re.findall(r"day: (2024-[^;]*);", report.to_html())
+    assert instead
+    assert all(re.fullmatch(r"2024-\d\d-\d\d(, expected 2024-\d\d-\d\d)?", text) for text in instead)
+
+
+def test_the_first_cell_of_a_row_is_named_however_small_its_share(report):
+    shares = np.full_like(report.shares, 0.01)
+    shares[:, 2] = 0.02
+    rows = reasons(replace(report, shares=shares)).split("<tr>")[2:]
+    assert [re.findall("<b>(.*?)</b>", row) for row in rows] == [["ash"]] * 5
+
+
+def test_directions_of_scripts_are_kept_apart(report):
+    columns = [replace(column, name="\u05d0\u05d1") for column in report.columns]
+    assert "<b>\u2068\u05d0\u05d1\u2069</b>" in reasons(replace(report, columns=columns))
+
+
+def test_long_names_are_shortened(report):
+    columns = [replace(column, name="x" * 500) for column in report.columns]
+    assert "x" * 61 not in cell_map(replace(report, columns=columns))
+
+
+def test_estimated_durations_are_whole_seconds():
+    assert rounded(pd.Timedelta("2 days 03:04:05.678"), 40) == "2 days 03:04:05"
+    assert rounded(pd.Timedelta("250 ms"), 40) == "0 days 00:00:00.250000"
+
+
+def test_rows_of_an_index_of_several_levels_are_told_apart():
+    days = pd.date_range("2024-01-01", periods=len(FRAME), name="day")
+    frame = FRAME.set_axis(pd.MultiIndex.from_arrays([["a, b"] * len(FRAME), days]))
+    html = AEAnomalyDetector(contamination=0.05, **SHORT).fit(frame).report(frame, n_rows=3).to_html()
+    assert html.count('<th scope="row">a, b, 2024-01-08</th>') == 2
+
+
+def test_nothing_is_to_blame_where_all_rows_are_equal():
+    rows = np.ones((30, 3))
+    report = AEAnomalyDetector(contamination=0.05, **SHORT).fit(rows).report(rows, n_rows=2)
+    html = report.to_html()
+    assert not report.blame.any()
+    assert "score of 0 or more" in html
+    assert 'class="most"' not in html
+    assert "to blame</h2>" not in html

@@ -3,20 +3,21 @@
 import math
 import os
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skvae._command.errors import Unusable
+from skvae._command.errors import Unusable, one_line
 from skvae._command.tables import Table, read_like, read_table
-from skvae._command.terminal import counted, fitting, is_watched, note, print_table, show_columns
+from skvae._command.terminal import counted, fitting, is_watched, note, print_table, shortened, show_columns
 from skvae._command.writing import Output, outputs, table_output, write_table
 
 RATE = 0.1
 N_BLAMED = 3  # cells of a row
 MOST_EXPLAINED = 10_000  # rows, the oddest; to explain a row takes as long as to score it
+MOST_LISTED, LONGEST_LISTED = 20, 60  # columns or cells in a note of the report, and letters of each
 WORTH_PRINTING = 0.25  # of what the first cell of a row adds to its score
 
 
@@ -61,10 +62,8 @@ def run(options: Namespace) -> bool:
         if out:
             write_table(out, _with_originals(found, table.file.frame))
         if report:
-            rate = (options.fdr or RATE) if options.fit_on else None
             with fitting(table):
-                report_of = {"n_rows": options.top, "false_discovery_rate": rate, "title": f"Anomaly report: {table.name}"}
-                page = detector.report(table.rows, **report_of).to_html()
+                page = _report(detector, found, table, options).to_html()
             report.write(lambda file: file.write(page.encode()))
     _print(found, table, options)
     return bool(options.fail and found.n_flagged)
@@ -133,7 +132,8 @@ def _blamed(detector: Any, table: Table, shown: np.ndarray) -> tuple[pd.DataFram
     result = pd.DataFrame(index=range(len(rows)))
     for i in range(chosen.shape[1]):
         cells = pd.DataFrame("", index=result.index, columns=["column", "found", "expected"], dtype=object)
-        for j, label in enumerate(rows):
+        for j in np.unique(chosen[:, i]):
+            label = rows.columns[j]
             at = np.flatnonzero((chosen[:, i] == j) & (most[:, i] > 0))
             style = table.styles[label]
             cells.iloc[at, 0] = label
@@ -157,6 +157,32 @@ def _with_originals(found: Findings, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([found.rows, originals.set_axis(labels, axis=1)], axis=1)
 
 
+def _report(detector: Any, found: Findings, table: Table, options: Namespace) -> Any:
+    """The report of the detector, which need not score the rows again."""
+    rows = found.rows.sort_values("row")
+    p_values, rate = (rows["p_value"].to_numpy(), options.fdr or RATE) if options.fit_on else (None, None)
+    how = {"n_rows": options.top, "false_discovery_rate": rate, "title": f"Anomaly report: {table.name}"}
+    report = detector._report(table.rows, -rows["score"].to_numpy(), p_values, **how)  # noqa: SLF001, spares scoring again
+    return replace(report, notes=_notes(table))
+
+
+def _notes(table: Table) -> tuple[str, ...]:
+    """What a report has to say of the file, beyond its rows."""
+    notes = ["Rows are numbered from 1, without the header."]
+    left_out = [label or "(no name)" for label in table.file.frame if label not in table.rows]
+    if left_out:
+        notes.append(f"Columns left out: {_listed(left_out)}.")
+    if table.wrong:
+        cells = _listed([f"{one_line(cell.text)} in row {cell.row}, {cell.column}" for cell in table.wrong])
+        notes.append(f"Cells that cannot be read as the kind of their column count as missing here: {cells}.")
+    return tuple(notes)
+
+
+def _listed(texts: list[str]) -> str:
+    more = [f"{len(texts) - MOST_LISTED} more"] if len(texts) > MOST_LISTED else []
+    return "; ".join([shortened(text, LONGEST_LISTED) for text in texts[:MOST_LISTED]] + more)
+
+
 def _print(found: Findings, table: Table, options: Namespace) -> None:
     top = found.rows.head(options.top)
     print(f"{table.name}: the {len(top)} oddest of {counted(len(table.rows), 'row')} (counted from 1, without the header)\n")
@@ -178,5 +204,6 @@ def _print(found: Findings, table: Table, options: Namespace) -> None:
         print(f"\n* {found.n_flagged} of {counted(len(table.rows), 'row')} flagged, at a false discovery rate of {rate:g}")
     if table.wrong:
         print(f"\n{counted(len(table.wrong), 'cell')} cannot be read as the kind of the column; such rows rank first")
-    for path in filter(None, (options.out, options.report)):
-        print(f"\nwritten: {path}")
+    written = [f"written: {path}" for path in (options.out, options.report) if path]
+    if written:
+        print("", *written, sep="\n")

@@ -20,6 +20,11 @@ MAGIC = {b"PAR1": "parquet", b"ARROW1": "Arrow", b"FEA1": "Arrow", b"\xff\xff\xf
 FOREIGN = {
     b"PK\x03\x04": "is a zip archive or an Excel workbook; save the sheet as csv",
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as csv",
+    b"<!DOCTYPE": "is a web page; save the table as csv",
+    b"<html": "is a web page; save the table as csv",
+    b"<?xml": "is XML; save the table as csv",
+    b"[{": "is JSON; convert it to csv",
+    b'{"': "is JSON; convert it to csv",
     b"%PDF": "is a PDF document; export the table as csv",
     b"BZh": "is compressed by bzip2; decompress it first",
     b"\xfd7zXZ": "is compressed by xz; decompress it first",
@@ -66,6 +71,7 @@ def read_file(path: str, encoding: str | None = None, separator: str | None = No
     if kind is not None:
         return File(name, _numbered(_arrow_frame(data, kind, name), name))
     text = _decoded(data, encoding, name)
+    separator = "\t" if separator == r"\t" else separator  # as most shells pass it
     if separator is None:
         separator = _separator_of(text)
     elif len(separator) != 1 or separator in '"\r\n':

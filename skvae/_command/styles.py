@@ -77,7 +77,7 @@ class Style:
         if pd.isna(value):
             return ""
         if self.kind == "date":
-            return str(pd.Timestamp(value).strftime(self.format))
+            return _written_date(pd.Timestamp(value), self.format)
         if self.kind != "number":
             return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
         if self.decimals is None:
@@ -85,6 +85,13 @@ class Style:
         text = f"{value:{',' if self.thousands else ''}.{self.decimals}f}"
         text = text.translate({ord(","): self.thousands[:1], ord("."): self.decimal})
         return self.before + text + self.after
+
+
+def _written_date(value: pd.Timestamp, form: str) -> str:
+    try:
+        return str(value.strftime(form))
+    except NotImplementedError:  # pandas cannot write years before 1 and after 9999
+        return str(value)
 
 
 def is_missing(text: str, missing: Iterable[str] = (), kind: str = "number") -> bool:

@@ -32,7 +32,8 @@ class Output:
         if not self.suffix:
             raise Unusable(f"{option} {path}: its name must end with {' or '.join(suffixes)}")
         self.target = Path(os.path.realpath(path))
-        self.is_special = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
+        with self._refusing():
+            self.is_special = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
         self.part = self.target.with_name(f".{self.target.name[:100]}.{secrets.token_hex(4)}.tmp")
 
     @property

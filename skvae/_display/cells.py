@@ -1,10 +1,13 @@
 """Cells of a table as people read them."""
 
-from datetime import date
+import re
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+MINUTE = timedelta(minutes=1)
 
 
 def cells_of(table: Any) -> np.ndarray:
@@ -26,7 +29,11 @@ def written(value: Any, longest: int) -> str:
 
 
 def rounded(value: Any, longest: int) -> str:
-    """An estimated value in at most so many letters, numbers to four digits."""
+    """An estimated value in at most so many letters, numbers to four digits and times to seconds."""
+    if isinstance(value, date | np.datetime64) and not pd.isna(value):
+        value = pd.Timestamp(value).floor("s")
+    if isinstance(value, timedelta) and abs(value) >= MINUTE:
+        value = re.sub(r"\.\d+", "", str(value))
     if isinstance(value, float | np.floating) and np.isfinite(value):
         return f"{value:.4g}" if abs(float(value)) < 10_000 else f"{value:.0f}"
     return written(value, longest)

@@ -12,6 +12,7 @@ from scipy.stats import false_discovery_control
 from skvae._display.cells import cells_of, shares_of
 from skvae._html.charts import number
 from skvae._html.columns import ColumnAccount
+from skvae._html.findings import Findings
 from skvae._html.page import document, fragment
 from skvae._tables.libraries import as_table, rows_at
 
@@ -19,7 +20,7 @@ MOST_EXPLAINED = 1000  # rows whose columns to blame are counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AnomalyReport:
+class AnomalyReport(Findings):
     """Report on the anomalies of a table, as a self-contained HTML page that needs no network.
 
     :meth:`AEAnomalyDetector.report` returns one. A notebook displays it.
@@ -57,6 +58,8 @@ class AnomalyReport:
     least_flagged : int
         The fewest rows that can be flagged at the false discovery rate, given the smallest possible p-value; 1 without a
         rate.
+    notes : tuple of str
+        Sentences to add to the summary.
 
     See Also
     --------
@@ -74,23 +77,6 @@ class AnomalyReport:
     7
     >>> report.save("report.html")  # doctest: +SKIP
     """
-
-    title: str
-    scores: np.ndarray
-    flagged: np.ndarray
-    p_values: np.ndarray | None
-    threshold: float | None
-    criterion: str
-    labels: list[Any]
-    oddest: np.ndarray
-    found: np.ndarray
-    expected: np.ndarray
-    shares: np.ndarray
-    blame: np.ndarray
-    columns: list[ColumnAccount]
-    codes: np.ndarray | None
-    n_known: int
-    least_flagged: int
 
     def to_html(self) -> str:
         """Return the report as an HTML document.
@@ -122,6 +108,8 @@ def report_on(
     detector: Any,
     X: Any,
     *,
+    scores: np.ndarray,
+    p_values: np.ndarray | None,
     columns: list[ColumnAccount],
     codes: np.ndarray | None,
     n_known: int,
@@ -130,7 +118,7 @@ def report_on(
     false_discovery_rate: float | None,
     title: str,
 ) -> AnomalyReport:
-    """Score, flag and explain the rows of a table, as :meth:`AEAnomalyDetector.report` does.
+    """Flag and explain the rows of a table, as :meth:`AEAnomalyDetector.report` does.
 
     Parameters
     ----------
@@ -138,7 +126,7 @@ def report_on(
         Fitted detector.
     X : array-like or frame of shape (n_rows, n_columns)
         A table in memory.
-    columns, codes, n_known, title
+    scores, p_values, columns, codes, n_known, title
         Parameters of the class.
     least_p_value : float
         Smallest p-value that a row can have.
@@ -153,21 +141,19 @@ def report_on(
     """
     table = as_table(X)
     table = table if hasattr(table, "shape") else np.asarray(table)
-    scores = -detector.score_samples(X)
-    if false_discovery_rate is None:
-        p_values = None
+    if p_values is None or false_discovery_rate is None:
         flagged, least_flagged = -scores - detector.offset_ < 0, 1  # as predict does, without scoring again
         threshold = -detector.offset_
         criterion = f"at a score of {number(threshold)} or more, by contamination={detector.contamination!r}"
     else:
-        p_values = detector.p_values(X)
         flagged = false_discovery_control(p_values) <= false_discovery_rate
         least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
         threshold = float(scores[flagged].min()) if flagged.any() else None
         criterion = f"at a false discovery rate of {100 * false_discovery_rate:g}%"
     order = np.argsort(-scores, kind="stable")
     explained = order[: min(MOST_EXPLAINED, max(n_rows, int(flagged.sum())))]
-    blamed = detector.explain(rows_at(table, explained)).to_numpy().argmax(axis=1)
+    added = detector.explain(rows_at(table, explained)).to_numpy()
+    blamed = added.argmax(axis=1)[added.max(axis=1) > 0]
     oddest = order[:n_rows]
     shown = rows_at(table, oddest)
     contributions, expected = detector.explain(shown, return_expected=True)

@@ -1,6 +1,6 @@
 """Charts of a report: SVG and HTML without scripts, readable at any width."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,12 +87,12 @@ def _threshold(place: float, threshold: float) -> Element:
     return _at(place, f"threshold {number(threshold)}", class_="left" if place > 0.5 else None)
 
 
-def plane(codes: np.ndarray, flagged: np.ndarray, scores: np.ndarray, labels: Sequence[Any]) -> Element:
+def plane(codes: np.ndarray, flagged: np.ndarray, scores: np.ndarray, label: Callable[[int], str]) -> Element:
     """Codes along two principal axes: circles, and triangles for flagged rows. The most anomalous rows are labelled."""
     shown = some_of(scores)
     places = _on_plane(codes, ~flagged)
-    points = [_point(places[i], bool(flagged[i]), f"{labels[i]}: score {number(scores[i])}") for i in shown[::-1]]
-    names = [_name(places[i], str(labels[i])) for i in shown[:N_NAMED]]
+    points = [_point(places[i], bool(flagged[i]), f"{label(i)}: score {number(scores[i])}") for i in shown[::-1]]
+    names = [_name(places[i], label(i)) for i in shown[:N_NAMED]]
     return element("svg", *points, *names, viewBox=f"0 0 {WIDTH} {HEIGHT}", class_="plane", role="img")
 
 
@@ -141,4 +141,4 @@ def bar(share: float) -> Element:
 
 def number(value: float) -> str:
     """A score in a few digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.3g}"  # minus zero is zero

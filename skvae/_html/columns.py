@@ -62,7 +62,7 @@ def _account(name: Any, column: Column | None, cells: np.ndarray, middle: np.nda
 def _middle(schema: Schema, rows: np.ndarray) -> np.ndarray:
     """The quantiles of each column as its table has them; those of categories mean nothing."""
     is_empty = np.isnan(rows).all(axis=0)
-    quantiles = np.nanquantile(np.where(is_empty, 0.0, rows), MIDDLE, axis=0)
+    quantiles = np.nanquantile(np.where(is_empty, 0.0, rows), MIDDLE, axis=0, method="nearest")
     return cells_of(schema.restore(np.where(is_empty, np.nan, quantiles)))
 
 

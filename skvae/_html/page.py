@@ -1,28 +1,27 @@
 """The page of a report on anomalies, section by section."""
 
+from datetime import date
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skvae._display.cells import rounded, written
 from skvae._html.charts import MOST_POINTS, bar, histogram, number, plane
 from skvae._html.elements import Element, element, joined, table
+from skvae._html.findings import Findings
 from skvae._tables.columns import shortened
 
-if TYPE_CHECKING:
-    from skvae._html.anomalies import AnomalyReport
-
-LONGEST_VALUE, LONGEST_IN_MAP, LONGEST_NOTE, LONGEST_LABEL = 40, 16, 28, 24  # letters
+LONGEST_NAME, LONGEST_VALUE, LONGEST_IN_MAP, LONGEST_NOTE, LONGEST_LABEL = 60, 40, 16, 28, 24  # letters
 N_REASONS = 3  # cells that are named for each row
-LEAST_SHARE = 0.05  # of the score of a row, for a cell to be named
+LEAST_SHARE = 0.05  # of the score of a row, for a cell other than the first to be named
 NOTABLE_SHARE = 0.2  # for a cell of the map to say what was expected
 N_COLUMNS = 12  # of the map, or more: no row lacks the column that adds most to its score
 DARKEST = 0.75  # opacity of the shade of a cell that makes its row odd alone
 N_BLAMED = 10  # columns that are listed
 
 
-def document(report: "AnomalyReport") -> str:
+def document(report: Findings) -> str:
     """A report as a file of its own."""
     head = element(
         "head",
@@ -34,23 +33,23 @@ def document(report: "AnomalyReport") -> str:
     return f"<!DOCTYPE html>\n{element('html', head, element('body', fragment(report)), lang='en')}\n"
 
 
-def fragment(report: "AnomalyReport") -> Element:
+def fragment(report: Findings) -> Element:
     """A report as a part of another page, such as a notebook."""
     style = Element((files("skvae._html") / "page.css").read_text(encoding="utf-8"))
     sections = (summary, distribution, reasons, cell_map, columns_to_blame, codes, columns)
     return element("div", element("style", style), *(section(report) for section in sections), class_="skvae-report")
 
 
-def summary(report: "AnomalyReport") -> Element:
+def summary(report: Findings) -> Element:
     """What was looked at, and how many rows are flagged."""
     n_flagged = int(report.flagged.sum())
     size = f"{_count(len(report.scores), 'row')}, {_count(len(report.columns), 'column')}."
     count = f"{_count(n_flagged, 'row')} {'is' if n_flagged == 1 else 'are'}" if n_flagged else "No row is"
     facts = element("p", f"{size} {count} flagged {report.criterion}.")
-    return joined([element("h1", report.title), facts, *map(_quiet, _cautions(report))])
+    return joined([element("h1", report.title), facts, *map(_quiet, (*_cautions(report), *report.notes))])
 
 
-def _cautions(report: "AnomalyReport") -> list[str]:
+def _cautions(report: Findings) -> list[str]:
     """What a reader has to know about the scores."""
     cautions = []
     if report.n_known:
@@ -65,13 +64,13 @@ def _cautions(report: "AnomalyReport") -> list[str]:
     return cautions
 
 
-def distribution(report: "AnomalyReport") -> Element:
+def distribution(report: Findings) -> Element:
     """The histogram of the scores."""
     tallest = "Higher scores are more anomalous. The height of a bar is the logarithm of the number of rows."
     return joined([element("h2", "Anomaly scores"), _quiet(tallest), histogram(report.scores, report.threshold)])
 
 
-def reasons(report: "AnomalyReport") -> Element:
+def reasons(report: Findings) -> Element:
     """The most anomalous rows, each with the cells that explain it."""
     p_value = [] if report.p_values is None else [_number("p-value", "th")]
     head = ["row", _number("score", "th"), *p_value, "", "cells to blame: found, expected"]
@@ -81,13 +80,14 @@ def reasons(report: "AnomalyReport") -> Element:
     return joined([element("h2", heading), quiet, _scroll(table(head, lines, class_="reasons"))])
 
 
-def _reason_line(report: "AnomalyReport", i: int) -> list[Element]:
+def _reason_line(report: Findings, i: int) -> list[Element]:
     row = report.oddest[i]
     telling = np.argsort(-report.shares[i], kind="stable")[:N_REASONS]
-    cells = [_reason(report, i, j) for j in telling if report.shares[i, j] >= LEAST_SHARE]
+    least = min(LEAST_SHARE, report.shares[i].max())
+    cells = [_reason(report, i, j) for j in telling if report.shares[i, j] >= least > 0]
     p_value = [] if report.p_values is None else [_number(f"{report.p_values[row]:.2g}")]
     return [
-        _named(written(report.labels[row], LONGEST_LABEL)),
+        _named(_label(report, row)),
         _number(number(report.scores[row])),
         *p_value,
         element("td", "flagged" if report.flagged[row] else ""),
@@ -95,26 +95,24 @@ def _reason_line(report: "AnomalyReport", i: int) -> list[Element]:
     ]
 
 
-def _reason(report: "AnomalyReport", i: int, j: int) -> Element:
+def _reason(report: Findings, i: int, j: int) -> Element:
     text = f" {_value(report.found[i, j])}{_instead(report, i, j)} ({report.shares[i, j]:.0%})"
-    return element("span", element("b", report.columns[j].name), text, class_="reason")
+    return element("span", element("b", _column(report, j)), text, class_="reason")
 
 
-def _instead(report: "AnomalyReport", i: int, j: int) -> str:
+def _instead(report: Findings, i: int, j: int) -> str:
     """What is expected in a cell, where that is something else than what was found."""
-    found, expected = report.found[i, j], report.expected[i, j]
-    text = rounded(expected, LONGEST_VALUE)
-    return f", expected {text}" if text not in {"", written(found, LONGEST_VALUE)} else ""
+    found = written(report.found[i, j], LONGEST_VALUE)
+    is_date = isinstance(report.found[i, j], date | np.datetime64)
+    expected = rounded(report.expected[i, j], len(found) if is_date else LONGEST_VALUE)
+    return f", expected {_isolated(expected)}" if expected not in {"", found} else ""
 
 
-def cell_map(report: "AnomalyReport") -> Element:
+def cell_map(report: Findings) -> Element:
     """The values of these rows, shaded by their share in the score."""
     shown = _map_columns(report.shares)
-    head = ["row", *(report.columns[j].name for j in shown)]
-    lines = [
-        [_named(written(report.labels[row], LONGEST_LABEL)), *(_shaded(report, i, j) for j in shown)]
-        for i, row in enumerate(report.oddest)
-    ]
+    head = ["row", *(_column(report, j) for j in shown)]
+    lines = [[_named(_label(report, row)), *(_shaded(report, i, j) for j in shown)] for i, row in enumerate(report.oddest)]
     left_out = len(report.columns) - len(shown)
     hint = "The darker a cell, the larger its share in the score of its row. Hover over a cell to see what was expected there."
     hint += f" Left out: {_count(left_out, 'column')} of little influence." if left_out else ""
@@ -128,7 +126,7 @@ def _map_columns(shares: np.ndarray) -> np.ndarray:
     return np.sort([*foremost, *(j for j in by_share if j not in foremost)][: max(N_COLUMNS, len(foremost))])
 
 
-def _shaded(report: "AnomalyReport", i: int, j: int) -> Element:
+def _shaded(report: Findings, i: int, j: int) -> Element:
     share, found = report.shares[i, j], report.found[i, j]
     instead = _instead(report, i, j)
     small = element("small", f"{share:.0%}{shortened(instead, LONGEST_NOTE)}") if share >= NOTABLE_SHARE else ""
@@ -136,18 +134,20 @@ def _shaded(report: "AnomalyReport", i: int, j: int) -> Element:
         "td",
         _value(found, LONGEST_IN_MAP),
         small,
-        title=f"{report.columns[j].name}: {_value(found)}{instead}; {share:.0%} of the score",
+        title=f"{_column(report, j)}: {_value(found)}{instead}; {share:.0%} of the score",
         style=f"background:rgba(213,94,0,{DARKEST * share:.3f})" if share > 0 else None,
-        class_="most" if share == report.shares[i].max() else None,
+        class_="most" if 0 < share == report.shares[i].max() else None,
     )
 
 
-def columns_to_blame(report: "AnomalyReport") -> Element:
+def columns_to_blame(report: Findings) -> Element:
     """The columns that add most to the scores of rows, and in how many."""
+    if not report.blame.any():
+        return joined([])
     most = [j for j in np.argsort(-report.blame, kind="stable")[:N_BLAMED] if report.blame[j]]
     lines = [
         [
-            _named(report.columns[j].name),
+            _named(_column(report, j)),
             _number(f"{report.blame[j]:,}"),
             element("td", bar(report.blame[j] / report.blame.max())),
         ]
@@ -159,7 +159,7 @@ def columns_to_blame(report: "AnomalyReport") -> Element:
     return joined([element("h2", "Columns most often to blame"), _quiet(hint), listing])
 
 
-def codes(report: "AnomalyReport") -> Element:
+def codes(report: Findings) -> Element:
     """The rows as points of a plane."""
     heading = element("h2", "Codes")
     if report.codes is None:
@@ -169,11 +169,11 @@ def codes(report: "AnomalyReport") -> Element:
         "flagged. Axes are linear up to three standard deviations and logarithmic beyond."
     )
     hint += f" {MOST_POINTS:,} rows are drawn, the most anomalous among them." if len(report.scores) > MOST_POINTS else ""
-    labels = [written(label, LONGEST_LABEL) for label in report.labels]
-    return joined([heading, _quiet(hint), plane(report.codes, report.flagged, report.scores, labels)])
+    drawing = plane(report.codes, report.flagged, report.scores, lambda i: _label(report, i))
+    return joined([heading, _quiet(hint), drawing])
 
 
-def columns(report: "AnomalyReport") -> Element:
+def columns(report: Findings) -> Element:
     """What each column was taken for."""
     lines = [
         [
@@ -193,7 +193,23 @@ def _count(number: int, noun: str) -> str:
 
 
 def _value(value: Any, longest: int = LONGEST_VALUE) -> str:
-    return written(value, longest) or "missing"
+    return _isolated(written(value, longest)) or "missing"
+
+
+def _column(report: Findings, j: int) -> str:
+    return _isolated(shortened(str(report.columns[j].name), LONGEST_NAME))
+
+
+def _label(report: Findings, row: int) -> str:
+    """The name of a row; those of an index of several levels are listed."""
+    label = report.labels[row]
+    parts = label if isinstance(label, tuple) else (label,)
+    return ", ".join(_isolated(written(part, LONGEST_LABEL)) for part in parts)
+
+
+def _isolated(text: str) -> str:
+    """The text between marks that keep the direction of its script from what stands beside it."""
+    return text if text.isascii() else f"\u2068{text}\u2069"
 
 
 def _named(name: Any) -> Element:
