@@ -144,7 +144,9 @@ def report_on(
     if p_values is None or false_discovery_rate is None:
         flagged, least_flagged = -scores - detector.offset_ < 0, 1  # as predict does, without scoring again
         threshold = -detector.offset_
-        criterion = f"at a score of {number(threshold)} or more, by contamination={detector.contamination!r}"
+        is_auto = detector.contamination == "auto"
+        reason = "which is too high for the tail of the scores" if is_auto else f"by contamination={detector.contamination}"
+        criterion = f"at a score of {number(threshold)} or more, {reason}"
     else:
         flagged = false_discovery_control(p_values) <= false_discovery_rate
         least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
