@@ -61,6 +61,7 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments.print_help()
         return UNUSABLE
     os.environ.setdefault("TQDM_DELAY", "2")  # seconds before a bar appears; read when tqdm is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # models of tables gain little from more, and lose much on a busy machine
     command = import_module(f"skvae._command.{options.command}")
     return FAILED if command.run(options) else 0
 
