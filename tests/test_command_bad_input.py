@@ -61,7 +61,6 @@ CONTENTS: dict[str, tuple[object, list[str]]] = {
     "all missing": ("\n".join(["x,y", *[","] * 30]), ["no column can be learned from"]),
     "constant": ("\n".join(["x,y", *["1,a"] * 30]), ["all rows are equal"]),
     "infinity": (column("z", [1, "inf", *range(28)]), ["'z'", "row 2", "infinity", "--drop z"]),
-    "a number too large": (column("z", [1, "1e999", *range(28)]), ["'z'", "row 2", "infinity"]),
     "a number nearly too large": (column("z", [1, "1.7e308", *range(28)]), ["'z'", "row 2", "infinity"]),
     "a web page": ("<!DOCTYPE html><html><body><p>1</p></body></html>", ["web page", "csv"]),
     "JSON": ('[{"x": 1, "y": 2}]', ["JSON", "csv"]),
@@ -74,6 +73,8 @@ CONTENTS: dict[str, tuple[object, list[str]]] = {
     "a parquet file without rows": (lambda: parquet("x,y\n"), ["no rows"]),
     "lists": (lambda: pd.DataFrame({"x": range(30), "v": [[1, 2]] * 30}).to_parquet(), ["'v'", "--drop v"]),
 }
+if pd.__version__ >= "3":  # before, pandas reads such a number as none, and the cell is reported
+    CONTENTS["a number too large"] = (column("z", [1, "1e999", *range(28)]), ["'z'", "row 2", "infinity"])
 # (arguments, words of the message)
 ARGUMENTS: dict[str, tuple[list[str], list[str]]] = {
     "no table": (["detect"], ["TABLE", "detect --help"]),
