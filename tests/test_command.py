@@ -328,8 +328,8 @@ def test_names_of_the_result_are_kept_apart() -> None:
 
 
 def test_impute_csv(capsys: pytest.CaptureFixture) -> None:
-    frame = people()
-    frame.insert(0, "code", [f"{i:04}" for i in range(120)])
+    frame = people(60)
+    frame.insert(0, "code", [f"{i:04}" for i in range(60)])
     text = frame.to_csv(index=False, sep=";", decimal=",", date_format="%d.%m.%Y").splitlines()
     holes = {3: "height", 9: "children", 11: "city", 20: "born"}
     header = text[0].split(";")
@@ -353,7 +353,7 @@ def test_impute_csv(capsys: pytest.CaptureFixture) -> None:
 
 def test_impute_parquet() -> None:
     pytest.importorskip("pyarrow")
-    frame = people().astype({"children": "Int64"})
+    frame = people(60).astype({"children": "Int64"})
     frame.loc[[4, 7], "children"] = pd.NA
     frame.loc[5, "city"] = None
     frame.to_parquet("table.parquet")
