@@ -29,6 +29,7 @@ from skvae._dask.cluster import Cluster  # noqa: E402
 from skvae._dask.collections import partitions_of  # noqa: E402
 from skvae._tables.survey import places_of  # noqa: E402
 from skvae.dask import DaskAEAnomalyDetector, DaskAutoencoderTransformer, DaskVAETransformer  # noqa: E402
+from tests.clusters import two_workers  # noqa: E402
 
 RNG = np.random.default_rng(0)
 X = np.tanh(RNG.normal(size=(4000, 3)) @ RNG.normal(size=(3, 6))) + 0.1 * RNG.normal(size=(4000, 6))
@@ -45,8 +46,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module", autouse=True)
 def client():
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    with two_workers() as client:
         yield client
 
 

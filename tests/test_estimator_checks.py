@@ -23,8 +23,7 @@ NARROW = {"n_components": 8, "hidden_layer_sizes": (8,), "max_iter": 3, "cv": 2}
 ESTIMATORS = {
     "linear": AutoencoderTransformer(hidden_layer_sizes=()),
     "all variants at once": AutoencoderTransformer(**ALL_AT_ONCE, **QUICK),
-    "hidden cells": AutoencoderTransformer(corruption=HIDDEN, **QUICK),
-    "held-out rows": AutoencoderTransformer(hidden_layer_sizes=(4,), max_iter=2, early_stopping=True),
+    "hidden cells, held-out rows": AutoencoderTransformer(corruption=HIDDEN, **QUICK | {"early_stopping": True}),
     "vae, linear": VAETransformer(hidden_layer_sizes=(), max_iter=3),
     "imputer": AutoencoderImputer(n_estimators=1, **QUICK),
     "imputer, drawn": AutoencoderImputer(n_estimators=1, sample_posterior=True, random_state=0, **QUICK),
