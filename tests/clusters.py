@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import dask
-import distributed
-from distributed.utils import get_mp_context
+import pytest
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+
+from distributed.utils import get_mp_context  # noqa: E402
 
 
 @contextmanager
-def two_workers(**config: Any) -> Iterator[distributed.Client]:
-    """Fork the workers from a process that has imported what they need, which takes each of them seconds."""
+def two_workers(**config: Any) -> Iterator[Any]:
+    """The client of two workers, forked from a process that has imported what takes each of them seconds."""
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver", **config}):
         get_mp_context().set_forkserver_preload(["skvae.dask"])
