@@ -46,9 +46,8 @@ OPEN = {
 folder = Path(sys.argv[1])
 found = {}
 for name, (_, table) in FITTED.items():
-    for path in folder.glob(f"{name}.*"):
-        kind = path.suffix[1:]
-        found[name, kind] = outputs(OPEN[kind](path), table)
+    for kind, read in OPEN.items():
+        found[name, kind] = outputs(read(folder / f"{name}.{kind}"), table)
 (folder / "found").write_bytes(pickle.dumps(found))
 """
 
@@ -64,18 +63,13 @@ def fitted():
     return {name: fit() for name, (fit, _) in FITTED.items()}
 
 
-def written(name):
-    """The formats of an estimator: skops and, in turn, one of the others, which both pickle."""
-    return "skops", ("pickle", "joblib")[list(FITTED).index(name) % 2]
-
-
 @pytest.fixture(scope="module")
 def elsewhere(fitted, tmp_path_factory):
     """What the estimators say once they are opened in another process."""
     folder = tmp_path_factory.mktemp("saved")
     for name, model in fitted.items():
-        for kind in written(name):
-            WRITE[kind](model, folder / f"{name}.{kind}")
+        for kind, write in WRITE.items():
+            write(model, folder / f"{name}.{kind}")
     root = Path(__file__).parents[1]
     subprocess.run([sys.executable, "-W", "ignore", "-c", OPEN_ELSEWHERE, folder], check=True, cwd=root)
     return pickle.loads((folder / "found").read_bytes())
@@ -84,7 +78,7 @@ def elsewhere(fitted, tmp_path_factory):
 @pytest.mark.parametrize("name", FITTED)
 def test_same_bits_in_another_process(name, fitted, elsewhere):
     here = outputs(fitted[name], FITTED[name][1])
-    for kind in written(name):
+    for kind in WRITE:
         assert are_same(elsewhere[name, kind], here), kind
 
 
