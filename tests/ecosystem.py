@@ -45,7 +45,7 @@ from sklearn.utils import estimator_html_repr
 
 from skvae import AEAnomalyDetector, AutoencoderImputer, AutoencoderTransformer, VAETransformer
 
-QUICK: dict[str, Any] = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+QUICK: dict[str, Any] = {"hidden_layer_sizes": (4,), "max_iter": 2, "early_stopping": False, "random_state": 0}
 ESTIMATORS: dict[str, BaseEstimator] = {
     "AutoencoderTransformer": AutoencoderTransformer(2, **QUICK),
     "VAETransformer": VAETransformer(2, n_importance_samples=4, **QUICK),

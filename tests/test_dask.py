@@ -1,8 +1,8 @@
 """Estimators on Dask: what they fit is what one process fits, and what they give is what the local estimator gives."""
 
+import importlib
 import pickle
 import re
-import subprocess
 import sys
 import threading
 import warnings
@@ -15,6 +15,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+import skvae
 from skvae import AEAnomalyDetector, AutoencoderTransformer, VAETransformer
 
 dask = pytest.importorskip("dask")
@@ -28,6 +29,7 @@ from skvae._dask.cluster import Cluster  # noqa: E402
 from skvae._dask.collections import partitions_of  # noqa: E402
 from skvae._tables.survey import places_of  # noqa: E402
 from skvae.dask import DaskAEAnomalyDetector, DaskAutoencoderTransformer, DaskVAETransformer  # noqa: E402
+from tests.clusters import two_workers  # noqa: E402
 
 RNG = np.random.default_rng(0)
 X = np.tanh(RNG.normal(size=(4000, 3)) @ RNG.normal(size=(3, 6))) + 0.1 * RNG.normal(size=(4000, 6))
@@ -44,8 +46,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module", autouse=True)
 def client():
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    with two_workers() as client:
         yield client
 
 
@@ -352,26 +353,20 @@ def test_pickles(fitted):
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
 
 
-def test_where_dask_is_not_installed_the_local_estimator_opens_and_fits_say_what_to_do(fitted, tmp_path):
-    (tmp_path / "model").write_bytes(pickle.dumps(fitted[DaskAutoencoderTransformer].to_local()))
-    np.save(tmp_path / "rows.npy", X[:10])
-    code = f"""
-import pickle, sys
-from pathlib import Path
-import numpy as np
-sys.modules.update(dict.fromkeys(["dask", "distributed"]))
-folder = Path({str(tmp_path)!r})
-model = pickle.loads((folder / "model").read_bytes())
-assert "skvae.dask" not in sys.modules
-np.save(folder / "codes.npy", model.transform(np.load(folder / "rows.npy")))
-from skvae.dask import DaskAutoencoderTransformer
-try:
-    DaskAutoencoderTransformer().fit([[0.0]])
-except ImportError as error:
-    assert "pip install 'skvae[dask]'" in str(error)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), fitted[DaskAutoencoderTransformer].transform(X[:10]))
+def test_where_dask_is_not_installed_the_local_estimator_opens_and_fits_say_what_to_do(fitted, monkeypatch):
+    saved = pickle.dumps(fitted[DaskAutoencoderTransformer].to_local())
+    codes = fitted[DaskAutoencoderTransformer].transform(X[:10])
+    monkeypatch.setattr(skvae, "dask", skvae.dask)  # as another one is imported
+    for name in list(sys.modules):
+        if name.startswith(("skvae.dask", "skvae._dask")):
+            monkeypatch.delitem(sys.modules, name)
+        elif name.partition(".")[0] in ("dask", "distributed"):
+            monkeypatch.setitem(sys.modules, name, None)
+    np.testing.assert_array_equal(pickle.loads(saved).transform(X[:10]), codes)
+    assert "skvae.dask" not in sys.modules
+    without = importlib.import_module("skvae.dask")
+    with pytest.raises(ImportError, match=r"pip install 'skvae\[dask\]'"):
+        without.DaskAutoencoderTransformer().fit([[0.0]])
 
 
 # Refusals

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 dask = pytest.importorskip("dask")
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 
 import dask.array as da  # noqa: E402
 
 from skvae._dask import fits, ranks  # noqa: E402
 from skvae._dask.cluster import WorkerLostError  # noqa: E402
 from skvae.dask import DaskAutoencoderTransformer  # noqa: E402
+from tests.clusters import two_workers  # noqa: E402
 
 TIMEOUT = 8.0
 X = np.random.default_rng(0).normal(size=(2000, 5))
@@ -30,10 +31,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def client():
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     ready = {"distributed.worker.preload": ["import skvae.dask"]}  # a worker that imports torch is silent for seconds
     stay = {"distributed.deploy.lost-worker-timeout": "1 hour"}  # else nannies of lost workers end
-    with dask.config.set(ready | stay), distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    with two_workers(**ready | stay) as client:
         yield client
 
 

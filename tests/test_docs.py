@@ -1,10 +1,12 @@
 """The examples in the README and on the pages of the documentation run, and their lines can be read without scrolling."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from skvae import _anomaly
 from skvae._fit import plan
 
 ROOT = Path(__file__).parent.parent
@@ -12,6 +14,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted((ROOT / "skvae").rglob("*.py"))
 
 COLUMNS = 80  # of a line of code that a page shows whole
+STEPS = {  # of training, by default
+    plan: [name for name in vars(plan) if name.startswith("STEPS")],
+    _anomaly: ["FEWEST_STEPS", "MOST_STEPS"],
+}
+EPOCHS = re.compile(r"(?<=max_iter=)\d+")  # that a page asks for
+PROCESSES = {"n_workers=2": "n_workers=1, processes=False"}  # tests/test_dask.py has two, which take seconds to start
 
 
 def examples(page: Path) -> list[str]:
@@ -36,13 +44,17 @@ EXAMPLES = [pytest.param(page, code, id=f"{page.stem}-{i}") for page in PAGES fo
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("page", "code"), EXAMPLES)
 def test_examples_run(page, code, monkeypatch, tmp_path):
-    """With a fifth of the steps that models are trained for by default."""
+    """With a fiftieth of the steps that models are trained for by default, and with few epochs where a page asks for some."""
     if "sklearn.callback" in code:
         pytest.importorskip("sklearn.callback", reason="before scikit-learn 1.9")
         pytest.importorskip("rich", reason="draws the bars")
     monkeypatch.chdir(tmp_path)
-    for name in ("STEPS", "STEPS_PER_ROOT_ROW"):
-        monkeypatch.setattr(plan, name, getattr(plan, name) / 5)
+    for module, names in STEPS.items():
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name) / 50)
+    code = EPOCHS.sub("3", code)
+    for piece, small in PROCESSES.items():
+        code = code.replace(piece, small)
     exec(compile(code, str(page), "exec"), {})
 
 

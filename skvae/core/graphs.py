@@ -8,12 +8,13 @@ constant shapes, no branches on data, and inputs that are changed in place.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
@@ -228,6 +229,7 @@ def _faster(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     return kernel, args, kwargs
 
 
+@cache
 def _out_variant(func: Any) -> tuple[Any, str] | None:
     """The overload of a kernel with an additional output argument, and the name of that argument."""
     signature = [(a.name, str(a.type)) for a in func._schema.arguments]
@@ -240,7 +242,11 @@ def _out_variant(func: Any) -> tuple[Any, str] | None:
 
 
 def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    """The tensors in nested lists, tuples and dictionaries, as kernels take and return them."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def _memory(tensor: Tensor) -> int:
