@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from tests.generated_inputs import ESTIMATORS, OPTIONS, Case, Table, cases, failure, outcome, results, smallest
 
-N_THREADS = 8
+N_THREADS = 32
 HOLED = np.where(np.random.default_rng(0).random((30, 4)) < 0.1, np.nan, np.random.default_rng(1).normal(size=(30, 4)))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
@@ -242,11 +242,7 @@ def _out_variant(func: Any) -> tuple[Any, str] | None:
 
 
 def _tensors(tree: Any) -> list[Tensor]:
-    """The tensors in nested lists, tuples and dictionaries, as kernels take and return them."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
-    return [tensor for part in parts for tensor in _tensors(part)]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _memory(tensor: Tensor) -> int:
