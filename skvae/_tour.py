@@ -40,14 +40,15 @@ def main() -> None:
     variational_has_a_density()
     denoising_takes_noise_off()
     errors_are_found_and_explained()
-    print(f"\nAll of it took {time.perf_counter() - started:.0f} s.")
+    print(f"\nThe tour took {time.perf_counter() - started:.0f} seconds.")
 
 
 def linear_equals_pca() -> None:
     """A linear autoencoder against PCA, started at PCA and at random."""
     title(
         "A linear autoencoder is PCA",
-        "Same subspace, same error: from the PCA start exactly, from random weights by gradient descent.",
+        "It finds the same subspace with the same error: exactly if it starts at PCA, and by gradient\n"
+        "descent from random weights.",
     )
     row("table", "code", "start", "error / PCA's", "largest angle", "seconds")
     for name, (load, k) in LINEAR_SETS.items():
@@ -65,8 +66,8 @@ def linear_equals_pca() -> None:
 def nonlinear_beats_pca() -> None:
     """The default autoencoder against PCA on rows that neither has seen."""
     title(
-        "A nonlinear one sees more with the same code",
-        "Squared error on a quarter of the rows, held out; columns standardised; default settings.",
+        "A nonlinear autoencoder reconstructs more from a code of the same size",
+        "Squared errors on a quarter of the rows, which were held out. Columns are standardised, settings are\nthe defaults.",
     )
     row("table", "code", "PCA", "autoencoder", "ratio", "seconds")
     for name, (load, sizes) in SETS.items():
@@ -84,9 +85,10 @@ def nonlinear_beats_pca() -> None:
 def variational_has_a_density() -> None:
     """A linear variational autoencoder against probabilistic PCA, the default one against factor analysis too."""
     title(
-        "A variational one has a density, and makes new rows",
-        "Log-likelihood of a quarter of the rows, held out, in nats per row; columns standardised. Linear, it is PCA's: the\n"
-        "largest difference on any row. By default it is likelier than PCA's and factor analysis's by so much on average.",
+        "A variational autoencoder has a likelihood, and draws new rows",
+        "Log-likelihoods per row, in nats, of a quarter of the rows, which were held out. Columns are standardised.\n"
+        "'linear - PCA' is the largest difference of any row between a linear model and PCA. 'over PCA' and 'over FA'\n"
+        "are the average gains of the default model over PCA and over factor analysis.",
     )
     row("table", "code", "linear - PCA", "PCA", "over PCA", "over FA", "seconds")
     for name, (load, k) in DENSITY_SETS.items():
@@ -108,7 +110,7 @@ def show_new_row(vae: VAETransformer, rows: pd.DataFrame, name: str) -> None:
     """One row drawn from a model beside the row of its table that is nearest in standard deviations."""
     new = vae.sample(1, random_state=0).iloc[0]
     nearest = rows.iloc[(((rows - new) / rows.std()) ** 2).sum(axis=1).argmin()]
-    print(f"\n  {f'a made-up {name}':30}{'new':>15}{'nearest real':>15}")
+    print(f"\n  {f'one new row of {name}':30}{'drawn':>15}{'nearest row':>15}")
     for column in rows:
         print(f"  {column:30}{new[column]:15.2f}{nearest[column]:15.2f}")
 
@@ -116,9 +118,10 @@ def show_new_row(vae: VAETransformer, rows: pd.DataFrame, name: str) -> None:
 def denoising_takes_noise_off() -> None:
     """A denoising autoencoder against PCA at its best, on images with salt and pepper."""
     title(
-        "A denoising one takes noise off",
-        "Digits with a fifth of the pixels black or white, held out: signal to noise in decibels after PCA at its best number\n"
-        "of components, after a plain autoencoder and after a denoising one of the same size.",
+        "A denoising autoencoder removes noise",
+        "Held-out images of digits in which a fifth of the pixels is black or white. Signal-to-noise ratios in\n"
+        "decibels: of the noisy images, after PCA with the best number of components, after a plain and after a\n"
+        "denoising autoencoder of the same size.",
     )
     train, test = train_test_split(load_digits().data, random_state=0)
     noisy = with_salt_and_pepper(test, train)
@@ -135,9 +138,9 @@ def denoising_takes_noise_off() -> None:
 def errors_are_found_and_explained() -> None:
     """A detector of anomalies on rows with a wrong cell each, among others without."""
     title(
-        "Errors in a table are found, with p-values and reasons",
-        "Breast cancer, 60 rows held out; in six of these one cell is wrong. Rows are picked, a tenth at most by mistake,\n"
-        "in expectation; with the cell to blame and what was expected in its place.",
+        "A detector finds errors in a table, with p-values and reasons",
+        "Of 60 held-out rows of the breast cancer table, six have one wrong cell. Rows are flagged at a false\n"
+        "discovery rate of 0.1. Each is shown with the cell to blame, the value expected there, and the true value.",
     )
     train, test = train_test_split(load_breast_cancer(as_frame=True).data, test_size=60, random_state=0)
     spoiled, wrong = with_errors(test)
@@ -156,7 +159,8 @@ def errors_are_found_and_explained() -> None:
     found = [label for label in spoiled.index[odd] if label in wrong]
     rightly = sum(blamed[label] == wrong[label] for label in found)
     others = f"{len(odd) - len(found)} of {len(test) - len(wrong)} other rows"
-    print(f"\n  {len(found)} of {len(wrong)} errors, {rightly} of them rightly blamed, and {others}; {seconds:.1f} seconds.")
+    print(f"\n  {len(found)} of {len(wrong)} errors are flagged, {rightly} with the right cell, and {others}.")
+    print(f"  The fit took {seconds:.1f} seconds.")
 
 
 def with_errors(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
