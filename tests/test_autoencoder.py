@@ -374,7 +374,7 @@ def test_without_warm_start_begins_anew():
 
 def test_convergence_warning():
     estimator = AutoencoderTransformer(**RANDOM | {"max_iter": 7, "learning_rate": "constant"})
-    with pytest.warns(ConvergenceWarning, match="max_iter=7") as caught:
+    with pytest.warns(ConvergenceWarning, match="max_iter above 7") as caught:
         estimator.fit(WINE)
     assert [record.filename for record in caught] == [__file__]
 
