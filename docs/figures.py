@@ -15,7 +15,7 @@ from sklearn.datasets import load_wine
 from skvae import AEAnomalyDetector
 
 DOCS = Path(__file__).parent
-SIZE = 900, 860  # pixels of the screenshot
+SIZE = 900, 845  # pixels of the screenshot
 
 
 def draw_gallery(name: str) -> None:
@@ -36,7 +36,7 @@ def photograph_report() -> None:
     target = DOCS / "figures" / "report.png"
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
-        detector.report(wine, n_rows=6, title="Anomaly report: wine.csv").save(page)
+        detector.report(wine, n_rows=5, title="Anomaly report: wine.csv").save(page)
         window = f"--window-size={SIZE[0]},{SIZE[1]}"
         options = ["--headless", "--no-sandbox", "--hide-scrollbars", window, f"--screenshot={target}"]
         subprocess.run(["chromium", *options, page.as_uri()], check=True, stderr=subprocess.DEVNULL)
