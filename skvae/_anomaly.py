@@ -766,8 +766,8 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
     def _report(self, X: Any, scores: np.ndarray, p_values: np.ndarray | None, **how: Any) -> AnomalyReport:
         """The report on rows whose ``score_samples``, and ``p_values`` if there is a rate, are known."""
-        rows, _ = self._read(X)
-        cells = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
+        cells = self._cells(X)
+        rows = self._with_cycles(cells)
         return report_on(
             self,
             X,
@@ -798,9 +798,17 @@ class AEAnomalyDetector(Saved, CallbackSupportMixin, OutlierMixin, NestedParamet
 
         Cells of columns that were empty at fit are missing.
         """
+        cells = self._cells(X)
+        return self._with_cycles(cells), self._schema.unknown(X, cells)
+
+    def _cells(self, X: Any) -> np.ndarray:
+        """The cells of a table as numbers."""
         check_is_fitted(self)
-        rows = check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
-        return self._oddness.memory.squashing.read(self._clocks.widen(rows)), self._schema.unknown(X, rows)
+        return check_rows(self, X, self._schema, reset=False, in_unit_interval=self._in_unit_interval)
+
+    def _with_cycles(self, cells: np.ndarray) -> np.ndarray:
+        """Cells with cyclic features in place of clocks, and none in columns that were empty at fit."""
+        return self._oddness.memory.squashing.read(self._clocks.widen(cells))
 
     def _single(self, X: Any, rows: np.ndarray) -> np.ndarray:
         """Which cells of training rows hold a category that no other training row has."""

@@ -202,6 +202,7 @@ def timed(function: Callable[[np.ndarray], object], X: np.ndarray) -> float:
 
 
 def title(heading: str, explanation: str) -> None:
+    """The heading of a section, and what it shows."""
     print(f"\n{heading}\n{'-' * len(heading)}\n{explanation}\n")
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 
 from skvae._command.errors import Unusable, one_line
 from skvae._command.tables import Table, read_like, read_table
-from skvae._command.terminal import counted, fitting, is_watched, note, print_table, shortened, show_columns
+from skvae._command.terminal import counted, fitting, is_watched, note, print_table, show_columns
 from skvae._command.writing import Output, outputs, table_output, write_table
+from skvae._tables.columns import shortened
 
 RATE = 0.1
 N_BLAMED = 3  # cells of a row

@@ -16,13 +16,15 @@ def run(options: Namespace) -> bool:
         table = read_table(options.table, options)
         show_columns(table)
         holes = table.rows.isna()
-        if not holes.to_numpy().any():
+        counts = holes.sum()
+        if counts.any():
+            with fitting(table):
+                filled = _filled(table, options)
+        else:
             note("no value is missing in the columns that are used; OUT is a copy")
-        with fitting(table):
-            filled = _filled(table, options) if holes.to_numpy().any() else table.rows
+            filled = table.rows
         is_typed = out.suffix == ".parquet"
         write_table(out, _completed(table, filled, holes, is_typed), table.file.separator)
-    counts = holes.sum()
     lines = [[label, str(n), str(len(holes))] for label, n in counts.items() if n]
     if lines:
         print_table(["column", "filled in", "rows"], lines, "<>>")

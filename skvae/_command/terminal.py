@@ -12,6 +12,7 @@ import pandas as pd
 from skvae._command.errors import one_line
 from skvae._command.styles import Style, is_missing
 from skvae._command.tables import Table, told
+from skvae._tables.columns import shortened
 
 NARROWEST, WIDEST, PLAIN_WIDTH = 60, 160, 80
 MOST_COLUMNS = 40  # that are listed
@@ -88,11 +89,6 @@ def print_table(header: Sequence[str], lines: Sequence[Sequence[str]], sides: st
     for line in cells:
         parts = (f"{shortened(cell, width):{side}{width}}" for cell, width, side in zip(line, widths, sides, strict=True))
         print("  " + "  ".join(parts).rstrip(), file=file)  # type: ignore[call-overload]
-
-
-def shortened(text: str, width: int) -> str:
-    """The text, cut to a width."""
-    return text if len(text) <= width else text[: max(0, width - 3)] + "..."[:width]
 
 
 def counted(n: int, noun: str) -> str:

@@ -141,24 +141,12 @@ def report_on(
     """
     table = as_table(X)
     table = table if hasattr(table, "shape") else np.asarray(table)
-    if p_values is None or false_discovery_rate is None:
-        flagged, least_flagged = -scores - detector.offset_ < 0, 1  # as predict does, without scoring again
-        threshold = -detector.offset_
-        is_auto = detector.contamination == "auto"
-        reason = "which is too high for the tail of the scores" if is_auto else f"by contamination={detector.contamination}"
-        criterion = f"at a score of {number(threshold)} or more, {reason}"
-    else:
-        flagged = false_discovery_control(p_values) <= false_discovery_rate
-        least_flagged = ceil(len(scores) * least_p_value / false_discovery_rate)
-        threshold = float(scores[flagged].min()) if flagged.any() else None
-        criterion = f"at a false discovery rate of {100 * false_discovery_rate:g}%"
+    flagged, threshold, criterion = _flags(detector, scores, p_values, false_discovery_rate)
     order = np.argsort(-scores, kind="stable")
-    explained = order[: min(MOST_EXPLAINED, max(n_rows, int(flagged.sum())))]
-    added = detector.explain(rows_at(table, explained)).to_numpy()
-    blamed = added.argmax(axis=1)[added.max(axis=1) > 0]
-    oddest = order[:n_rows]
-    shown = rows_at(table, oddest)
-    contributions, expected = detector.explain(shown, return_expected=True)
+    explained = rows_at(table, order[: max(n_rows, min(MOST_EXPLAINED, int(flagged.sum())))])
+    contributions, expected = detector.explain(explained, return_expected=True)
+    added, shown = contributions.to_numpy(), slice(n_rows)
+    blamed = added[:MOST_EXPLAINED]
     return AnomalyReport(
         title=title,
         scores=scores,
@@ -167,13 +155,28 @@ def report_on(
         threshold=threshold,
         criterion=criterion,
         labels=list(table.index) if isinstance(table, pd.DataFrame) else list(range(len(scores))),
-        oddest=oddest,
-        found=cells_of(shown),
-        expected=cells_of(expected),
-        shares=shares_of(contributions),
-        blame=np.bincount(blamed, minlength=len(columns)),
+        oddest=order[shown],
+        found=cells_of(rows_at(explained, shown)),
+        expected=cells_of(rows_at(expected, shown)),
+        shares=shares_of(added[shown]),
+        blame=np.bincount(blamed.argmax(axis=1)[blamed.max(axis=1) > 0], minlength=len(columns)),
         columns=columns,
         codes=codes,
         n_known=n_known,
-        least_flagged=least_flagged,
+        least_flagged=ceil(len(scores) * least_p_value / false_discovery_rate) if false_discovery_rate else 1,
     )
+
+
+def _flags(
+    detector: Any, scores: np.ndarray, p_values: np.ndarray | None, rate: float | None
+) -> tuple[np.ndarray, float | None, str]:
+    """Which rows are flagged, the score from which they are, and the rule in words."""
+    if p_values is None or rate is None:
+        threshold = -detector.offset_
+        is_auto = detector.contamination == "auto"
+        reason = "which is too high for the tail of the scores" if is_auto else f"by contamination={detector.contamination}"
+        flagged = -scores - detector.offset_ < 0  # as predict does, without scoring again
+        return flagged, threshold, f"at a score of {number(threshold)} or more, {reason}"
+    flagged = false_discovery_control(p_values) <= rate
+    threshold = float(scores[flagged].min()) if flagged.any() else None
+    return flagged, threshold, f"at a false discovery rate of {100 * rate:g}%"

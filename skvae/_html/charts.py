@@ -123,15 +123,15 @@ def _point(place: np.ndarray, is_flagged: bool, title: str) -> Element:
     x, y = place
     mark = element("title", title)
     if is_flagged:
-        return Element(f'<path class="odd" d="M{x:.1f} {y - 5:.1f}l5 9h-10z">{mark}</path>')
-    return Element(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5">{mark}</circle>')
+        return element("path", mark, class_="odd", d=f"M{x:.1f} {y - 5:.1f}l5 9h-10z")
+    return element("circle", mark, cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.5)
 
 
 def _name(place: np.ndarray, label: str) -> Element:
     x, y = place
     is_right = x > WIDTH / 2
-    end = {"text_anchor": "end"} if is_right else {}
-    return element("text", label, x=f"{x - 9 if is_right else x + 9:.1f}", y=f"{y + 5:.1f}", **end)
+    end = "end" if is_right else None
+    return element("text", label, x=f"{x - 9 if is_right else x + 9:.1f}", y=f"{y + 5:.1f}", text_anchor=end)
 
 
 def bar(share: float) -> Element:
